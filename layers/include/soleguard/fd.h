@@ -1,0 +1,41 @@
+// An owned file descriptor, and waiting for several.
+#pragma once
+
+#include <span>
+#include <utility>
+
+#include <absl/time/time.h>
+
+namespace soleguard {
+
+// Owns one descriptor and closes it. Move-only. Not thread-safe.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    if (this != &other) reset(other.release());
+    return *this;
+  }
+  ~UniqueFd() { reset(); }
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+  // Gives the descriptor up without closing it.
+  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+
+  // Closes what is owned and owns `fd` instead. Keeps errno. A close that EINTR interrupts is not
+  // repeated: on Linux the descriptor is gone by then (close(2)).
+  void reset(int fd = -1);
+
+ private:
+  int fd_ = -1;
+};
+
+// Blocks until one of `fds` is readable or hung up, or `timeout` has passed. True when one is. A
+// signal handler that runs meanwhile doesn't end the wait.
+bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout);
+
+}  // namespace soleguard

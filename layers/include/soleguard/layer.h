@@ -1,0 +1,152 @@
+// The interface of a layer: one mechanism that at most one process can hold.
+//
+// To add one: write layers/NAME.cc with a class in an anonymous namespace, name its maker in
+// layers/registry.cc (one line), add its test and its page. Nothing above this header changes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "soleguard/fd.h"
+#include "soleguard/name.h"
+#include "soleguard/record.h"
+#include "soleguard/scope.h"
+
+namespace soleguard {
+
+// How far the process that has a layer is.
+enum class Standing {
+  kEstablished,  // declared the only instance, and alive
+  kCandidate,    // alive and still arbitrating
+  kReleasing,    // alive and giving its claims back
+  kDying,        // killed, not gone yet
+  // No record that matches a live process: not written yet, an orphaned child, a foreign locker.
+  kUnknown,
+};
+std::string_view ToString(Standing standing);
+
+// Who has a layer, as far as can be told.
+struct Holder {
+  Standing standing = Standing::kUnknown;
+  std::optional<HolderRecord> record;      // the last valid one, whoever wrote it
+  std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record tells
+  std::string evidence;  // one line for a person: what was seen, and where
+};
+
+// A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After
+// fork the claim stays the parent's: the child's copy closes its descriptors at once
+// (pthread_atfork(3)) and does nothing, ever. Not thread-safe.
+class Claim {
+ public:
+  virtual ~Claim() = default;
+
+  // Writes `record` where lookers find it, and wakes those who wait for a decision. Does not block.
+  virtual absl::Status Publish(const HolderRecord& record) = 0;
+
+  // OK when the claim still stands and excludes others; otherwise what was lost, and how:
+  // FailedPrecondition (this process is a forked child of the owner), DataLoss (deleted, replaced,
+  // closed by the program). Does not block and disturbs nobody.
+  virtual absl::Status Verify() const = 0;
+
+  // Frees the layer. A second call does nothing. Does not block.
+  virtual void Release() = 0;
+
+  // The record that was found when the layer was claimed: the last holder's or candidate's.
+  virtual std::optional<HolderRecord> Predecessor() const { return std::nullopt; }
+
+  // The next fencing token of this name, if this layer keeps them. `durable`: it stays larger than all
+  // earlier ones over deletion and power loss too.
+  struct Token {
+    std::uint64_t value = 0;
+    bool durable = false;
+  };
+  virtual std::optional<Token> IssueToken() { return std::nullopt; }
+
+  // Duplicates, close-on-exec, of the descriptors that carry the claim: while any process has one of
+  // them open the layer stays taken. Empty when the mechanism cannot be handed on. From the first call
+  // on, Release gives up this process's share only.
+  virtual absl::StatusOr<std::vector<UniqueFd>> Share() { return std::vector<UniqueFd>{}; }
+
+  // Lets the claim survive execve(2) of this process. FailedPrecondition where it cannot.
+  virtual absl::Status KeepOverExec() = 0;
+};
+
+// The three outcomes of a try, always distinct. An error is never read as free or as taken.
+struct Held {
+  std::unique_ptr<Claim> claim;
+};
+struct Contested {
+  Holder holder;
+  // Each becomes readable or hangs up when it is worth trying again: the holder decided, gave up or
+  // ended. Empty when the system has no event for it.
+  std::vector<UniqueFd> wake;
+};
+struct Unavailable {
+  absl::Status status;
+};
+using Attempt = std::variant<Held, Contested, Unavailable>;
+
+// What a look shows. Free is a snapshot, no promise.
+struct Free {
+  std::optional<HolderRecord> last;  // the last holder's record, if one is left
+};
+struct Taken {
+  Holder holder;
+};
+using Sighting = std::variant<Free, Taken, Unavailable>;
+
+// One mechanism, bound to one scope, name and set of parameters. Holds nothing until Try.
+class Layer {
+ public:
+  virtual ~Layer() = default;
+
+  // Canonical policy text: "file", "file(path=/run/lock/x.lock)".
+  virtual std::string_view text() const = 0;
+
+  // Tries to claim. Never blocks on another process. `candidate` is published as soon as the layer is
+  // claimed. Leaves nothing behind unless Held.
+  virtual Attempt Try(const HolderRecord& candidate) = 0;
+
+  // Looks without disturbing: takes no lock, not for a moment, and creates nothing.
+  virtual Sighting Look() const = 0;
+
+  // The processes that the kernel shows with the layer's object. Evidence for a refusal whose holder no
+  // record names: may walk the process table, and sees only what the caller may see.
+  virtual std::vector<ProcessIdentity> Suspects() const = 0;
+};
+
+// What a layer is told of the policy's text: `file(path=/x, mode=posix)` has path and mode.
+// A parameter without a key (`port(47777)`) has the empty key.
+using LayerParameters = std::map<std::string, std::string, std::less<>>;
+
+// A kind of layer.
+struct LayerKind {
+  std::string_view name;  // a word of [a-z0-9_], but not all, any or at_least
+  // InvalidArgument when a parameter is unknown or has a bad value, foreign text escaped. Refuses a
+  // second spelling of what is one object, or a policy could contest itself. Touches nothing.
+  absl::Status (*check)(const LayerParameters&);
+  std::unique_ptr<Layer> (*make)(const Scope&, const InstanceName&, const LayerParameters&);
+};
+
+// All kinds, in the canonical order in which every process tries them: the order is part of the
+// protocol between processes.
+std::span<const LayerKind> LayerKinds();
+
+// The kind called `name`, or nullptr.
+const LayerKind* FindLayerKind(std::string_view name);
+
+// The names that have objects in `scope`, running or not, sorted. Takes no lock. NotFound when the
+// scope has no directory yet.
+absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope);
+
+}  // namespace soleguard

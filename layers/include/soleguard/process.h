@@ -1,0 +1,117 @@
+// Processes: who is who, who lives, who is dying. The seam to the operating system's process table;
+// everything above it is free of any one system's facts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
+
+#include "soleguard/fd.h"
+
+namespace soleguard {
+
+// What tells a process from every other one that ever ran, its pid's later owners included. A plain
+// value: it stays comparable after the process is gone.
+struct ProcessIdentity {
+  std::string boot_id;              // of the kernel's run: /proc/sys/kernel/random/boot_id
+  std::uint64_t pid_namespace = 0;  // inode of /proc/PID/ns/pid
+  std::int64_t pid = 0;             // as seen inside pid_namespace
+  // Field 22 of /proc/PID/stat with the reader's time-namespace offset taken out (that field is
+  // shifted by it: 10627439 against 627439 in an experiment), so that readers in two time namespaces
+  // agree. Clock ticks since boot.
+  std::uint64_t start_ticks = 0;
+
+  friend bool operator==(const ProcessIdentity&, const ProcessIdentity&) = default;
+};
+
+enum class Liveness {
+  kAlive,    // runs, sleeps or is stopped
+  kDying,    // killed but not gone: it may still be finishing a system call
+  kGone,     // no such process, a zombie with no live thread, or the pid is another process's now
+  kUnknown,  // of another pid namespace, or /proc doesn't show it
+};
+std::string_view ToString(Liveness liveness);
+
+// What a person wants to know of a process. Strings are raw bytes as the process chose them: escape
+// them (text.h) before they reach a terminal or JSON. What could not be read (another user's
+// process, hidepid) is empty.
+struct ProcessDescription {
+  ProcessIdentity identity;
+  std::int64_t parent_pid = 0;
+  std::string executable;
+  std::vector<std::string> argv;
+  std::string working_directory;
+  std::uint32_t uid = 0;    // effective
+  std::string user;         // name of uid in the password database, else the number
+  char state = '?';         // as in ps(1): R S D T t Z …
+  double cpu_percent = 0;   // CPU time over lifetime, as ps(1) shows it
+  std::uint64_t memory_bytes = 0;  // resident set
+  absl::Time started;
+};
+
+// The calling process's identity; read once per process and again after fork. Does not block.
+// Thread-safe. Fails where /proc is missing (FailedPrecondition) or cannot be read.
+absl::StatusOr<ProcessIdentity> OwnIdentity();
+
+// The identity of `pid` in the caller's pid namespace, as of now. NotFound: no such process;
+// FailedPrecondition: /proc shows another pid namespace.
+absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid);
+
+// Whether that very process still runs. Dying: every task of it has PF_EXITING, or SIGKILL is
+// pending, or it dumps core. A process whose main thread alone has ended is alive, though it looks
+// like a zombie. Does not block.
+Liveness LivenessOf(const ProcessIdentity& identity);
+
+// Reads everything, then compares the identity again: what is returned belongs to that process and
+// to no later owner of its pid. NotFound when it is gone.
+absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity);
+
+// Of the calling process: identity, uid, user, executable and working directory; the rest is left
+// empty. Cheap enough for each start.
+absl::StatusOr<ProcessDescription> DescribeSelf();
+
+// A descriptor that becomes readable when the process has ended (pidfd_open(2), Linux 5.3), opened and
+// then checked against `identity`. NotFound when it is gone.
+absl::StatusOr<UniqueFd> OpenPidfd(const ProcessIdentity& identity);
+
+// Sends `signal` to that very process, or to nobody: NotFound when it is gone. Goes through a pidfd
+// whose identity was checked after it was opened, so a recycled pid is never hit.
+absl::Status SendSignal(const ProcessIdentity& identity, int signal);
+
+// The pids of all processes in the caller's pid namespace. One pass over the table; processes that
+// come and go meanwhile may or may not be in it.
+absl::StatusOr<std::vector<std::int64_t>> AllPids();
+
+// The pids of the calling process's children, zombies included. As a child's pid is its own until it
+// is waited for, they may be signalled by the one thread that waits.
+absl::StatusOr<std::vector<std::int64_t>> OwnChildren();
+
+// An open file or directory, as the kernel identifies it.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+// The processes that have `file` open, among those whose descriptors the caller may see. One pass
+// over the table and its descriptors: for evidence in a refused start, not for a hot path.
+std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file);
+
+// Whether that process holds a flock(2) or fcntl lock on `file` now, from /proc/PID/fdinfo, which is
+// exact and takes no lock. PermissionDenied for another user's process.
+absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdentity& file);
+
+// The name of `uid` in the password database, else the number as text.
+std::string UserName(std::uint32_t uid);
+
+// The host's name as the kernel has it now. For display only, never a reason to decide anything.
+std::string HostName();
+
+}  // namespace soleguard

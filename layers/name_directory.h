@@ -1,0 +1,41 @@
+// The directory of one instance name, SCOPE/names/NAME, where its objects live. Private to layers/.
+#pragma once
+
+#include <string>
+
+#include <absl/status/status.h>
+
+#include "os/os.h"
+#include "soleguard/name.h"
+#include "soleguard/scope.h"
+
+namespace soleguard {
+
+class NameDirectory {
+ public:
+  NameDirectory(const Scope& scope, const InstanceName& name);
+
+  // Opens the scope's directory and in it the name's. NotFound, when `create` is kNo and one does not
+  // exist. What was opened stays open until Close.
+  absl::Status Open(os::Create create);
+  void Close();
+
+  const std::string& path() const { return path_; }
+  os::KeptFd& scope_fd() { return scope_fd_; }
+  os::KeptFd& fd() { return fd_; }
+  const os::KeptFd& fd() const { return fd_; }
+  const os::Ownership& ownership() const { return ownership_; }
+
+  // The object called `file` in it.
+  os::Entry EntryOf(const std::string& file) const;
+
+ private:
+  const Scope scope_;
+  const std::string name_;
+  const std::string path_;
+  os::KeptFd scope_fd_;
+  os::KeptFd fd_;
+  os::Ownership ownership_;
+};
+
+}  // namespace soleguard

@@ -1,0 +1,131 @@
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <new>
+
+#include <absl/strings/str_cat.h>
+
+#include "os/os.h"
+
+namespace soleguard::os {
+namespace {
+
+// Guards the list of kept descriptors, and is held over fork. Never destroyed: a forked child's or a
+// late thread's exit handlers may still ask.
+std::mutex& ListMutex() {
+  static auto* const mutex = new std::mutex;
+  return *mutex;
+}
+
+KeptFd* g_first = nullptr;  // guarded by ListMutex
+
+// A word that the kernel zeroes in every child that gets a copy of this memory (MADV_WIPEONFORK, Linux
+// 4.14), raw clone(2) included, which runs no atfork handler.
+std::atomic<std::uint64_t>* WipedWord() {
+  static std::atomic<std::uint64_t>* const word = [] {
+    const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    void* page = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) throw std::bad_alloc();
+    // On an older kernel the pid in the mark still tells, but for pid namespaces.
+    (void)madvise(page, size, MADV_WIPEONFORK);
+    return new (page) std::atomic<std::uint64_t>(0);
+  }();
+  return word;
+}
+
+std::uint64_t Generation() {
+  static std::atomic<std::uint64_t> last{0};  // copied to a child, which so continues beyond its parent
+  std::atomic<std::uint64_t>* const word = WipedWord();
+  std::uint64_t current = word->load();
+  if (current != 0) return current;
+  const std::uint64_t fresh = ++last;
+  return word->compare_exchange_strong(current, fresh) ? fresh : current;
+}
+
+void InstallForkHandlers() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // Fails with ENOMEM only.
+    if (pthread_atfork(&KeptFd::BeforeFork, &KeptFd::AfterForkInParent,
+                       &KeptFd::AfterForkInChild) != 0) {
+      throw std::bad_alloc();
+    }
+  });
+}
+
+}  // namespace
+
+ProcessMark::ProcessMark() : generation_(Generation()), pid_(getpid()) {}
+
+bool ProcessMark::IsCurrent() const {
+  return WipedWord()->load() == generation_ && getpid() == pid_;
+}
+
+absl::Status KeptFd::Keep(std::string_view what, const std::function<int()>& open) {
+  InstallForkHandlers();
+  Close();
+  const std::lock_guard lock(ListMutex());
+  UniqueFd fd(RetryOnEintr(open));
+  if (!fd) return ErrnoStatus(errno, what);
+  absl::StatusOr<FileIdentity> file = IdentityOfFile(fd.get());
+  if (!file.ok()) return file.status();
+  file_ = *file;
+  fd_ = fd.release();
+  previous_ = nullptr;
+  next_ = g_first;
+  if (next_ != nullptr) next_->previous_ = this;
+  g_first = this;
+  return absl::OkStatus();
+}
+
+bool KeptFd::StillOurs() const noexcept {
+  struct stat status = {};
+  return fd_ >= 0 && fstat(fd_, &status) == 0 &&
+         FileIdentity{.device = status.st_dev, .inode = status.st_ino} == file_;
+}
+
+absl::StatusOr<UniqueFd> KeptFd::Duplicate() const {
+  UniqueFd copy(RetryOnEintr([&] { return fcntl(fd_, F_DUPFD_CLOEXEC, 0); }));
+  if (!copy) return ErrnoStatus(errno, absl::StrCat("duplicate descriptor ", fd_));
+  return copy;
+}
+
+absl::Status KeptFd::KeepOverExec() const {
+  if (fcntl(fd_, F_SETFD, 0) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("keep descriptor ", fd_, " over exec"));
+}
+
+void KeptFd::Close() noexcept {
+  const std::lock_guard lock(ListMutex());
+  if (fd_ < 0) return;
+  (previous_ != nullptr ? previous_->next_ : g_first) = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
+  CloseDescriptor();
+}
+
+void KeptFd::CloseDescriptor() noexcept {
+  const int saved = errno;
+  if (StillOurs()) (void)::close(fd_);  // nothing was buffered that could fail to be written
+  fd_ = -1;
+  errno = saved;
+}
+
+void KeptFd::BeforeFork() { ListMutex().lock(); }
+
+void KeptFd::AfterForkInParent() { ListMutex().unlock(); }
+
+// Between fork and exec of a program with threads: fstat(2) and close(2) are async-signal-safe, and the
+// lock is this thread's own.
+void KeptFd::AfterForkInChild() {
+  for (KeptFd* kept = g_first; kept != nullptr; kept = kept->next_) kept->CloseDescriptor();
+  g_first = nullptr;
+  ListMutex().unlock();
+}
+
+}  // namespace soleguard::os

@@ -1,0 +1,80 @@
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cerrno>
+
+#include <absl/strings/str_cat.h>
+
+#include "os/os.h"
+
+namespace soleguard::os {
+namespace {
+
+// Not in linux/magic.h: fs/smb/client and fs/smb/server (Linux 6.x).
+constexpr long kCifsMagic = 0xff534d42;
+constexpr long kSmb2Magic = 0xfe534d42;
+
+struct flock WholeFile(short type) {
+  struct flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  return lock;  // length 0: to the end of the file, however far it grows
+}
+
+}  // namespace
+
+absl::Status ErrnoStatus(int error, std::string_view what) {
+  return absl::ErrnoToStatus(error, absl::StrCat("cannot ", absl::string_view(what.data(), what.size())));
+}
+
+absl::StatusOr<bool> TryFlock(int fd, bool exclusive) {
+  const int operation = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
+  if (RetryOnEintr([&] { return flock(fd, operation); }) == 0) return true;
+  if (errno == EWOULDBLOCK) return false;
+  return ErrnoStatus(errno, "flock");
+}
+
+absl::StatusOr<bool> TryOfdLock(int fd) {
+  struct flock lock = WholeFile(F_WRLCK);
+  if (RetryOnEintr([&] { return fcntl(fd, F_OFD_SETLK, &lock); }) == 0) return true;
+  // POSIX allows either; Linux says EAGAIN. EACCES as a refusal by a security module does not occur
+  // here: file_lock hooks are asked for flock too, and flock came first.
+  if (errno == EAGAIN) return false;
+  return ErrnoStatus(errno, "take an OFD lock");
+}
+
+absl::StatusOr<bool> SeesOfdLock(int fd) {
+  struct flock lock = WholeFile(F_WRLCK);
+  if (RetryOnEintr([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0) {
+    return ErrnoStatus(errno, "look for an OFD lock");
+  }
+  return lock.l_type != F_UNLCK;
+}
+
+void UnlockFlock(int fd) { (void)flock(fd, LOCK_UN); }  // cannot fail on an open file (flock(2))
+
+void UnlockOfd(int fd) {
+  struct flock lock = WholeFile(F_UNLCK);
+  (void)fcntl(fd, F_OFD_SETLK, &lock);  // splitting never happens: the lock spans the whole file
+}
+
+absl::StatusOr<bool> LockFamiliesAreIndependent(int fd) {
+  struct statfs filesystem = {};
+  if (RetryOnEintr([&] { return fstatfs(fd, &filesystem); }) != 0) {
+    return ErrnoStatus(errno, "tell the filesystem");
+  }
+  const auto type = static_cast<long>(filesystem.f_type);
+  return type != NFS_SUPER_MAGIC && type != SMB_SUPER_MAGIC && type != kCifsMagic &&
+         type != kSmb2Magic;
+}
+
+absl::StatusOr<FileIdentity> IdentityOfFile(int fd) {
+  struct stat status = {};
+  if (fstat(fd, &status) != 0) return ErrnoStatus(errno, "fstat");
+  return FileIdentity{.device = status.st_dev, .inode = status.st_ino};
+}
+
+}  // namespace soleguard::os

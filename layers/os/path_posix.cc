@@ -1,0 +1,339 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include <absl/strings/str_cat.h>
+
+#include "os/os.h"
+#include "soleguard/text.h"
+
+namespace soleguard::os {
+namespace {
+
+// O_NONBLOCK: a planted FIFO or device must not hang the caller.
+constexpr int kSafe = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+
+std::string Who(uid_t uid) { return absl::StrCat(EscapeBytes(UserName(uid)), " (uid ", uid, ")"); }
+
+std::string_view TypeName(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG: return "a regular file";
+    case S_IFDIR: return "a directory";
+    case S_IFLNK: return "a symbolic link";
+    case S_IFIFO: return "a FIFO";
+    case S_IFSOCK: return "a socket";
+    default: return "a device";
+  }
+}
+
+absl::Status Refused(const std::string& path, const struct stat& status, std::string_view why) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(EscapeBytes(path), " ", std::string(why), "; it belongs to ", Who(status.st_uid),
+                   ". Find out who put it there before you remove it"));
+}
+
+mode_t DirectoryMode(const Ownership& ownership) {
+  return ownership.rule == Ownership::Rule::kGroup ? 02770 : 0700;
+}
+mode_t FileMode(const Ownership& ownership) {
+  return ownership.rule == Ownership::Rule::kGroup ? 0660 : 0600;
+}
+
+absl::Status CheckOwnership(const std::string& path, const struct stat& status,
+                            const Ownership& ownership) {
+  // A file in a directory of the right mode cannot be reached by others, whatever its own mode; one
+  // that others may write was not made here.
+  const mode_t forbidden = S_ISDIR(status.st_mode) ? 0077 : 0022;
+  switch (ownership.rule) {
+    case Ownership::Rule::kAnyone: return absl::OkStatus();
+    case Ownership::Rule::kOwnerOrRoot:
+      if (status.st_uid == ownership.uid || status.st_uid == 0) return absl::OkStatus();
+      return Refused(path, status, absl::StrCat("was not made by ", Who(ownership.uid)));
+    case Ownership::Rule::kOwner:
+      if (status.st_uid != ownership.uid) {
+        return Refused(path, status, absl::StrCat("was not made by ", Who(ownership.uid)));
+      }
+      if ((status.st_mode & forbidden) != 0) {
+        return Refused(path, status, "is open to other users (chmod go= mends that)");
+      }
+      return absl::OkStatus();
+    case Ownership::Rule::kGroup:
+      if (status.st_gid != ownership.gid) {
+        return Refused(path, status, absl::StrCat("is not of the group ", ownership.gid));
+      }
+      if ((status.st_mode & 0007) != 0) {
+        return Refused(path, status, "is open to others than its group (chmod o= mends that)");
+      }
+      return absl::OkStatus();
+  }
+  return absl::InternalError("unknown ownership rule");
+}
+
+absl::Status CheckOpened(const KeptFd& kept, mode_t type, const std::string& path,
+                         const Ownership& ownership) {
+  struct stat status = {};
+  if (fstat(kept.get(), &status) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fstat ", EscapeBytes(path)));
+  }
+  if ((status.st_mode & S_IFMT) != type) {
+    return Refused(path, status,
+                   absl::StrCat("is ", std::string(TypeName(status.st_mode)), ", not ",
+                                std::string(TypeName(type))));
+  }
+  // A second name for the file may stand where somebody else reads or replaces it, or the file may be
+  // somebody's that must not be written. 0 is a file that was just unlinked: the caller compares paths.
+  if (type == S_IFREG && ownership.rule != Ownership::Rule::kAnyone && status.st_nlink > 1) {
+    return Refused(path, status, "has more than one hard link");
+  }
+  return CheckOwnership(path, status, ownership);
+}
+
+// The error of an open that failed, with the planter named where something was in the way.
+absl::Status OpenError(int error, const Entry& entry, std::string_view what) {
+  struct stat status = {};
+  const bool in_the_way = error == ELOOP || error == ENOTDIR || error == EISDIR || error == ENXIO;
+  if (in_the_way && fstatat(entry.parent, entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    return Refused(entry.path, status, absl::StrCat("is ", std::string(TypeName(status.st_mode))));
+  }
+  return ErrnoStatus(error, absl::StrCat(std::string(what), " ", EscapeBytes(entry.path)));
+}
+
+// Opens and checks; what is refused is closed again.
+absl::Status KeepChecked(const Entry& entry, int flags, mode_t mode, mode_t type,
+                         const Ownership& ownership, KeptFd& kept) {
+  int error = 0;
+  absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(entry.path)), [&] {
+    const int fd = openat(entry.parent, entry.name.c_str(), flags | kSafe, mode);
+    error = errno;
+    return fd;
+  });
+  if (!opened.ok()) return error != 0 && error != EINTR ? OpenError(error, entry, "open") : opened;
+  absl::Status checked = CheckOpened(kept, type, entry.path, ownership);
+  if (!checked.ok()) kept.Close();
+  return checked;
+}
+
+// Under a strict umask an object that this process made may lack bits that its group needs.
+void WidenMode(const KeptFd& kept, mode_t wanted) {
+  struct stat status = {};
+  if (fstat(kept.get(), &status) != 0 || status.st_uid != geteuid()) return;
+  if ((status.st_mode & wanted) == wanted) return;
+  (void)fchmod(kept.get(), wanted);  // fails: the next open by another member says so
+}
+
+// A directory in which strangers can rename or remove entries keeps nothing in its place.
+absl::Status CheckParent(const std::string& parent) {
+  struct stat status = {};
+  if (stat(parent.c_str(), &status) != 0) return ErrnoStatus(errno, absl::StrCat("stat ", parent));
+  const bool open_to_others = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
+  const bool owned_by_stranger = status.st_uid != 0 && status.st_uid != geteuid();
+  if (!open_to_others && !owned_by_stranger) return absl::OkStatus();
+  return Refused(parent, status, "lets other users move what is in it");
+}
+
+absl::StatusOr<Ownership> DirectoryScopeOwnership(const std::string& path, const KeptFd& kept) {
+  struct stat status = {};
+  if (fstat(kept.get(), &status) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fstat ", EscapeBytes(path)));
+  }
+  if ((status.st_mode & S_IWGRP) != 0 && (status.st_mode & S_IWOTH) == 0) {
+    return Ownership{.rule = Ownership::Rule::kGroup, .uid = geteuid(), .gid = status.st_gid};
+  }
+  if ((status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0) {
+    return Refused(path, status, "lets other users move what is in it (chmod o-w mends that)");
+  }
+  return Ownership{.rule = Ownership::Rule::kOwner, .uid = geteuid(), .gid = status.st_gid};
+}
+
+}  // namespace
+
+std::uint32_t OwnUid() { return geteuid(); }
+
+absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, KeptFd& kept) {
+  const std::string& path = scope.directory();
+  const Entry entry{.parent = AT_FDCWD, .name = path, .path = path};
+  const Ownership anyone{.rule = Ownership::Rule::kAnyone};
+  const Ownership owner{.rule = Ownership::Rule::kOwner, .uid = geteuid()};
+
+  switch (scope.kind()) {
+    case Scope::Kind::kUser: {
+      absl::Status parent = CheckParent(path.substr(0, path.rfind('/')));
+      if (!parent.ok()) return parent;
+      absl::Status opened = KeepDirectory(entry, owner, create, kept);
+      if (!opened.ok()) return opened;
+      return owner;
+    }
+    case Scope::Kind::kSystem: {
+      // Which group shares the system scope is the administrator's choice: it is never created here.
+      absl::Status opened = KeepDirectory(entry, anyone, Create::kNo, kept);
+      if (absl::IsNotFound(opened) && create == Create::kYes) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(path, " does not exist. Create it for the group that shares it: install -d ",
+                         "-m 2770 -g GROUP ", path));
+      }
+      if (!opened.ok()) return opened;
+      break;
+    }
+    case Scope::Kind::kDirectory: {
+      absl::Status opened = KeepDirectory(entry, anyone, create, kept);
+      if (!opened.ok()) return opened;
+      break;
+    }
+  }
+  if (create == Create::kNo) return anyone;
+  return DirectoryScopeOwnership(path, kept);
+}
+
+absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
+                           KeptFd& kept) {
+  if (create == Create::kYes) {
+    const mode_t mode = DirectoryMode(ownership);
+    const int made = mkdirat(entry.parent, entry.name.c_str(), mode);
+    if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
+    absl::Status opened =
+        KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
+    if (opened.ok() && made == 0) WidenMode(kept, mode);
+    return opened;
+  }
+  return KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
+}
+
+absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create,
+                      KeptFd& kept) {
+  if (create == Create::kNo) return KeepChecked(entry, O_RDONLY, 0, S_IFREG, ownership, kept);
+  const mode_t mode = FileMode(ownership);
+  absl::Status opened =
+      KeepChecked(entry, O_RDWR | O_CREAT, mode, S_IFREG, ownership, kept);
+  if (opened.ok()) WidenMode(kept, mode);
+  return opened;
+}
+
+absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept) {
+  const mode_t mode = FileMode(ownership);
+  if (mkfifoat(entry.parent, entry.name.c_str(), mode) != 0 && errno != EEXIST) {
+    return OpenError(errno, entry, "create");
+  }
+  // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
+  absl::Status opened = KeepChecked(entry, O_RDWR, 0, S_IFIFO, ownership, kept);
+  if (opened.ok()) WidenMode(kept, mode);
+  return opened;
+}
+
+UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
+  KeptFd kept;
+  if (!KeepChecked(entry, O_RDONLY, 0, S_IFIFO, ownership, kept).ok()) return UniqueFd();
+  // A FIFO that had no writer since this open never hangs up (poll(2) on it waits), and read(2) tells:
+  // end of file without a writer, EAGAIN with one. A writer that goes between the two is seen by poll.
+  char byte = 0;
+  const auto got = RetryOnEintr([&] { return read(kept.get(), &byte, 1); });
+  if (got >= 0 || errno != EAGAIN) return UniqueFd();
+  absl::StatusOr<UniqueFd> watch = kept.Duplicate();
+  return watch.ok() ? std::move(*watch) : UniqueFd();
+}
+
+absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
+  struct stat status = {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return ErrnoStatus(errno, absl::StrCat("stat ", EscapeBytes(path)));
+  }
+  return FileIdentity{.device = status.st_dev, .inode = status.st_ino} == file;
+}
+
+absl::StatusOr<std::string> ReadAt(int fd, std::size_t limit) {
+  std::string bytes(limit, '\0');
+  const auto got = RetryOnEintr([&] { return pread(fd, bytes.data(), bytes.size(), 0); });
+  if (got < 0) return ErrnoStatus(errno, "read");
+  bytes.resize(static_cast<std::size_t>(got));
+  return bytes;
+}
+
+absl::Status WriteAt(int fd, std::string_view bytes) {
+  const auto put = RetryOnEintr([&] { return pwrite(fd, bytes.data(), bytes.size(), 0); });
+  if (put < 0) return ErrnoStatus(errno, "write");
+  // A short write to a regular file means that the disk or quota ended there.
+  if (static_cast<std::size_t>(put) != bytes.size()) return ErrnoStatus(ENOSPC, "write");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
+  // A description of its own: readdir moves the offset, which a duplicate would share.
+  const int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (own < 0) return ErrnoStatus(errno, "open the directory for reading");
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(own), &closedir);
+  if (stream == nullptr) {
+    const int error = errno;
+    (void)close(own);
+    return ErrnoStatus(error, "read the directory");
+  }
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): own stream
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  if (errno != 0) return ErrnoStatus(errno, "read the directory");
+  return names;
+}
+
+absl::StatusOr<std::string> StateDirectory() {
+  const uid_t uid = geteuid();
+  if (uid == 0) return "/var/lib/soleguard";
+  std::array<char, 16384> buffer{};
+  passwd entry = {};
+  passwd* found = nullptr;
+  const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+  if (error != 0) return ErrnoStatus(error, absl::StrCat("look up uid ", uid));
+  if (found == nullptr || found->pw_dir == nullptr || found->pw_dir[0] != '/') {
+    return absl::NotFoundError(absl::StrCat("the password database names no home of uid ", uid));
+  }
+  return absl::StrCat(found->pw_dir, "/.local/state/soleguard");
+}
+
+absl::Status MakeDirectories(const std::string& directory) {
+  if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
+  if (errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
+  const std::size_t slash = directory.rfind('/');
+  // Stops at a directory of the root directory: a home or a volume that is not there is not ours to make.
+  if (slash == std::string::npos || slash == 0 || directory.rfind('/', slash - 1) == 0) {
+    return ErrnoStatus(ENOENT, absl::StrCat("create ", EscapeBytes(directory)));
+  }
+  absl::Status parent = MakeDirectories(directory.substr(0, slash));
+  if (!parent.ok()) return parent;
+  if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
+}
+
+absl::Status WriteDurably(const std::string& directory, const std::string& name,
+                          std::string_view bytes) {
+  std::string temporary = absl::StrCat(directory, "/.new.XXXXXX");
+  const UniqueFd file(mkostemp(temporary.data(), O_CLOEXEC));
+  if (!file) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(temporary)));
+  const std::string path = absl::StrCat(directory, "/", name);
+
+  absl::Status done = WriteAt(file.get(), bytes);
+  if (done.ok() && fdatasync(file.get()) != 0) done = ErrnoStatus(errno, "fdatasync");
+  if (done.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
+    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(path)));
+  }
+  if (!done.ok()) {
+    (void)unlink(temporary.c_str());  // the first error is the one to tell
+    return done;
+  }
+  // The new name must be on the disk too.
+  const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent || fsync(parent.get()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fsync ", EscapeBytes(directory)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace soleguard::os

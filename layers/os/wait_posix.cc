@@ -1,0 +1,29 @@
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <vector>
+
+#include "soleguard/fd.h"
+
+namespace soleguard {
+
+bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout) {
+  std::vector<pollfd> polled;
+  polled.reserve(fds.size());
+  for (const UniqueFd& fd : fds) polled.push_back({.fd = fd.get(), .events = POLLIN, .revents = 0});
+
+  const auto begin = std::chrono::steady_clock::now();
+  absl::Duration left = timeout;
+  while (left > absl::ZeroDuration()) {
+    const timespec limit = absl::ToTimespec(std::min(left, absl::Hours(1)));
+    const int ready = ppoll(polled.data(), polled.size(), &limit, nullptr);
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return false;
+    left = timeout - absl::FromChrono(std::chrono::steady_clock::now() - begin);
+  }
+  return false;
+}
+
+}  // namespace soleguard

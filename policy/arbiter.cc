@@ -1,0 +1,174 @@
+#include "soleguard/arbiter.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+namespace soleguard {
+namespace {
+
+// Between two tries where the system has no event: a foreign locker, or a record that is about to be
+// written. Bounded by the settle time.
+absl::Duration RetryAfter(int round) {
+  return std::min(absl::Milliseconds(1) * (1 << std::min(round, 5)), absl::Milliseconds(25));
+}
+
+std::string Describe(const Holder& holder) {
+  std::string who = "a process that no record names";
+  if (holder.record.has_value()) who = absl::StrCat("pid ", holder.record->identity.pid);
+  return absl::StrCat(who, " (", std::string(ToString(holder.standing)), "; ", holder.evidence, ")");
+}
+
+}  // namespace
+
+std::string_view ToString(LayerReport::Outcome outcome) {
+  switch (outcome) {
+    case LayerReport::Outcome::kHeld: return "held";
+    case LayerReport::Outcome::kContested: return "contested";
+    case LayerReport::Outcome::kUnavailable: return "unavailable";
+  }
+  return "unavailable";
+}
+
+Arbiter::Arbiter(const Policy& policy, std::vector<Layer*> layers, HolderRecord candidate,
+                 ArbiterTimes times)
+    : policy_(policy), layers_(std::move(layers)), times_(times), record_(std::move(candidate)) {}
+
+Arbiter::~Arbiter() { GiveBack(); }
+
+Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
+  if (next_ == layers_.size()) return Decide();
+  wake_.clear();
+  Layer& layer = *layers_[next_];
+  Attempt attempt = layer.Try(record_);
+
+  if (auto* contested = std::get_if<Contested>(&attempt)) {
+    return Settle(std::move(*contested), elapsed);
+  }
+  wait_.reset();
+  LayerReport report{.layer = std::string(layer.text())};
+  if (auto* held = std::get_if<Held>(&attempt)) {
+    report.outcome = LayerReport::Outcome::kHeld;
+    held_.push_back({.index = next_, .claim = std::move(held->claim)});
+    record_.layers.push_back(report.layer);
+  } else {
+    report.status = std::get<Unavailable>(attempt).status;
+  }
+  Report(std::move(report));
+  ++next_;
+  return {.action = Next::Action::kStep};
+}
+
+// Somebody has the layer. An established holder decides at once. Everybody else is about to change and
+// is waited for, with what is held so far: a start that is refused by a candidate, which is then
+// refused itself, or by a process that is already dead, is a start lost.
+Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
+  Holder& holder = contested.holder;
+  const Standing standing = holder.standing;
+  const std::optional<ProcessIdentity> process =
+      holder.record.has_value() ? std::optional(holder.record->identity) : std::nullopt;
+  Report({.layer = std::string(layers_[next_]->text()),
+          .outcome = LayerReport::Outcome::kContested,
+          .holder = std::move(holder)});
+  if (standing == Standing::kEstablished) return Refuse(Decision::kDuplicate);
+
+  // From anew when another process is cited, or the same one got further.
+  if (!wait_.has_value() || wait_->standing != standing || wait_->process != process) {
+    wait_ = Wait{.standing = standing, .process = process, .since = elapsed};
+  }
+  absl::Duration limit = times_.deadline;
+  if (standing == Standing::kUnknown) limit = std::min(limit, wait_->since + times_.settle);
+  if (standing == Standing::kCandidate || standing == Standing::kReleasing) {
+    limit = std::min(limit, wait_->since + 2 * times_.settle);
+  }
+  if (elapsed < limit) {
+    wake_ = std::move(contested.wake);
+    const absl::Duration left = limit - elapsed;
+    return {.action = Next::Action::kWait,
+            .wake = wake_,
+            .at_most = wake_.empty() ? std::min(left, RetryAfter(wait_->rounds++)) : left};
+  }
+  // An expired wait is never skipped over: with what it waited for still undecided, the layers behind
+  // it prove nothing.
+  Holder& unsettled = *reports_.back().holder;
+  if (standing == Standing::kUnknown && elapsed - wait_->since >= times_.settle) {
+    unsettled.processes = layers_[next_]->Suspects();
+    return Refuse(Decision::kDuplicate);
+  }
+  return Refuse(Decision::kUndetermined,
+                absl::DeadlineExceededError(absl::StrCat("layer ", reports_.back().layer,
+                                                         " is taken by ", Describe(unsettled),
+                                                         ", which did not settle in time")));
+}
+
+Arbiter::Next Arbiter::Decide() {
+  const auto met = [this] {
+    std::vector<bool> confirmed(layers_.size(), false);
+    for (const HeldLayer& held : held_) confirmed[held.index] = true;
+    return policy_.MetBy(confirmed);
+  };
+  if (met()) PublishEstablished();
+  if (!met()) {
+    std::string why = absl::StrCat("too few layers can tell for policy ", policy_.ToString());
+    for (const LayerReport& report : reports_) {
+      if (report.outcome != LayerReport::Outcome::kUnavailable) continue;
+      absl::StrAppend(&why, "; ", report.layer, ": ",
+                      absl::string_view(report.status.message()));
+    }
+    return Refuse(Decision::kUndetermined, absl::UnavailableError(why));
+  }
+  decision_ = Decision::kUnique;
+  return {.action = Next::Action::kDecided};
+}
+
+// A layer that cannot say that it is established would keep others waiting: it does not confirm.
+void Arbiter::PublishEstablished() {
+  for (HeldLayer& held : held_) {
+    const std::optional<Claim::Token> token = held.claim->IssueToken();
+    if (!token.has_value()) continue;
+    record_.token = token->value;
+    token_ = token->value;
+    token_is_durable_ = token->durable;
+    break;
+  }
+  record_.state = RecordState::kEstablished;
+  for (auto held = held_.begin(); held != held_.end();) {
+    const absl::Status published = held->claim->Publish(record_);
+    if (published.ok()) {
+      ++held;
+      continue;
+    }
+    const std::string text(layers_[held->index]->text());
+    for (LayerReport& report : reports_) {
+      if (report.layer == text) report = {.layer = text, .status = published};
+    }
+    held->claim->Release();
+    held = held_.erase(held);
+  }
+}
+
+Arbiter::Next Arbiter::Refuse(Decision decision, absl::Status status) {
+  GiveBack();
+  decision_ = decision;
+  status_ = std::move(status);
+  return {.action = Next::Action::kDecided};
+}
+
+// A layer that is asked again reports anew.
+void Arbiter::Report(LayerReport report) {
+  if (!reports_.empty() && reports_.back().layer == report.layer) reports_.pop_back();
+  reports_.push_back(std::move(report));
+}
+
+void Arbiter::GiveBack() {
+  if (held_.empty()) return;
+  record_.state = RecordState::kReleasing;
+  for (HeldLayer& held : held_) (void)held.claim->Publish(record_);  // a hint; the kernel frees it
+  while (!held_.empty()) {
+    held_.back().claim->Release();
+    held_.pop_back();
+  }
+}
+
+}  // namespace soleguard

@@ -1,0 +1,326 @@
+#include "soleguard/guard.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+
+#include "soleguard/arbiter.h"
+#include "soleguard/process.h"
+#include "soleguard/version.h"
+
+namespace soleguard {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The names that this process holds or is arbitrating. Some mechanisms (a System V semaphore, an fcntl
+// lock) belong to the process and would give it the same name twice.
+class OwnNames {
+ public:
+  // One per process, never destroyed: a Guard with static storage duration may outlive it otherwise. A
+  // forked child gets a new one: what it inherited is its parent's, its mutex perhaps locked for ever.
+  static OwnNames& Of(const ProcessIdentity& process) {
+    static std::atomic<OwnNames*> current{nullptr};
+    OwnNames* found = current.load();
+    while (found == nullptr || found->process_ != process) {
+      auto fresh = std::make_unique<OwnNames>(process);
+      if (current.compare_exchange_strong(found, fresh.get())) return *fresh.release();
+    }
+    return *found;
+  }
+
+  explicit OwnNames(ProcessIdentity process) : process_(std::move(process)) {}
+
+  using Key = std::pair<std::string, std::string>;  // scope directory, name
+
+  // Reserves `key`; waits until `end` while another thread arbitrates it. Gives the record of the
+  // Guard that has it, if one has.
+  std::optional<HolderRecord> Reserve(const Key& key, Clock::time_point end) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_until(lock, end, [&] {
+      const auto found = names_.find(key);
+      return found == names_.end() || found->second.state != RecordState::kCandidate;
+    });
+    const auto [found, reserved] = names_.try_emplace(key, HolderRecord{});
+    return reserved ? std::nullopt : std::optional(found->second);
+  }
+
+  void Set(const Key& key, const HolderRecord& record) {
+    const std::lock_guard lock(mutex_);
+    names_[key] = record;
+    changed_.notify_all();
+  }
+
+  void Forget(const Key& key) {
+    const std::lock_guard lock(mutex_);
+    names_.erase(key);
+    changed_.notify_all();
+  }
+
+ private:
+  const ProcessIdentity process_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<Key, HolderRecord> names_;
+};
+
+// Gives the reservation back unless the Guard takes it over.
+class Reservation {
+ public:
+  Reservation(OwnNames& names, OwnNames::Key key) : names_(names), key_(std::move(key)) {}
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+  ~Reservation() {
+    if (!kept_) names_.Forget(key_);
+  }
+  void Keep(const HolderRecord& record) {
+    names_.Set(key_, record);
+    kept_ = true;
+  }
+
+ private:
+  OwnNames& names_;
+  const OwnNames::Key key_;
+  bool kept_ = false;
+};
+
+HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Scope& scope,
+                       const ProcessDescription& own) {
+  HolderRecord record;
+  record.state = RecordState::kCandidate;
+  record.name = name.text();
+  record.scope = scope.ToString();
+  record.identity = own.identity;
+  record.hostname = HostName();
+  record.user = own.user;
+  record.executable = own.executable;
+  record.working_directory = own.working_directory;
+  record.started = absl::Now();
+  record.policy = policy.ToString();
+  record.version = Version();
+  return record;
+}
+
+std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Scope& scope,
+                                               const InstanceName& name) {
+  std::vector<std::unique_ptr<Layer>> layers;
+  for (const LayerSpec& spec : policy.layers()) {
+    // Parse has refused unknown kinds and bad parameters.
+    layers.push_back(FindLayerKind(spec.kind)->make(scope, name, spec.parameters));
+  }
+  return layers;
+}
+
+}  // namespace
+
+class Guard::Core {
+ public:
+  Core(InstanceName name, Scope scope, Arbiter& arbiter)
+      : name_(std::move(name)),
+        scope_(std::move(scope)),
+        record_(arbiter.record()),
+        reports_(arbiter.reports()),
+        token_(arbiter.token()),
+        token_is_durable_(arbiter.token_is_durable()),
+        held_(arbiter.TakeClaims()) {
+    for (const Arbiter::HeldLayer& held : held_) {
+      std::optional<HolderRecord> last = held.claim->Predecessor();
+      // One that was still a candidate never ran; one that said releasing ended in order.
+      if (!predecessor_.has_value() && last.has_value() &&
+          last->state == RecordState::kEstablished) {
+        predecessor_ = std::move(last);
+      }
+    }
+  }
+
+  absl::Status Verify() const {
+    if (held_.empty()) return absl::FailedPreconditionError("the Guard was released");
+    for (const Arbiter::HeldLayer& held : held_) {
+      absl::Status status = held.claim->Verify();
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  void Release() {
+    if (held_.empty()) return;
+    HolderRecord record = record_;
+    if (record.instance.has_value() && LivenessOf(*record.instance) == Liveness::kAlive) {
+      record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
+    } else {
+      record.state = RecordState::kReleasing;
+    }
+    for (Arbiter::HeldLayer& held : held_) {
+      (void)held.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
+    }
+    while (!held_.empty()) {
+      held_.back().claim->Release();
+      held_.pop_back();
+    }
+    // In a forked child the claims did nothing, and this is a table of its own.
+    if (const auto own = OwnIdentity(); own.ok()) {
+      OwnNames::Of(*own).Forget({scope_.directory(), name_.text()});
+    }
+  }
+
+  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild() {
+    std::vector<UniqueFd> shared;
+    for (Arbiter::HeldLayer& held : held_) {
+      absl::StatusOr<std::vector<UniqueFd>> copies = held.claim->Share();
+      if (!copies.ok()) return copies.status();
+      for (UniqueFd& copy : *copies) shared.push_back(std::move(copy));
+    }
+    if (shared.empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("no layer of policy ", record_.policy, " can be handed on; add file"));
+    }
+    return shared;
+  }
+
+  absl::Status Follow(const ProcessIdentity& child) {
+    record_.instance = child;
+    for (Arbiter::HeldLayer& held : held_) {
+      absl::Status status = held.claim->Publish(record_);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status KeepOverExec() {
+    for (Arbiter::HeldLayer& held : held_) {
+      absl::Status status = held.claim->KeepOverExec();
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  const InstanceName name_;
+  const Scope scope_;
+  HolderRecord record_;
+  const std::vector<LayerReport> reports_;
+  const std::optional<std::uint64_t> token_;
+  const bool token_is_durable_;
+  std::optional<HolderRecord> predecessor_;
+
+ private:
+  std::vector<Arbiter::HeldLayer> held_;
+};
+
+Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Options& options) {
+  const Clock::time_point begin = Clock::now();
+  absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
+  if (!instance.ok()) return Undetermined{.status = instance.status(), .layers = {}};
+  absl::StatusOr<ProcessDescription> own = DescribeSelf();
+  if (!own.ok()) return Undetermined{.status = own.status(), .layers = {}};
+
+  OwnNames& names = OwnNames::Of(own->identity);
+  const OwnNames::Key key{options.scope.directory(), instance->text()};
+  if (std::optional<HolderRecord> record =
+          names.Reserve(key, begin + absl::ToChronoNanoseconds(options.deadline))) {
+    if (record->state == RecordState::kCandidate) {
+      return Undetermined{.status = absl::DeadlineExceededError(
+                              "another thread of this process is still arbitrating this name"),
+                          .layers = {}};
+    }
+    return Duplicate{.holder = {.standing = Standing::kEstablished,
+                                .record = std::move(record),
+                                .processes = {},
+                                .evidence = "a Guard of this very process has the name"},
+                     .layers = {}};
+  }
+  Reservation reservation(names, key);
+
+  const std::vector<std::unique_ptr<Layer>> layers = MakeLayers(policy, options.scope, *instance);
+  std::vector<Layer*> asked;
+  for (const std::unique_ptr<Layer>& layer : layers) asked.push_back(layer.get());
+  Arbiter arbiter(policy, std::move(asked), Candidate(*instance, policy, options.scope, *own),
+                  {.deadline = options.deadline, .settle = options.settle});
+  while (true) {
+    const Arbiter::Next next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
+    if (next.action == Arbiter::Next::Action::kDecided) break;
+    if (next.action == Arbiter::Next::Action::kWait) (void)WaitForAny(next.wake, next.at_most);
+  }
+
+  switch (arbiter.decision()) {
+    case Arbiter::Decision::kUnique: {
+      Guard guard(std::make_unique<Core>(*instance, options.scope, arbiter));
+      reservation.Keep(guard.record());
+      return Unique{std::move(guard)};
+    }
+    case Arbiter::Decision::kDuplicate:
+      return Duplicate{.holder = arbiter.holder(), .layers = arbiter.reports()};
+    case Arbiter::Decision::kUndetermined: break;
+  }
+  return Undetermined{.status = arbiter.status(), .layers = arbiter.reports()};
+}
+
+Verdict Guard::Acquire(std::string_view name, const Options& options) {
+  return Acquire(name, Policy::Default(), options);
+}
+
+Guard::Guard(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+Guard::Guard(Guard&&) noexcept = default;
+
+Guard& Guard::operator=(Guard&& other) noexcept {
+  if (this != &other) {
+    Release();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+Guard::~Guard() { Release(); }
+
+const std::string& Guard::name() const { return core_->name_.text(); }
+const Scope& Guard::scope() const { return core_->scope_; }
+const HolderRecord& Guard::record() const { return core_->record_; }
+const std::vector<LayerReport>& Guard::layers() const { return core_->reports_; }
+std::optional<std::uint64_t> Guard::token() const { return core_->token_; }
+bool Guard::token_is_durable() const { return core_->token_is_durable_; }
+const std::optional<HolderRecord>& Guard::predecessor() const { return core_->predecessor_; }
+absl::Status Guard::Verify() const { return core_->Verify(); }
+absl::StatusOr<std::vector<UniqueFd>> Guard::ShareWithChild() { return core_->ShareWithChild(); }
+absl::Status Guard::Follow(const ProcessIdentity& child) { return core_->Follow(child); }
+absl::Status Guard::KeepOverExec() { return core_->KeepOverExec(); }
+
+void Guard::Release() {
+  if (core_ != nullptr) core_->Release();
+}
+
+const Holder* Inspection::holder() const {
+  const Holder* found = nullptr;
+  for (const LayerSighting& layer : layers) {
+    const auto* taken = std::get_if<Taken>(&layer.sighting);
+    if (taken == nullptr) continue;
+    if (taken->holder.standing == Standing::kEstablished) return &taken->holder;
+    if (found == nullptr) found = &taken->holder;
+  }
+  return found;
+}
+
+bool Inspection::blind() const {
+  for (const LayerSighting& layer : layers) {
+    if (std::holds_alternative<Unavailable>(layer.sighting)) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
+                                   const Options& options) {
+  absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
+  if (!instance.ok()) return instance.status();
+  Inspection inspection;
+  for (const std::unique_ptr<Layer>& layer : MakeLayers(policy, options.scope, *instance)) {
+    inspection.layers.push_back({.layer = std::string(layer->text()), .sighting = layer->Look()});
+  }
+  return inspection;
+}
+
+}  // namespace soleguard

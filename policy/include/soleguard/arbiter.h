@@ -1,0 +1,112 @@
+// The arbiter: asks the layers in order, waits for what is about to change, and decides.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/time/time.h>
+
+#include "soleguard/fd.h"
+#include "soleguard/layer.h"
+#include "soleguard/policy.h"
+#include "soleguard/record.h"
+
+namespace soleguard {
+
+// What one layer answered.
+struct LayerReport {
+  enum class Outcome { kHeld, kContested, kUnavailable };
+  std::string layer;  // canonical text
+  Outcome outcome = Outcome::kUnavailable;
+  std::optional<Holder> holder = std::nullopt;  // when contested
+  absl::Status status = absl::OkStatus();       // when unavailable
+};
+std::string_view ToString(LayerReport::Outcome outcome);
+
+struct ArbiterTimes {
+  absl::Duration deadline = absl::Seconds(10);  // for the whole of it
+  absl::Duration settle = absl::Seconds(1);     // for a holder that cannot be told; a candidate twice
+};
+
+// One arbitration of one process. It does not block and reads no clock: whoever drives it waits as it
+// asks and says what time it is, so that a test can drive it through every schedule. Not thread-safe.
+class Arbiter {
+ public:
+  // `layers` are those of policy.layers(), in that order, and outlive the arbiter. `candidate` is what
+  // each layer is told of this process.
+  Arbiter(const Policy& policy, std::vector<Layer*> layers, HolderRecord candidate,
+          ArbiterTimes times);
+  Arbiter(const Arbiter&) = delete;
+  Arbiter& operator=(const Arbiter&) = delete;
+  // Gives back what is still held.
+  ~Arbiter();
+
+  // What to do before the next Step: nothing, wait, or stop because it is decided.
+  struct Next {
+    enum class Action { kStep, kWait, kDecided } action = Action::kStep;
+    // kWait: until one of `wake` is ready, but not longer than `at_most`.
+    std::span<const UniqueFd> wake = {};
+    absl::Duration at_most = absl::ZeroDuration();
+  };
+  // Asks one layer, or decides. `elapsed`: since the arbiter was made, never smaller than before.
+  Next Step(absl::Duration elapsed);
+
+  // After kDecided. Exactly one of the three.
+  enum class Decision { kUnique, kDuplicate, kUndetermined };
+  Decision decision() const { return decision_; }
+
+  struct HeldLayer {
+    std::size_t index;  // into policy.layers()
+    std::unique_ptr<Claim> claim;
+  };
+  // kUnique: the claims, published as established, in the order they were taken.
+  std::vector<HeldLayer> TakeClaims() { return std::move(held_); }
+  // kUnique: the record that was published.
+  const HolderRecord& record() const { return record_; }
+  bool token_is_durable() const { return token_is_durable_; }
+  std::optional<std::uint64_t> token() const { return token_; }
+  // kDuplicate: who has it.
+  const Holder& holder() const { return *reports_.back().holder; }
+  // kUndetermined: why.
+  const absl::Status& status() const { return status_; }
+  // One per layer that was asked, in order.
+  const std::vector<LayerReport>& reports() const { return reports_; }
+
+ private:
+  Next Settle(Contested contested, absl::Duration elapsed);
+  Next Decide();
+  Next Refuse(Decision decision, absl::Status status = absl::OkStatus());
+  void Report(LayerReport report);
+  void GiveBack();
+  void PublishEstablished();
+
+  const Policy policy_;
+  const std::vector<Layer*> layers_;
+  const ArbiterTimes times_;
+  HolderRecord record_;
+
+  std::size_t next_ = 0;  // the layer to ask
+  std::vector<HeldLayer> held_;
+  std::vector<LayerReport> reports_;
+  Decision decision_ = Decision::kUndetermined;
+  absl::Status status_;
+  bool token_is_durable_ = false;
+  std::optional<std::uint64_t> token_;
+
+  // The wait for one holder of layers_[next_].
+  struct Wait {
+    Standing standing;
+    std::optional<ProcessIdentity> process;
+    absl::Duration since;
+    int rounds = 0;
+  };
+  std::optional<Wait> wait_;
+  std::vector<UniqueFd> wake_;
+};
+
+}  // namespace soleguard

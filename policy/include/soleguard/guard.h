@@ -1,0 +1,147 @@
+// The public call: am I the only running instance of NAME?
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
+
+#include "soleguard/arbiter.h"
+#include "soleguard/fd.h"
+#include "soleguard/layer.h"
+#include "soleguard/policy.h"
+#include "soleguard/process.h"
+#include "soleguard/record.h"
+#include "soleguard/scope.h"
+
+namespace soleguard {
+
+struct Options {
+  Scope scope = Scope::User();
+  // How long a dying holder is waited for before the verdict is Undetermined.
+  absl::Duration deadline = absl::Seconds(10);
+  // How long a holder that cannot be told is waited for before it counts as another instance; a
+  // candidate is waited for twice as long.
+  absl::Duration settle = absl::Seconds(1);
+};
+
+struct Unique;
+struct Duplicate;
+struct Undetermined;
+// Exactly one of the three, never rounded to another.
+using Verdict = std::variant<Unique, Duplicate, Undetermined>;
+
+// Proof that this process is the only instance of a name in a scope, for as long as the object and
+// the process live: the name is free again after Release, destruction, exit or SIGKILL, and nothing
+// needs cleaning by hand.
+//
+// After fork the claim stays with the parent. The child's copy holds nothing (its descriptors are
+// closed by pthread_atfork(3)), releases nothing, and Verify says "not the owner". A raw clone(2)
+// skips atfork: its child may keep the name taken after the parent is gone, and a refused start names
+// it. exec closes everything, unless KeepOverExec or ShareWithChild was called.
+//
+// Move-only. Not thread-safe, but any thread may use it, and two Guards may be used at once.
+class Guard {
+ public:
+  // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits only
+  // for what is about to change: a holder that is dying, deciding or releasing, at most
+  // options.deadline. Never waits for an established holder. An invalid name gives Undetermined with
+  // InvalidArgument. A second Guard of the same name in one process is a Duplicate. Thread-safe.
+  static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
+  // With every layer built so far.
+  static Verdict Acquire(std::string_view name, const Options& options = {});
+
+  Guard(Guard&&) noexcept;
+  Guard& operator=(Guard&&) noexcept;
+  ~Guard();  // as Release
+
+  const std::string& name() const;
+  const Scope& scope() const;
+  // What the holder record says now.
+  const HolderRecord& record() const;
+  // The layers' answers of the time of Acquire.
+  const std::vector<LayerReport>& layers() const;
+
+  // Larger at each acquisition of this name. Hand it to whatever the instance writes to, so that a
+  // late write of an earlier instance can be refused. nullopt when no layer keeps tokens.
+  std::optional<std::uint64_t> token() const;
+  // Whether the token stays larger even if the scope's directory is deleted and the clock set back.
+  bool token_is_durable() const;
+
+  // The record of an established holder before this one that ended without releasing (a crash, a
+  // SIGKILL). Nothing is left to clean; this is for the log.
+  const std::optional<HolderRecord>& predecessor() const;
+
+  // OK while every claim stands. FailedPrecondition in a forked child ("not the owner") and after
+  // Release; DataLoss names what was lost: a deleted or replaced file, a descriptor that the program
+  // closed. Does not block and disturbs nobody.
+  absl::Status Verify() const;
+
+  // Ends the claim. A second call does nothing; in a forked child it does nothing.
+  void Release();
+
+  // Hands the claim on to a child: duplicates of the descriptors that carry it, close-on-exec, which
+  // the next fork leaves open. Clear close-on-exec in the child between fork and exec, then call
+  // Follow in the parent; destroy the result in the parent once the child runs. The name stays taken
+  // until the child and whoever inherited from it have closed them or ended, even if this process is
+  // killed. FailedPrecondition when no layer of the policy can be handed on.
+  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild();
+
+  // Says in the holder record that `child`, which the claim was handed on to, is the instance. After
+  // that, Release leaves the name with the child for as long as it lives.
+  absl::Status Follow(const ProcessIdentity& child);
+
+  // Keeps the claim over execve(2): the new program holds the name until it ends. FailedPrecondition
+  // names a layer that does not survive exec; then nothing is changed.
+  absl::Status KeepOverExec();
+
+ private:
+  class Core;
+  explicit Guard(std::unique_ptr<Core> core);
+
+  std::unique_ptr<Core> core_;
+};
+
+// This process is the only instance.
+struct Unique {
+  Guard guard;
+};
+
+// Another instance has the name.
+struct Duplicate {
+  Holder holder;
+  std::vector<LayerReport> layers;  // in the order they were asked, up to the one that decided
+};
+
+// Nobody can tell: too few layers work, or somebody did not settle in time.
+struct Undetermined {
+  absl::Status status;  // why
+  std::vector<LayerReport> layers;
+};
+
+// What each layer of a policy shows now, in canonical order.
+struct Inspection {
+  struct LayerSighting {
+    std::string layer;
+    Sighting sighting;
+  };
+  std::vector<LayerSighting> layers;
+
+  // The holder: the first sighting of an established one, else of any.
+  const Holder* holder() const;
+  // Whether some layer could not tell.
+  bool blind() const;
+};
+// Looks, and disturbs nobody: takes no lock, not for a moment, and creates nothing. Does not wait, so a
+// holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
+absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
+                                   const Options& options = {});
+
+}  // namespace soleguard

@@ -1,0 +1,7 @@
+#include "soleguard/version.h"
+
+namespace soleguard {
+
+std::string_view Version() { return SOLEGUARD_VERSION; }
+
+}  // namespace soleguard

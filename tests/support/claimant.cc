@@ -1,0 +1,45 @@
+#include "support/claimant.h"
+
+#include <stdexcept>
+
+namespace soleguard::testing {
+namespace {
+
+Program::Setup CommandLine(const Claimant::Setup& setup) {
+  std::vector<std::string> argv = setup.launcher;
+  for (const std::string& word :
+       {std::string(SOLEGUARD_TEST_CLAIMANT), setup.scope, setup.name, setup.policy,
+        absl::FormatDuration(setup.settle), absl::FormatDuration(setup.deadline),
+        std::string(setup.at_barrier ? "barrier" : "now")}) {
+    argv.push_back(word);
+  }
+  return {.argv = argv};
+}
+
+std::string LineOf(Program& program) {
+  std::optional<std::string> line = program.ReadLine();
+  if (!line.has_value()) throw std::runtime_error("the claimant ended: " + program.Errors());
+  return *line;
+}
+
+}  // namespace
+
+Claimant::Claimant(const Setup& setup) : program_(CommandLine(setup)) {}
+
+const std::string& Claimant::verdict() {
+  if (!verdict_.has_value()) verdict_ = LineOf(program_);
+  return *verdict_;
+}
+
+std::uint64_t Claimant::token() {
+  if (!unique()) throw std::runtime_error("no token: " + verdict());
+  return std::stoull(verdict().substr(verdict().find(' ') + 1));
+}
+
+std::string Claimant::Ask(const std::string& command) {
+  (void)verdict();
+  program_.WriteLine(command);
+  return LineOf(program_);
+}
+
+}  // namespace soleguard::testing

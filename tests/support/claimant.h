@@ -1,0 +1,57 @@
+// A process that acquires a name through the library and does what it is told: the second process of a
+// test. Its program is claimant_main.cc.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <absl/time/time.h>
+
+#include "support/program.h"
+
+namespace soleguard::testing {
+
+class Claimant {
+ public:
+  struct Setup {
+    std::string scope;  // an absolute directory
+    std::string name = "x";
+    std::string policy = "";    // empty: without a policy
+    absl::Duration settle = absl::Seconds(1);
+    absl::Duration deadline = absl::Seconds(10);
+    bool at_barrier = false;    // acquires only after Go
+    std::vector<std::string> launcher = {};  // words before the program: unshare, strace, setpriv
+  };
+  explicit Claimant(const Setup& setup);
+
+  void Go() { program_.WriteLine("go"); }
+
+  // Blocks until it has its verdict, then the line that says it:
+  //   unique TOKEN | duplicate PID STANDING | undetermined REASON
+  const std::string& verdict();
+  bool unique() { return verdict().starts_with("unique"); }
+  bool duplicate() { return verdict().starts_with("duplicate"); }
+  std::uint64_t token();
+
+  // One command, and the line that answers it:
+  //   verify       ok | CODE: MESSAGE
+  //   release      released
+  //   fork         PID of a child that neither acts nor execs
+  //   clone        PID of one that a raw clone(2) made, which no atfork handler saw
+  //   exec         PID of a child that executes sleep(1)
+  //   closefrom    closed: every descriptor but the first three
+  //   allocate     touched: a gigabyte
+  std::string Ask(const std::string& command);
+
+  pid_t pid() const { return program_.pid(); }
+  Program& program() { return program_; }
+
+ private:
+  Program program_;
+  std::optional<std::string> verdict_;
+};
+
+}  // namespace soleguard::testing

@@ -1,0 +1,111 @@
+// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <absl/time/time.h>
+
+#include "soleguard/guard.h"
+
+namespace {
+
+using namespace soleguard;  // NOLINT(google-build-using-namespace): one small program
+
+Verdict Acquire(char** argv) {
+  Options options;
+  const auto scope = Scope::Directory(argv[1]);
+  if (!scope.ok()) return Undetermined{.status = scope.status(), .layers = {}};
+  options.scope = *scope->WithStateDirectory(std::string(argv[1]) + "/state");
+  if (!absl::ParseDuration(argv[4], &options.settle)) std::abort();
+  if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
+  if (*argv[3] == '\0') return Guard::Acquire(argv[2], options);
+  const auto policy = Policy::Parse(argv[3]);
+  if (!policy.ok()) return Undetermined{.status = policy.status(), .layers = {}};
+  return Guard::Acquire(argv[2], *policy, options);
+}
+
+std::string Say(const Verdict& verdict) {
+  if (const auto* unique = std::get_if<Unique>(&verdict)) {
+    return "unique " + std::to_string(unique->guard.token().value_or(0));
+  }
+  if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
+    const Holder& holder = duplicate->holder;
+    std::int64_t pid = 0;
+    if (holder.record.has_value()) pid = holder.record->identity.pid;
+    if (!holder.processes.empty()) pid = holder.processes.front().pid;
+    return "duplicate " + std::to_string(pid) + " " + std::string(ToString(holder.standing));
+  }
+  return "undetermined " + std::string(std::get<Undetermined>(verdict).status.message());
+}
+
+// A child that keeps whatever it got until it is killed, and does not outlive the test.
+[[noreturn]] void Linger() {
+  alarm(60);
+  while (true) pause();
+}
+
+pid_t Exec() {
+  const pid_t child = fork();
+  if (child == 0) {
+    execlp("sleep", "sleep", "60", nullptr);
+    _exit(127);
+  }
+  return child;
+}
+
+std::string Obey(const std::string& command, Guard* guard) {
+  if (command == "verify") {
+    const absl::Status status =
+        guard != nullptr ? guard->Verify() : absl::NotFoundError("no guard");
+    return status.ok() ? "ok" : status.ToString();
+  }
+  if (command == "release") {
+    if (guard != nullptr) guard->Release();
+    return "released";
+  }
+  if (command == "fork") {
+    const pid_t child = fork();
+    if (child == 0) Linger();
+    return std::to_string(child);
+  }
+  if (command == "clone") {
+    const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
+    if (child == 0) Linger();
+    return std::to_string(child);
+  }
+  if (command == "exec") return std::to_string(Exec());
+  if (command == "closefrom") {
+    closefrom(3);
+    return "closed";
+  }
+  if (command == "allocate") {
+    constexpr std::size_t kGigabyte = std::size_t{1} << 30;
+    void* memory = mmap(nullptr, kGigabyte, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    return memory != MAP_FAILED ? "touched" : "no memory";
+  }
+  return "unknown command " + command;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 7) return 64;
+  std::string command;
+  if (std::string(argv[6]) == "barrier") std::getline(std::cin, command);
+  Verdict verdict = Acquire(argv);
+  std::cout << Say(verdict) << std::endl;
+  auto* unique = std::get_if<Unique>(&verdict);
+  while (std::getline(std::cin, command)) {
+    std::cout << Obey(command, unique != nullptr ? &unique->guard : nullptr) << std::endl;
+  }
+  return 0;
+}

@@ -1,0 +1,18 @@
+// guardcheck's exit codes, after sysexits(3) where that has one. docs/guardcheck.md explains them.
+#pragma once
+
+namespace guardcheck {
+
+enum ExitCode : int {
+  kYes = 0,           // what the command asks
+  kNotRunning = 3,    // status
+  kUsage = 64,        // EX_USAGE
+  kUndetermined = 69, // EX_UNAVAILABLE: a layer could not tell and the policy needs it
+  kInternal = 70,     // EX_SOFTWARE
+  kTaken = 75,        // EX_TEMPFAIL: another instance holds the name
+  kCannotExecute = 126,
+  kNotFound = 127,
+  kSignalled = 128,   // plus the signal's number
+};
+
+}  // namespace guardcheck

@@ -1,0 +1,187 @@
+// guardcheck: guards any command against running twice, and shows what is guarded.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <absl/time/time.h>
+#include <soleguard/name.h>
+#include <soleguard/version.h>
+
+#include "command.h"
+#include "exit_code.h"
+
+namespace guardcheck {
+namespace {
+
+// The command line as it was given, before it is checked.
+struct Settings {
+  std::string name;
+  std::string policy;
+  std::string scope;
+  std::string state_directory;
+  std::string settle;
+  std::string deadline;
+  std::string grace;
+  bool json = false;
+  bool exec = false;
+};
+
+// Settings of the environment count only where the caller can be trusted to set them (AT_SECURE).
+std::string Environment(const char* variable) {
+  const char* value = secure_getenv(variable);
+  return value != nullptr ? value : "";
+}
+
+class UsageError : public std::exception {
+ public:
+  explicit UsageError(std::string what) : what_(std::move(what)) {}
+  const char* what() const noexcept override { return what_.c_str(); }
+
+ private:
+  const std::string what_;
+};
+
+template <typename Value>
+Value OrUsage(absl::StatusOr<Value> value, const std::string& option) {
+  if (value.ok()) return *std::move(value);
+  throw UsageError(option + ": " + std::string(value.status().message()));
+}
+
+void ReadDuration(const std::string& text, const std::string& option, absl::Duration& duration) {
+  if (text.empty()) return;
+  absl::Duration parsed;
+  if (!absl::ParseDuration(text, &parsed) || parsed < absl::ZeroDuration()) {
+    throw UsageError(option + ": expected a duration such as 500ms, 30s or 2m, found '" + text + "'");
+  }
+  duration = parsed;
+}
+
+// The command line wins over the environment, and that over the built-in rule.
+Common Resolve(const Settings& settings) {
+  Common common;
+  common.json = settings.json;
+  const std::string policy =
+      settings.policy.empty() ? Environment("SOLEGUARD_POLICY") : settings.policy;
+  if (!policy.empty()) {
+    common.policy = OrUsage(soleguard::Policy::Parse(policy),
+                            settings.policy.empty() ? "SOLEGUARD_POLICY" : "--policy");
+  }
+  const std::string directory = Environment("SOLEGUARD_DIR");
+  if (!settings.scope.empty()) {
+    common.options.scope = OrUsage(soleguard::Scope::Parse(settings.scope), "--scope");
+  } else if (!directory.empty()) {
+    common.options.scope = OrUsage(soleguard::Scope::Directory(directory), "SOLEGUARD_DIR");
+  }
+  const std::string state = settings.state_directory.empty() ? Environment("SOLEGUARD_STATE_DIR")
+                                                             : settings.state_directory;
+  if (!state.empty()) {
+    common.options.scope = OrUsage(common.options.scope.WithStateDirectory(state), "--state-dir");
+  }
+  ReadDuration(settings.settle, "--settle", common.options.settle);
+  ReadDuration(settings.deadline, "--deadline", common.options.deadline);
+  return common;
+}
+
+std::string CheckedName(const std::string& name) {
+  (void)OrUsage(soleguard::InstanceName::Parse(name), "NAME");
+  return name;
+}
+
+void AddCommonOptions(CLI::App& command, Settings& settings) {
+  command.add_option("--policy", settings.policy,
+                     "which layers must confirm, e.g. 'all(file)' (default: all; environment: "
+                     "SOLEGUARD_POLICY)");
+  command.add_option("--scope", settings.scope,
+                     "who shares the name: user, system or an absolute directory (default: user; "
+                     "environment: SOLEGUARD_DIR, a directory)");
+  command.add_option("--state-dir", settings.state_directory,
+                     "where the ceilings of fencing tokens are kept (environment: "
+                     "SOLEGUARD_STATE_DIR)");
+  command.add_flag("--json", settings.json, "print JSON");
+}
+
+void AddTimeOptions(CLI::App& command, Settings& settings) {
+  command.add_option("--settle", settings.settle,
+                     "how long an unknown holder is waited for (default: 1s)");
+  command.add_option("--deadline", settings.deadline,
+                     "how long a dying holder is waited for (default: 10s)");
+}
+
+int Main(int argc, char** argv) {
+  // Everything behind the first "--" is the command's: it is never read as options.
+  int own = 1;
+  while (own < argc && std::string(argv[own]) != "--") ++own;
+  std::vector<std::string> words(argv + 1, argv + own);
+  std::vector<std::string> command(argv + std::min(own + 1, argc), argv + argc);
+
+  Settings settings;
+  std::function<int()> action;
+  CLI::App app("Guards a command against running twice, and shows what is guarded.", "guardcheck");
+  app.set_version_flag("--version", std::string(soleguard::Version()));
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell, 70 internal error, 75 another\n"
+             "instance holds the name; run: the command's own, 126 and 127 as in a shell, 128+n for\n"
+             "signal n.");
+
+  CLI::App* run = app.add_subcommand("run", "run NAME [options] -- COMMAND...: run COMMAND as the only "
+                                            "instance of NAME");
+  run->add_option("NAME", settings.name, "the instance name")->required();
+  AddCommonOptions(*run, settings);
+  AddTimeOptions(*run, settings);
+  run->add_option("--grace", settings.grace,
+                  "how long what COMMAND leaves behind may take to end before it is killed "
+                  "(default: 5s)");
+  run->add_flag("--exec", settings.exec,
+                "become COMMAND instead of watching over it: no guardian, nothing is ended with it");
+  run->callback([&] {
+    action = [&] {
+      if (command.empty()) throw UsageError("run: expected -- and a command behind the options");
+      RunRequest request{.common = Resolve(settings),
+                         .name = CheckedName(settings.name),
+                         .command = std::move(command),
+                         .exec = settings.exec};
+      ReadDuration(settings.grace, "--grace", request.grace);
+      return Run(std::move(request));
+    };
+  });
+
+  CLI::App* status = app.add_subcommand("status", "status NAME: is it running, and who is it");
+  status->add_option("NAME", settings.name, "the instance name")->required();
+  AddCommonOptions(*status, settings);
+  status->callback([&] {
+    action = [&] { return ShowStatus(Resolve(settings), CheckedName(settings.name)); };
+  });
+
+  CLI::App* list = app.add_subcommand("list", "list the running instances of the scope");
+  AddCommonOptions(*list, settings);
+  list->callback([&] { action = [&] { return ShowList(Resolve(settings)); }; });
+
+  try {
+    std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+    app.parse(std::move(words));
+    return action();
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kYes : kUsage;  // --help and --version are no errors
+  } catch (const UsageError& error) {
+    (void)std::fprintf(stderr, "guardcheck: %s\n", error.what());
+    return kUsage;
+  }
+}
+
+}  // namespace
+}  // namespace guardcheck
+
+int main(int argc, char** argv) {
+  try {
+    return guardcheck::Main(argc, argv);
+  } catch (const std::exception& error) {
+    (void)std::fprintf(stderr, "guardcheck: internal error: %s\n", error.what());
+    return guardcheck::kInternal;
+  }
+}

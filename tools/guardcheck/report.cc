@@ -1,0 +1,395 @@
+#include "report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
+#include <boost/json.hpp>
+#include <soleguard/process.h>
+#include <soleguard/text.h>
+
+namespace guardcheck {
+namespace {
+
+namespace json = boost::json;
+using soleguard::EscapeBytes;
+using soleguard::Holder;
+using soleguard::HolderRecord;
+using soleguard::LayerReport;
+using soleguard::ProcessDescription;
+using soleguard::ProcessIdentity;
+
+constexpr std::array<std::string_view, 7> kSecretOptions = {
+    "password", "passwd", "token", "secret", "api-key", "apikey", "access-key"};
+
+std::string Text(absl::string_view view) { return std::string(view); }
+
+std::string Stamp(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone());
+}
+std::string Rfc3339(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
+}
+std::string Age(absl::Time time) {
+  return absl::FormatDuration(absl::Trunc(absl::Now() - time, absl::Seconds(1)));
+}
+
+std::string StateName(char state) {
+  switch (state) {
+    case 'R': return "running";
+    case 'S': return "sleeping";
+    case 'D': return "in an uninterruptible system call";
+    case 'T': return "stopped";
+    case 't': return "stopped by a debugger";
+    case 'Z': return "zombie";
+    default: return "unknown";
+  }
+}
+
+std::string CommandLine(const std::vector<std::string>& argv) {
+  std::vector<std::string> words;
+  for (const std::string& word : MaskSecrets(argv)) {
+    std::string shown = EscapeBytes(word);
+    const bool plain = !shown.empty() && shown.find_first_of(" '\"$&|;<>()*?#~`\\") == std::string::npos;
+    words.push_back(plain ? shown : absl::StrCat("'", shown, "'"));
+  }
+  return absl::StrJoin(words, " ");
+}
+
+// The process that a person means by "the instance": what the claim was handed on to, else its owner.
+const ProcessIdentity& InstanceOf(const HolderRecord& record) {
+  return record.instance.has_value() ? *record.instance : record.identity;
+}
+
+// Read now, of that very process; nullopt when it is gone or cannot be seen from here.
+std::optional<ProcessDescription> Live(const ProcessIdentity& identity) {
+  absl::StatusOr<ProcessDescription> description = soleguard::Describe(identity);
+  return description.ok() ? std::optional(*std::move(description)) : std::nullopt;
+}
+
+// Aligned "key  value" lines.
+class Lines {
+ public:
+  void Add(std::string_view key, const std::string& value) {
+    if (!value.empty()) absl::StrAppendFormat(&text_, "  %-11s %s\n", std::string(key), value);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+void AddProcess(Lines& lines, const ProcessDescription& process) {
+  lines.Add("started", absl::StrCat(Stamp(process.started), " (", Age(process.started), " ago)"));
+  lines.Add("user", absl::StrCat(EscapeBytes(process.user), " (uid ", process.uid, ")"));
+  lines.Add("executable", EscapeBytes(process.executable));
+  lines.Add("command", CommandLine(process.argv));
+  lines.Add("directory", EscapeBytes(process.working_directory));
+  lines.Add("state", absl::StrCat(absl::string_view(&process.state, 1), " (", StateName(process.state), ")"));
+  lines.Add("cpu", absl::StrFormat("%.1f %%", process.cpu_percent));
+  lines.Add("memory", absl::StrFormat("%.1f MiB", static_cast<double>(process.memory_bytes) / (1 << 20)));
+}
+
+void AddRecord(Lines& lines, const HolderRecord& record) {
+  const ProcessIdentity& instance = InstanceOf(record);
+  lines.Add("pid", record.instance.has_value()
+                       ? absl::StrCat(instance.pid, ", guarded by guardcheck, pid ", record.identity.pid)
+                       : absl::StrCat(instance.pid));
+  if (const std::optional<ProcessDescription> process = Live(instance)) {
+    AddProcess(lines, *process);
+  } else {
+    // Another pid namespace, or just ended: what the holder said of itself.
+    lines.Add("started", Stamp(record.started));
+    lines.Add("user", EscapeBytes(record.user));
+    lines.Add("executable", EscapeBytes(record.executable));
+    lines.Add("directory", EscapeBytes(record.working_directory));
+    lines.Add("state", "cannot be seen from here");
+  }
+  if (record.token != 0) lines.Add("token", absl::StrCat(record.token));
+  lines.Add("policy", EscapeBytes(record.policy));
+  lines.Add("host", EscapeBytes(record.hostname));
+}
+
+std::string HolderText(const Holder& holder) {
+  Lines lines;
+  const bool matches = holder.standing != soleguard::Standing::kUnknown;
+  if (matches && holder.record.has_value()) AddRecord(lines, *holder.record);
+  std::string text = lines.text();
+  for (const ProcessIdentity& identity : holder.processes) {
+    Lines suspect;
+    suspect.Add("pid", absl::StrCat(identity.pid, " (has the lock; no record names it)"));
+    if (const auto process = Live(identity)) AddProcess(suspect, *process);
+    absl::StrAppend(&text, suspect.text());
+  }
+  if (text.empty()) {
+    text = "  No record names a live process, and no process that this user may look into shows the lock.\n";
+  }
+  return text;
+}
+
+std::string EvidenceText(const std::vector<LayerReport>& layers) {
+  std::string text;
+  for (const LayerReport& layer : layers) {
+    std::string said = Text(layer.status.message());
+    if (layer.holder.has_value()) {
+      said = absl::StrCat(layer.holder->evidence, "; the holder is ",
+                          std::string(ToString(layer.holder->standing)));
+    }
+    absl::StrAppendFormat(&text, "  %-11s %s%s%s\n", EscapeBytes(layer.layer),
+                          std::string(ToString(layer.outcome)), said.empty() ? "" : ": ", said);
+  }
+  return text;
+}
+
+// Only commands that exist, and never "delete the lock file".
+std::string NextSteps(const std::string& name, const Holder& holder) {
+  std::string text = absl::StrCat("What you can do\n  guardcheck status ", CommandLine({name}),
+                                  "\n      shows it again\n");
+  std::vector<std::int64_t> pids;
+  if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
+    // Not across a pid namespace: there the number is somebody else's.
+    const ProcessIdentity& owner = holder.record->identity;
+    if (LivenessOf(owner) != soleguard::Liveness::kUnknown) pids.push_back(owner.pid);
+  }
+  for (const ProcessIdentity& process : holder.processes) pids.push_back(process.pid);
+  if (!pids.empty()) {
+    absl::StrAppend(&text, "  kill ", absl::StrJoin(pids, " "),
+                    "\n      asks it to end (SIGTERM); once it has ended, start again\n");
+  }
+  return text;
+}
+
+json::string Escaped(const std::string& bytes) { return json::string(EscapeBytes(bytes)); }
+
+json::object IdentityJson(const ProcessIdentity& identity) {
+  return {{"pid", identity.pid},
+          {"start_ticks", identity.start_ticks},
+          {"pid_namespace", identity.pid_namespace},
+          {"boot_id", Escaped(identity.boot_id)}};
+}
+
+json::value ProcessJson(const ProcessIdentity& identity) {
+  json::object object = IdentityJson(identity);
+  const std::optional<ProcessDescription> process = Live(identity);
+  object["liveness"] = std::string(ToString(LivenessOf(identity)));
+  if (!process.has_value()) return object;
+  json::array argv;
+  for (const std::string& word : MaskSecrets(process->argv)) argv.push_back(Escaped(word));
+  object["parent_pid"] = process->parent_pid;
+  object["executable"] = Escaped(process->executable);
+  object["argv"] = std::move(argv);
+  object["cwd"] = Escaped(process->working_directory);
+  object["uid"] = process->uid;
+  object["user"] = Escaped(process->user);
+  object["state"] = std::string(1, process->state);
+  object["cpu_percent"] = process->cpu_percent;
+  object["memory_bytes"] = process->memory_bytes;
+  object["started"] = Rfc3339(process->started);
+  return object;
+}
+
+json::value RecordJson(const HolderRecord& record) {
+  json::array layers;
+  for (const std::string& layer : record.layers) layers.push_back(Escaped(layer));
+  json::object object{{"state", std::string(ToString(record.state))},
+                      {"name", Escaped(record.name)},
+                      {"scope", Escaped(record.scope)},
+                      {"identity", IdentityJson(record.identity)},
+                      {"hostname", Escaped(record.hostname)},
+                      {"user", Escaped(record.user)},
+                      {"executable", Escaped(record.executable)},
+                      {"cwd", Escaped(record.working_directory)},
+                      {"started", Rfc3339(record.started)},
+                      {"policy", Escaped(record.policy)},
+                      {"layers", std::move(layers)},
+                      {"token", record.token},
+                      {"version", Escaped(record.version)}};
+  if (record.instance.has_value()) object["instance"] = IdentityJson(*record.instance);
+  return object;
+}
+
+json::value HolderJson(const Holder& holder) {
+  json::array processes;
+  for (const ProcessIdentity& process : holder.processes) processes.push_back(ProcessJson(process));
+  json::object object{{"standing", std::string(ToString(holder.standing))},
+                      {"evidence", Escaped(holder.evidence)},
+                      {"record", nullptr},
+                      {"process", nullptr},
+                      {"suspects", std::move(processes)}};
+  if (holder.record.has_value()) {
+    object["record"] = RecordJson(*holder.record);
+    object["process"] = ProcessJson(InstanceOf(*holder.record));
+  }
+  return object;
+}
+
+json::array LayersJson(const std::vector<LayerReport>& layers) {
+  json::array array;
+  for (const LayerReport& layer : layers) {
+    json::object object{{"layer", Escaped(layer.layer)},
+                        {"outcome", std::string(ToString(layer.outcome))}};
+    if (layer.holder.has_value()) object["evidence"] = Escaped(layer.holder->evidence);
+    if (!layer.status.ok()) object["reason"] = Escaped(Text(layer.status.message()));
+    array.push_back(std::move(object));
+  }
+  return array;
+}
+
+json::object Head(const std::string& name, const Common& common) {
+  return {{"schema", 1},
+          {"name", Escaped(name)},
+          {"scope", Escaped(common.options.scope.ToString())},
+          {"policy", Escaped(common.policy.ToString())}};
+}
+
+}  // namespace
+
+std::string RefusalText(const std::string& name, const soleguard::Duplicate& duplicate) {
+  return absl::StrCat("guardcheck: ", EscapeBytes(name),
+                      " is already running; this start was refused.\n\nWho holds it\n",
+                      HolderText(duplicate.holder), "\nWhat the layers say\n",
+                      EvidenceText(duplicate.layers), "\n", NextSteps(name, duplicate.holder));
+}
+
+json::value RefusalJson(const std::string& name, const Common& common,
+                        const soleguard::Duplicate& duplicate) {
+  json::object object = Head(name, common);
+  object["verdict"] = "duplicate";
+  object["holder"] = HolderJson(duplicate.holder);
+  object["layers"] = LayersJson(duplicate.layers);
+  return object;
+}
+
+std::string UndeterminedText(const std::string& name,
+                             const soleguard::Undetermined& undetermined) {
+  return absl::StrCat("guardcheck: cannot tell whether ", EscapeBytes(name),
+                      " is running, so it was not started.\n  ",
+                      undetermined.status.message(), "\n\nWhat the layers say\n",
+                      EvidenceText(undetermined.layers));
+}
+
+json::value UndeterminedJson(const std::string& name, const Common& common,
+                             const soleguard::Undetermined& undetermined) {
+  json::object object = Head(name, common);
+  object["verdict"] = "undetermined";
+  object["reason"] = Escaped(Text(undetermined.status.message()));
+  object["layers"] = LayersJson(undetermined.layers);
+  return object;
+}
+
+std::string StatusText(const std::string& name, const soleguard::Inspection& inspection) {
+  const Holder* holder = inspection.holder();
+  std::string text;
+  if (holder != nullptr) {
+    text = absl::StrCat(EscapeBytes(name), " is running (", std::string(ToString(holder->standing)), ").\n",
+                        HolderText(*holder));
+  } else if (inspection.blind()) {
+    text = absl::StrCat("Cannot tell whether ", EscapeBytes(name), " is running.\n");
+  } else {
+    text = absl::StrCat(EscapeBytes(name), " is not running.\n");
+  }
+  for (const auto& layer : inspection.layers) {
+    std::string said = "free";
+    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
+      said = absl::StrCat("taken: ", taken->holder.evidence);
+    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
+      said = absl::StrCat("cannot tell: ", unavailable->status.message());
+    }
+    absl::StrAppendFormat(&text, "  %-11s %s\n", EscapeBytes(layer.layer), said);
+  }
+  return text;
+}
+
+json::value StatusJson(const std::string& name, const Common& common,
+                       const soleguard::Inspection& inspection) {
+  json::object object = Head(name, common);
+  const Holder* holder = inspection.holder();
+  object["running"] = nullptr;  // cannot tell
+  if (holder != nullptr || !inspection.blind()) object["running"] = holder != nullptr;
+  object["holder"] = holder != nullptr ? HolderJson(*holder) : json::value();
+  json::array layers;
+  for (const auto& layer : inspection.layers) {
+    json::object entry{{"layer", Escaped(layer.layer)}, {"sighting", "free"}};
+    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
+      entry["sighting"] = "taken";
+      entry["evidence"] = Escaped(taken->holder.evidence);
+    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
+      entry["sighting"] = "unavailable";
+      entry["reason"] = Escaped(Text(unavailable->status.message()));
+    }
+    layers.push_back(std::move(entry));
+  }
+  object["layers"] = std::move(layers);
+  return object;
+}
+
+std::string ListText(const std::vector<Listed>& running) {
+  if (running.empty()) return "No guarded program is running in this scope.\n";
+  std::size_t width = 4;
+  for (const Listed& listed : running) width = std::max(width, EscapeBytes(listed.name).size());
+  const int name_width = static_cast<int>(std::min<std::size_t>(width, 40));
+  std::string text = absl::StrFormat("%-*s %8s  %-23s  %-12s  %s\n", name_width, "NAME", "PID", "STARTED",
+                                     "USER", "COMMAND");
+  for (const Listed& listed : running) {
+    std::string pid = "?";
+    std::string started = "?";
+    std::string user = "?";
+    std::string command = listed.holder.evidence;
+    if (listed.holder.record.has_value()) {
+      const HolderRecord& record = *listed.holder.record;
+      const std::optional<ProcessDescription> process = Live(InstanceOf(record));
+      pid = absl::StrCat(InstanceOf(record).pid);
+      started = Stamp(record.started);
+      user = EscapeBytes(record.user);
+      command = process.has_value() ? CommandLine(process->argv) : EscapeBytes(record.executable);
+    }
+    absl::StrAppendFormat(&text, "%-*s %8s  %-23s  %-12s  %s\n", name_width, EscapeBytes(listed.name),
+                          pid, started, user, command);
+  }
+  return text;
+}
+
+json::value ListJson(const Common& common, const std::vector<Listed>& running) {
+  json::array names;
+  for (const Listed& listed : running) {
+    names.push_back(json::object{{"name", Escaped(listed.name)}, {"holder", HolderJson(listed.holder)}});
+  }
+  return json::object{{"schema", 1},
+                      {"scope", Escaped(common.options.scope.ToString())},
+                      {"running", std::move(names)}};
+}
+
+void Print(const json::value& value) { (void)std::puts(json::serialize(value).c_str()); }
+
+std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
+  bool mask_next = false;
+  for (std::string& word : argv) {
+    if (mask_next) {
+      word = "***";
+      mask_next = false;
+      continue;
+    }
+    const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+    if (dashes == 0 || dashes > 2) continue;
+    const std::size_t equals = std::min(word.find('='), word.size());
+    const std::string_view option = std::string_view(word).substr(dashes, equals - dashes);
+    if (std::find(kSecretOptions.begin(), kSecretOptions.end(), option) == kSecretOptions.end()) continue;
+    if (equals < word.size()) {
+      word = word.substr(0, equals + 1) + "***";
+    } else {
+      mask_next = true;
+    }
+  }
+  return argv;
+}
+
+}  // namespace guardcheck

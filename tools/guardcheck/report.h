@@ -1,0 +1,41 @@
+// What guardcheck says, as text for people and as JSON for programs. Foreign strings are escaped, secrets
+// in argument vectors are masked.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <boost/json/value.hpp>
+#include <soleguard/guard.h>
+
+#include "command.h"
+
+namespace guardcheck {
+
+std::string RefusalText(const std::string& name, const soleguard::Duplicate& duplicate);
+boost::json::value RefusalJson(const std::string& name, const Common& common,
+                               const soleguard::Duplicate& duplicate);
+
+std::string UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined);
+boost::json::value UndeterminedJson(const std::string& name, const Common& common,
+                                    const soleguard::Undetermined& undetermined);
+
+std::string StatusText(const std::string& name, const soleguard::Inspection& inspection);
+boost::json::value StatusJson(const std::string& name, const Common& common,
+                              const soleguard::Inspection& inspection);
+
+struct Listed {
+  std::string name;
+  soleguard::Holder holder;
+};
+std::string ListText(const std::vector<Listed>& running);
+boost::json::value ListJson(const Common& common, const std::vector<Listed>& running);
+
+// To standard output, as one line.
+void Print(const boost::json::value& value);
+
+// `argv` for showing: what follows --password, --passwd, --token, --secret, --api-key, --apikey and
+// --access-key, as the next word or after '=', is replaced by "***". One dash counts as two.
+std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
+
+}  // namespace guardcheck

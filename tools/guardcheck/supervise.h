@@ -1,0 +1,41 @@
+// Runs the guarded command so that no part of it outlives the claim.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
+#include <soleguard/fd.h>
+#include <soleguard/process.h>
+
+namespace guardcheck {
+
+struct Supervision {
+  std::vector<std::string> command;
+  // What carries the claim: the command and all its descendants inherit it.
+  std::vector<soleguard::UniqueFd> claim;
+  // How long what the command leaves behind may take to end after SIGTERM before it is killed.
+  absl::Duration grace;
+  // Called once the command runs.
+  std::function<void(const soleguard::ProcessIdentity&)> started;
+};
+
+// Starts the command and waits until it and all its descendants have ended. Forwards signals and stops
+// and continues with it. Gives its status as an exit code: its own, 128 + signal, or 126 and 127 when it
+// could not be started. An error: the guardian could not be started, or was killed; then nothing of the
+// command is left running.
+//
+// This process must have one thread and no children. Two processes watch over the command: this one and
+// a guardian, which is the command's parent. Each is a subreaper, so that orphans come back to it. When
+// one of the two is killed, the other ends all descendants before it lets the claim go.
+absl::StatusOr<int> Supervise(Supervision supervision);
+
+// Becomes the command; returns the exit code only when that failed, after saying why.
+int Become(const std::vector<std::string>& command);
+
+// What went wrong when a command could not be executed, said for a person; and its exit code.
+int SayCannotExecute(const std::string& command, int error);
+
+}  // namespace guardcheck
