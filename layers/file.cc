@@ -1,18 +1,18 @@
-// The file layer: LOCK_EX by flock(2) on the name's directory, then on the file `lock` in it, and on
-// local filesystems an OFD write lock on that file too.
+// The file layer: LOCK_EX by flock(2) on the name's directory, then on the file `lock` in it, and
+// on local filesystems an OFD write lock on that file too.
 //
 // Lives in    the mount namespace and filesystem of the scope directory.
-// Released by close of the last descriptor of both open file descriptions: Release, exit, SIGKILL, exec.
-// Faked by    whoever may open the directory, which is nobody but its owner (or the scope's group).
-// Blinded by  destruction of the whole directory; two mounts that show two directories at one path.
-// Covered by  mutex and port, which live elsewhere, and scan. See docs/layer-file.md.
+// Released by close of the last descriptor of both open file descriptions: Release, exit, SIGKILL,
+// exec. Faked by    whoever may open the directory, which is nobody but its owner (or the scope's
+// group). Blinded by  destruction of the whole directory; two mounts that show two directories at
+// one path. Covered by  mutex and port, which live elsewhere, and scan. See docs/layer-file.md.
 //
-// Why the directory: a lock file that is deleted or replaced under its holder lets a newcomer lock the
-// new inode (4,074 of 5,112 deletions let one in, repair included; with the directory locked too, none
-// of 5,112). Its name cannot be removed while it has content, and tmp cleaners leave the content of a
-// flocked directory alone (systemd-tmpfiles 252). Why OFD: lookers ask F_OFD_GETLK, which takes no lock
-// and works from other pid namespaces and on a read-only descriptor; and lockers of the fcntl family
-// are refused too.
+// Why the directory: a lock file that is deleted or replaced under its holder lets a newcomer lock
+// the new inode (4,074 of 5,112 deletions let one in, repair included; with the directory locked
+// too, none of 5,112). Its name cannot be removed while it has content, and tmp cleaners leave the
+// content of a flocked directory alone (systemd-tmpfiles 252). Why OFD: lookers ask F_OFD_GETLK,
+// which takes no lock and works from other pid namespaces and on a read-only descriptor; and
+// lockers of the fcntl family are refused too.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -54,8 +54,8 @@ struct Target {
   bool plain() const { return !path.empty(); }
 };
 
-// Where the layer's objects are: in the name's directory, or, in the plain form, at a path that other
-// programs lock too, with the record and the wake FIFO beside it.
+// Where the layer's objects are: in the name's directory, or, in the plain form, at a path that
+// other programs lock too, with the record and the wake FIFO beside it.
 class Place {
  public:
   explicit Place(const Target& target)
@@ -101,7 +101,7 @@ std::optional<HolderRecord> RecordOf(const absl::StatusOr<DecodedRecord>& decode
 }
 
 // One attempt to take the objects, and the claim once they are taken.
-class FileClaim : public Claim {
+class FileClaim final : public Claim {
  public:
   explicit FileClaim(const Target& target) : target_(target), place_(target) {}
   ~FileClaim() override { Release(); }
@@ -145,7 +145,8 @@ class FileClaim : public Claim {
   std::string evidence_;
 };
 
-// How often an object may be replaced between being opened and being locked before the layer gives up.
+// How often an object may be replaced between being opened and being locked before the layer gives
+// up.
 constexpr int kMaxReplacements = 1000;
 
 absl::Status Replaced(const std::string& path) {
@@ -160,8 +161,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeDirectory() {
     // Removed between the creation and the opening: gc, or an administrator.
     if (absl::IsNotFound(opened)) continue;
     if (!opened.ok()) return opened;
-    // Keeps tmp cleaners out of the whole scope. A cleaner that is at work right now has it exclusively
-    // for a moment; the name's own directory is locked below all the same.
+    // Keeps tmp cleaners out of the whole scope. A cleaner that is at work right now has it
+    // exclusively for a moment; the name's own directory is locked below all the same.
     (void)os::TryFlock(directory.scope_fd().get(), /*exclusive=*/false);
 
     absl::StatusOr<bool> locked = os::TryFlock(directory.fd().get(), /*exclusive=*/true);
@@ -171,7 +172,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeDirectory() {
       return Taking::kContested;
     }
     // The race: opened, then removed and made anew by another, then locked: both would hold "the"
-    // directory. Closed by comparing after the lock: from here on it cannot be removed, only renamed.
+    // directory. Closed by comparing after the lock: from here on it cannot be removed, only
+    // renamed.
     absl::StatusOr<bool> same = os::PathIs(directory.path(), directory.fd().file());
     if (!same.ok()) return same.status();
     if (*same) return Taking::kTaken;
@@ -201,8 +203,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeLockOnce(bool& replaced) {
     }
     ofd_ = true;
   }
-  // The race: another process unlinks or replaces the file between open and lock, so that the lock is on
-  // an inode that nobody else will find. Closed by comparing the path's inode after locking.
+  // The race: another process unlinks or replaces the file between open and lock, so that the lock
+  // is on an inode that nobody else will find. Closed by comparing the path's inode after locking.
   absl::StatusOr<bool> same = os::PathIs(entry.path, lock_.file());
   if (!same.ok()) return same.status();
   replaced = !*same;
@@ -256,8 +258,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate)
   absl::StatusOr<Taking> lock = TakeLock();
   if (!lock.ok() || *lock == Taking::kContested) return lock;
 
-  // Waiters look for the FIFO's writer after they saw a record, so the writer is there first. Without
-  // a FIFO they look again after a while: it only wakes, it never decides.
+  // Waiters look for the FIFO's writer after they saw a record, so the writer is there first.
+  // Without a FIFO they look again after a while: it only wakes, it never decides.
   (void)os::KeepFifo(place_.Wake(), place_.ownership(), wake_);
   absl::Status introduced = Introduce(candidate);
   if (!introduced.ok()) return introduced;
@@ -302,8 +304,8 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
   if (!owner.ok()) return owner;
   // A program that closed all descriptors may have a file of its own at this number by now.
   if (!record_.StillOurs()) {
-    return absl::DataLossError(absl::StrCat("the program closed the descriptor of ",
-                                            EscapeBytes(place_.Record().path)));
+    return absl::DataLossError(
+        absl::StrCat("the program closed the descriptor of ", EscapeBytes(place_.Record().path)));
   }
   if (record.state == RecordState::kReleasing) {
     (void)os::KeepFifo(place_.Wake(), place_.ownership(), wake_);
@@ -322,12 +324,14 @@ absl::Status FileClaim::CheckStanding(const os::KeptFd& kept, const std::string&
   }
   absl::StatusOr<bool> same = os::PathIs(path, kept.file());
   if (!same.ok()) return same.status();
-  if (!*same) return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
+  if (!*same)
+    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
   // Taking a lock that the description already has changes nothing (flock(2)); if it was lost, this
   // takes it back or learns that another has it.
   absl::StatusOr<bool> locked = os::TryFlock(kept.get(), /*exclusive=*/true);
   if (!locked.ok()) return locked.status();
-  if (!*locked) return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
+  if (!*locked)
+    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
   return absl::OkStatus();
 }
 
@@ -343,7 +347,8 @@ absl::Status FileClaim::Verify() const {
   if (!lock.ok() || !ofd_) return lock;
   absl::StatusOr<bool> locked = os::TryOfdLock(lock_.get());
   if (!locked.ok()) return locked.status();
-  if (!*locked) return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
+  if (!*locked)
+    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
   return absl::OkStatus();
 }
 
@@ -371,7 +376,7 @@ absl::Status FileClaim::KeepOverExec() {
   return lock_.KeepOverExec();
 }
 
-class FileLayerImpl : public Layer {
+class FileLayerImpl final : public Layer {
  public:
   explicit FileLayerImpl(Target target)
       : target_(std::move(target)),
@@ -432,8 +437,9 @@ Sighting FileLayerImpl::Look() const {
     absl::StatusOr<bool> locked = os::SeesOfdLock(lock.get());
     if (!locked.ok()) return Unavailable{locked.status()};
     if (*locked) {
-      return Taken{JudgeHolder(std::move(record), absl::StrCat("lock file ", EscapeBytes(entry.path),
-                                                               " is write-locked"))};
+      return Taken{
+          JudgeHolder(std::move(record),
+                      absl::StrCat("lock file ", EscapeBytes(entry.path), " is write-locked"))};
     }
   }
   if (!record.has_value()) return Free{};
@@ -447,21 +453,22 @@ Sighting FileLayerImpl::Look() const {
     const Liveness liveness = LivenessOf(*process);
     if (liveness == Liveness::kGone) continue;
     if (liveness == Liveness::kUnknown) {
-      // The lock file of a holder that ended as it was killed still says whose it was; one that stands
-      // in the place of a deleted one does not.
+      // The lock file of a holder that ended as it was killed still says whose it was; one that
+      // stands in the place of a deleted one does not.
       absl::StatusOr<std::string> text = lock ? os::ReadAt(lock.get(), kPidTextSize) : "";
       if (text.ok() && *text == PidText(record->identity.pid)) continue;
-      return Unavailable{absl::FailedPreconditionError(
-          absl::StrCat(EscapeBytes(entry.path), " is missing or was replaced, and the last holder, pid ",
-                       process->pid, " of another pid namespace, cannot be seen from here"))};
+      return Unavailable{absl::FailedPreconditionError(absl::StrCat(
+          EscapeBytes(entry.path), " is missing or was replaced, and the last holder, pid ",
+          process->pid, " of another pid namespace, cannot be seen from here"))};
     }
     absl::StatusOr<bool> holds = HoldsLock(*process, object);
     if (absl::IsNotFound(holds.status())) continue;  // it ended meanwhile
     if (!holds.ok()) return Unavailable{holds.status()};
     if (*holds) {
-      return Taken{JudgeHolder(record, absl::StrCat("pid ", process->pid, " has a lock on ",
-                                                    EscapeBytes(place.plain() ? entry.path
-                                                                : place.directory().path())))};
+      return Taken{JudgeHolder(
+          record,
+          absl::StrCat("pid ", process->pid, " has a lock on ",
+                       EscapeBytes(place.plain() ? entry.path : place.directory().path())))};
     }
   }
   return Free{std::move(record)};
@@ -499,7 +506,8 @@ absl::Status CheckParameters(const LayerParameters& parameters) {
     absl::StatusOr<Scope> normal = Scope::Directory(value);  // the rules for paths are the same
     if (!normal.ok() || normal->directory() != value || value == "/") {
       return absl::InvalidArgumentError(
-          "path must be absolute, name a file, and have no \".\", \"..\" or doubled slash in it: one "
+          "path must be absolute, name a file, and have no \".\", \"..\" or doubled slash in it: "
+          "one "
           "file must have one spelling, in every working directory");
     }
   }

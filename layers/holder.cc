@@ -7,23 +7,30 @@ namespace {
 
 Standing StandingOf(RecordState state) {
   switch (state) {
-    case RecordState::kCandidate: return Standing::kCandidate;
-    case RecordState::kEstablished: return Standing::kEstablished;
-    case RecordState::kReleasing: return Standing::kReleasing;
+    case RecordState::kCandidate:
+      return Standing::kCandidate;
+    case RecordState::kEstablished:
+      return Standing::kEstablished;
+    case RecordState::kReleasing:
+      return Standing::kReleasing;
   }
   return Standing::kUnknown;
 }
 
 Standing StandingOf(const HolderRecord& record) {
   switch (LivenessOf(record.identity)) {
-    case Liveness::kAlive: return StandingOf(record.state);
-    case Liveness::kDying: return Standing::kDying;
+    case Liveness::kAlive:
+      return StandingOf(record.state);
+    case Liveness::kDying:
+      return Standing::kDying;
     // Another pid namespace: the kernel's lock is held, and this is what its holder last said.
-    case Liveness::kUnknown: return StandingOf(record.state);
-    case Liveness::kGone: break;
+    case Liveness::kUnknown:
+      return StandingOf(record.state);
+    case Liveness::kGone:
+      break;
   }
-  // The owner is gone and the object is still taken: by a child that it was handed on to (which may be
-  // dying with it), or by one that merely kept a descriptor.
+  // The owner is gone and the object is still taken: by a child that it was handed on to (which may
+  // be dying with it), or by one that merely kept a descriptor.
   if (record.instance.has_value() && LivenessOf(*record.instance) == Liveness::kDying) {
     return Standing::kDying;
   }
@@ -34,11 +41,16 @@ Standing StandingOf(const HolderRecord& record) {
 
 std::string_view ToString(Standing standing) {
   switch (standing) {
-    case Standing::kEstablished: return "established";
-    case Standing::kCandidate: return "candidate";
-    case Standing::kReleasing: return "releasing";
-    case Standing::kDying: return "dying";
-    case Standing::kUnknown: return "unknown";
+    case Standing::kEstablished:
+      return "established";
+    case Standing::kCandidate:
+      return "candidate";
+    case Standing::kReleasing:
+      return "releasing";
+    case Standing::kDying:
+      return "dying";
+    case Standing::kUnknown:
+      return "unknown";
   }
   return "unknown";
 }

@@ -1,4 +1,5 @@
-// The makers of all layer kinds, one for each line of the list in CMakeLists.txt. Private to layers/.
+// The makers of all layer kinds, one for each line of the list in CMakeLists.txt. Private to
+// layers/.
 #pragma once
 
 #include "soleguard/layer.h"

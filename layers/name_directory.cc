@@ -24,12 +24,12 @@ absl::Status NameDirectory::Open(os::Create create) {
   ownership_ = *ownership;
 
   os::KeptFd names;
-  absl::Status opened = os::KeepDirectory(
-      {.parent = scope_fd_.get(), .name = kNames, .path = NamesPath(scope_)}, ownership_, create,
-      names);
+  absl::Status opened =
+      os::KeepDirectory({.parent = scope_fd_.get(), .name = kNames, .path = NamesPath(scope_)},
+                        ownership_, create, names);
   if (!opened.ok()) return opened;
-  return os::KeepDirectory({.parent = names.get(), .name = name_, .path = path_}, ownership_, create,
-                           fd_);
+  return os::KeepDirectory({.parent = names.get(), .name = name_, .path = path_}, ownership_,
+                           create, fd_);
 }
 
 void NameDirectory::Close() {
@@ -47,9 +47,9 @@ absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope) {
       os::KeepScopeDirectory(scope, os::Create::kNo, directory);
   if (!ownership.ok()) return ownership.status();
   os::KeptFd names;
-  absl::Status opened = os::KeepDirectory(
-      {.parent = directory.get(), .name = kNames, .path = NamesPath(scope)}, *ownership,
-      os::Create::kNo, names);
+  absl::Status opened =
+      os::KeepDirectory({.parent = directory.get(), .name = kNames, .path = NamesPath(scope)},
+                        *ownership, os::Create::kNo, names);
   if (!opened.ok()) return opened;
 
   absl::StatusOr<std::vector<std::string>> entries = os::NamesIn(names.get());

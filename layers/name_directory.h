@@ -15,8 +15,8 @@ class NameDirectory {
  public:
   NameDirectory(const Scope& scope, const InstanceName& name);
 
-  // Opens the scope's directory and in it the name's. NotFound, when `create` is kNo and one does not
-  // exist. What was opened stays open until Close.
+  // Opens the scope's directory and in it the name's. NotFound, when `create` is kNo and one does
+  // not exist. What was opened stays open until Close.
   absl::Status Open(os::Create create);
   void Close();
 

@@ -1,13 +1,14 @@
 // The holder record as bytes:
 //
-//   soleguard-record 1 <sequence, 20 digits> <length of the JSON, 4 digits> <CRC-32, 8 hex digits>\n
+//   soleguard-record 1 <sequence, 20 digits> <length of the JSON, 4 digits> <CRC-32, 8 hex
+//   digits>\n
 //   {"schema":1,"state":"established","name":…}<blanks up to 4095 bytes>\n
 //
 // so that cat(1) shows it, and so that a reader who meets a half-written one can tell: the checksum
 // covers sequence, length and JSON. (51,453 of 8.3 million reads on ext4 were torn.)
 //
-// Strings are raw bytes; in the JSON they are escaped by EscapeBytes, which loses nothing and leaves only
-// printable UTF-8, in which JSON has but quotation marks and backslashes to escape.
+// Strings are raw bytes; in the JSON they are escaped by EscapeBytes, which loses nothing and
+// leaves only printable UTF-8, in which JSON has but quotation marks and backslashes to escape.
 #include "soleguard/record.h"
 
 #include <algorithm>
@@ -57,8 +58,8 @@ std::string Header(std::uint64_t sequence, std::string_view text) {
 
 // Encoding.
 
-// A text that EscapeBytes made, as a JSON string. Written by hand and not by Boost.JSON, because records
-// are written on the way of every acquire, and shortened to an exact size.
+// A text that EscapeBytes made, as a JSON string. Written by hand and not by Boost.JSON, because
+// records are written on the way of every acquire, and shortened to an exact size.
 void AppendJson(std::string& out, std::string_view escaped) {
   out += '"';
   for (const char c : escaped) {
@@ -70,8 +71,8 @@ void AppendJson(std::string& out, std::string_view escaped) {
 
 // The size of `escaped` inside a JSON string.
 std::size_t JsonSize(std::string_view escaped) {
-  const auto quoted = std::count_if(escaped.begin(), escaped.end(),
-                                    [](char c) { return c == '"' || c == '\\'; });
+  const auto quoted =
+      std::count_if(escaped.begin(), escaped.end(), [](char c) { return c == '"' || c == '\\'; });
   return escaped.size() + static_cast<std::size_t>(quoted);
 }
 
@@ -89,7 +90,9 @@ struct Texts {
 
 Texts TextsOf(const HolderRecord& record) {
   // What is beyond the size of a whole record is cut anyway: not worth escaping first.
-  const auto escape = [](std::string_view text) { return EscapeBytes(text.substr(0, kRecordSize)); };
+  const auto escape = [](std::string_view text) {
+    return EscapeBytes(text.substr(0, kRecordSize));
+  };
   Texts texts{.scope = escape(record.scope),
               .hostname = escape(record.hostname),
               .user = escape(record.user),
@@ -129,7 +132,8 @@ std::string Json(const HolderRecord& record, const Texts& texts) {
   append("user", texts.user);
   append("executable", texts.executable);
   append("cwd", texts.cwd);
-  append("started", absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", record.started, absl::UTCTimeZone()));
+  append("started",
+         absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", record.started, absl::UTCTimeZone()));
   append("policy", texts.policy);
   out += ",\"layers\":[";
   for (const std::string& layer : texts.layers) {
@@ -180,8 +184,9 @@ void Shorten(std::vector<std::string>& list, std::size_t excess) {
   list.emplace_back(kEllipsis);
 }
 
-// The record as JSON of at most kJsonLimit bytes. Nothing when even the parts that are never cut are
-// longer, which they are not in a record of a valid name and of identities that the system gave.
+// The record as JSON of at most kJsonLimit bytes. Nothing when even the parts that are never cut
+// are longer, which they are not in a record of a valid name and of identities that the system
+// gave.
 std::optional<std::string> FittingJson(const HolderRecord& record) {
   Texts texts = TextsOf(record);
   std::string text = Json(record, texts);
@@ -190,7 +195,8 @@ std::optional<std::string> FittingJson(const HolderRecord& record) {
     Shorten(part, text.size() - kJsonLimit);
     text = Json(record, texts);
   };
-  for (std::string* part : {&texts.cwd, &texts.executable, &texts.hostname, &texts.user}) fit(*part);
+  for (std::string* part : {&texts.cwd, &texts.executable, &texts.hostname, &texts.user})
+    fit(*part);
   fit(texts.policy);
   fit(texts.layers);
   fit(texts.scope);

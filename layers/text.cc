@@ -49,8 +49,8 @@ std::optional<CodePoint> FirstCodePoint(std::string_view bytes) {
 
 bool IsControl(char32_t c) { return c < 0x20 || (c >= 0x7f && c <= 0x9f); }
 
-// The characters with which a foreign text could make a line look like another one: line and paragraph
-// separators, and all that have the property Bidi_Control (Unicode Standard Annex 9).
+// The characters with which a foreign text could make a line look like another one: line and
+// paragraph separators, and all that have the property Bidi_Control (Unicode Standard Annex 9).
 bool RearrangesLine(char32_t c) {
   return c == 0x2028 || c == 0x2029 || c == 0x061c || c == 0x200e || c == 0x200f ||
          (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);

@@ -54,8 +54,7 @@ absl::StatusOr<std::uint64_t> ReadCeiling(const std::string& path, const std::st
   absl::StatusOr<std::string> text = os::ReadAt(file.get(), kMaxCeilingFile);
   if (!text.ok()) return text.status();
 
-  const std::vector<std::string> words =
-      absl::StrSplit(text->substr(0, text->find('\n')), ' ');
+  const std::vector<std::string> words = absl::StrSplit(text->substr(0, text->find('\n')), ' ');
   std::uint64_t ceiling = 0;
   if (words.size() != 3 || !absl::SimpleAtoi(words[2], &ceiling) ||
       *text != Encode(ceiling, owner)) {
@@ -76,7 +75,8 @@ bool MayBeBehind(const std::optional<HolderRecord>& previous) {
 
 Claim::Token NextToken(const Scope& scope, const InstanceName& name,
                        const std::optional<HolderRecord>& previous) {
-  const auto clock = static_cast<std::uint64_t>(std::max<std::int64_t>(absl::ToUnixMicros(absl::Now()), 1));
+  const auto clock =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(absl::ToUnixMicros(absl::Now()), 1));
   const std::uint64_t last = previous.has_value() ? previous->token : 0;
   Claim::Token token{.value = std::max(last + 1, clock), .durable = false};
 

@@ -8,8 +8,8 @@
 namespace soleguard {
 namespace {
 
-// Between two tries where the system has no event: a foreign locker, or a record that is about to be
-// written. Bounded by the settle time.
+// Between two tries where the system has no event: a foreign locker, or a record that is about to
+// be written. Bounded by the settle time.
 absl::Duration RetryAfter(int round) {
   return std::min(absl::Milliseconds(1) * (1 << std::min(round, 5)), absl::Milliseconds(25));
 }
@@ -17,16 +17,20 @@ absl::Duration RetryAfter(int round) {
 std::string Describe(const Holder& holder) {
   std::string who = "a process that no record names";
   if (holder.record.has_value()) who = absl::StrCat("pid ", holder.record->identity.pid);
-  return absl::StrCat(who, " (", std::string(ToString(holder.standing)), "; ", holder.evidence, ")");
+  return absl::StrCat(who, " (", std::string(ToString(holder.standing)), "; ", holder.evidence,
+                      ")");
 }
 
 }  // namespace
 
 std::string_view ToString(LayerReport::Outcome outcome) {
   switch (outcome) {
-    case LayerReport::Outcome::kHeld: return "held";
-    case LayerReport::Outcome::kContested: return "contested";
-    case LayerReport::Outcome::kUnavailable: return "unavailable";
+    case LayerReport::Outcome::kHeld:
+      return "held";
+    case LayerReport::Outcome::kContested:
+      return "contested";
+    case LayerReport::Outcome::kUnavailable:
+      return "unavailable";
   }
   return "unavailable";
 }
@@ -60,9 +64,9 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
   return {.action = Next::Action::kStep};
 }
 
-// Somebody has the layer. An established holder decides at once. Everybody else is about to change and
-// is waited for, with what is held so far: a start that is refused by a candidate, which is then
-// refused itself, or by a process that is already dead, is a start lost.
+// Somebody has the layer. An established holder decides at once. Everybody else is about to change
+// and is waited for, with what is held so far: a start that is refused by a candidate, which is
+// then refused itself, or by a process that is already dead, is a start lost.
 Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   Holder& holder = contested.holder;
   const Standing standing = holder.standing;
@@ -89,8 +93,8 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
             .wake = wake_,
             .at_most = wake_.empty() ? std::min(left, RetryAfter(wait_->rounds++)) : left};
   }
-  // An expired wait is never skipped over: with what it waited for still undecided, the layers behind
-  // it prove nothing.
+  // An expired wait is never skipped over: with what it waited for still undecided, the layers
+  // behind it prove nothing.
   Holder& unsettled = *reports_.back().holder;
   if (standing == Standing::kUnknown && elapsed - wait_->since >= times_.settle) {
     unsettled.processes = layers_[next_]->Suspects();
@@ -113,8 +117,7 @@ Arbiter::Next Arbiter::Decide() {
     std::string why = absl::StrCat("too few layers can tell for policy ", policy_.ToString());
     for (const LayerReport& report : reports_) {
       if (report.outcome != LayerReport::Outcome::kUnavailable) continue;
-      absl::StrAppend(&why, "; ", report.layer, ": ",
-                      absl::string_view(report.status.message()));
+      absl::StrAppend(&why, "; ", report.layer, ": ", absl::string_view(report.status.message()));
     }
     return Refuse(Decision::kUndetermined, absl::UnavailableError(why));
   }

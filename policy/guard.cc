@@ -20,12 +20,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The names that this process holds or is arbitrating. Some mechanisms (a System V semaphore, an fcntl
-// lock) belong to the process and would give it the same name twice.
+// The names that this process holds or is arbitrating. Some mechanisms (a System V semaphore, an
+// fcntl lock) belong to the process and would give it the same name twice.
 class OwnNames {
  public:
-  // One per process, never destroyed: a Guard with static storage duration may outlive it otherwise. A
-  // forked child gets a new one: what it inherited is its parent's, its mutex perhaps locked for ever.
+  // One per process, never destroyed: a Guard with static storage duration may outlive it
+  // otherwise. A forked child gets a new one: what it inherited is its parent's, its mutex perhaps
+  // locked for ever.
   static OwnNames& Of(const ProcessIdentity& process) {
     static std::atomic<OwnNames*> current{nullptr};
     OwnNames* found = current.load();
@@ -256,7 +257,8 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
     }
     case Arbiter::Decision::kDuplicate:
       return Duplicate{.holder = arbiter.holder(), .layers = arbiter.reports()};
-    case Arbiter::Decision::kUndetermined: break;
+    case Arbiter::Decision::kUndetermined:
+      break;
   }
   return Undetermined{.status = arbiter.status(), .layers = arbiter.reports()};
 }

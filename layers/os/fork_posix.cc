@@ -16,8 +16,8 @@
 namespace soleguard::os {
 namespace {
 
-// Guards the list of kept descriptors, and is held over fork. Never destroyed: a forked child's or a
-// late thread's exit handlers may still ask.
+// Guards the list of kept descriptors, and is held over fork. Never destroyed: a forked child's or
+// a late thread's exit handlers may still ask.
 std::mutex& ListMutex() {
   static auto* const mutex = new std::mutex;
   return *mutex;
@@ -25,8 +25,8 @@ std::mutex& ListMutex() {
 
 KeptFd* g_first = nullptr;  // guarded by ListMutex
 
-// A word that the kernel zeroes in every child that gets a copy of this memory (MADV_WIPEONFORK, Linux
-// 4.14), raw clone(2) included, which runs no atfork handler.
+// A word that the kernel zeroes in every child that gets a copy of this memory (MADV_WIPEONFORK,
+// Linux 4.14), raw clone(2) included, which runs no atfork handler.
 std::atomic<std::uint64_t>* WipedWord() {
   static std::atomic<std::uint64_t>* const word = [] {
     const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
@@ -40,7 +40,8 @@ std::atomic<std::uint64_t>* WipedWord() {
 }
 
 std::uint64_t Generation() {
-  static std::atomic<std::uint64_t> last{0};  // copied to a child, which so continues beyond its parent
+  static std::atomic<std::uint64_t> last{
+      0};  // copied to a child, which so continues beyond its parent
   std::atomic<std::uint64_t>* const word = WipedWord();
   std::uint64_t current = word->load();
   if (current != 0) return current;
@@ -120,8 +121,8 @@ void KeptFd::BeforeFork() { ListMutex().lock(); }
 
 void KeptFd::AfterForkInParent() { ListMutex().unlock(); }
 
-// Between fork and exec of a program with threads: fstat(2) and close(2) are async-signal-safe, and the
-// lock is this thread's own.
+// Between fork and exec of a program with threads: fstat(2) and close(2) are async-signal-safe, and
+// the lock is this thread's own.
 void KeptFd::AfterForkInChild() {
   for (KeptFd* kept = g_first; kept != nullptr; kept = kept->next_) kept->CloseDescriptor();
   g_first = nullptr;

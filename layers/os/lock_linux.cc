@@ -27,7 +27,8 @@ struct flock WholeFile(short type) {
 }  // namespace
 
 absl::Status ErrnoStatus(int error, std::string_view what) {
-  return absl::ErrnoToStatus(error, absl::StrCat("cannot ", absl::string_view(what.data(), what.size())));
+  return absl::ErrnoToStatus(error,
+                             absl::StrCat("cannot ", absl::string_view(what.data(), what.size())));
 }
 
 absl::StatusOr<bool> TryFlock(int fd, bool exclusive) {

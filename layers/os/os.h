@@ -1,5 +1,5 @@
-// The seam to the operating system for the layers: errors, locks, kept descriptors, fork. Private to
-// layers/; what the world above needs of the process table is in soleguard/process.h.
+// The seam to the operating system for the layers: errors, locks, kept descriptors, fork. Private
+// to layers/; what the world above needs of the process table is in soleguard/process.h.
 #pragma once
 
 #include <cerrno>
@@ -33,10 +33,11 @@ absl::Status ErrnoStatus(int error, std::string_view what);
 
 // flock(2) and OFD locks without waiting: true when locked, false when another has it.
 absl::StatusOr<bool> TryFlock(int fd, bool exclusive);
-// A write lock on the whole file, owned by the open file description like flock's. fcntl(2), Linux 3.15.
+// A write lock on the whole file, owned by the open file description like flock's. fcntl(2),
+// Linux 3.15.
 absl::StatusOr<bool> TryOfdLock(int fd);
-// Whether a write lock of the fcntl family stands on the file. Takes no lock; a read-only descriptor
-// will do. Sees no flock(2) lock.
+// Whether a write lock of the fcntl family stands on the file. Takes no lock; a read-only
+// descriptor will do. Sees no flock(2) lock.
 absl::StatusOr<bool> SeesOfdLock(int fd);
 void UnlockFlock(int fd);
 void UnlockOfd(int fd);
@@ -62,9 +63,11 @@ class ProcessMark {
 };
 
 // A descriptor that carries a claim.
-//  - A forked child closes its copy at once (pthread_atfork), so that the claim ends with its owner. A
+//  - A forked child closes its copy at once (pthread_atfork), so that the claim ends with its
+//  owner. A
 //    raw clone(2) skips that.
-//  - It remembers what it refers to: a program that closed all descriptors and reused the number must
+//  - It remembers what it refers to: a program that closed all descriptors and reused the number
+//  must
 //    not have its own file written or closed.
 // Neither movable nor copyable. Thread-safe against fork only.
 class KeptFd {
@@ -74,9 +77,9 @@ class KeptFd {
   KeptFd& operator=(const KeptFd&) = delete;
   ~KeptFd() { Close(); }
 
-  // Calls `open`, which returns a new descriptor or -1 with errno, and keeps the result. No fork of this
-  // process can fall between the two: a child would share the open file description, and with it
-  // every lock that is taken on it later.
+  // Calls `open`, which returns a new descriptor or -1 with errno, and keeps the result. No fork of
+  // this process can fall between the two: a child would share the open file description, and with
+  // it every lock that is taken on it later.
   absl::Status Keep(std::string_view what, const std::function<int()>& open);
 
   int get() const { return fd_; }
@@ -109,8 +112,8 @@ class KeptFd {
   KeptFd* next_ = nullptr;
 };
 
-// Who may have made the objects of a scope. Everything else at their paths was planted, or left by a
-// mistake that would let others in: it is refused, not mended.
+// Who may have made the objects of a scope. Everything else at their paths was planted, or left by
+// a mistake that would let others in: it is refused, not mended.
 struct Ownership {
   enum class Rule {
     kOwner,        // `uid` only: directories 0700, files 0600
@@ -125,12 +128,13 @@ struct Ownership {
 
 enum class Create { kNo, kYes };
 
-// The scope's directory, opened and checked, created if that is asked for and the scope's rule allows
-// it. Says who may own what is inside. NotFound when it does not exist.
+// The scope's directory, opened and checked, created if that is asked for and the scope's rule
+// allows it. Says who may own what is inside. NotFound when it does not exist.
 absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, KeptFd& kept);
 
-// The directory, regular file or FIFO `name` inside `parent`, opened and checked against `ownership`;
-// `path` is for messages. Never follows a link, never blocks, never changes what it refuses.
+// The directory, regular file or FIFO `name` inside `parent`, opened and checked against
+// `ownership`; `path` is for messages. Never follows a link, never blocks, never changes what it
+// refuses.
 struct Entry {
   int parent = -1;
   std::string name;
@@ -163,8 +167,8 @@ absl::StatusOr<std::string> StateDirectory();
 // Creates `directory` with missing parents, mode 0700, but not a missing home or root directory.
 absl::Status MakeDirectories(const std::string& directory);
 
-// Replaces `directory`/`name` with `bytes` so that after a power loss either the old or the new content
-// is there, and the new one once this has returned.
+// Replaces `directory`/`name` with `bytes` so that after a power loss either the old or the new
+// content is there, and the new one once this has returned.
 absl::Status WriteDurably(const std::string& directory, const std::string& name,
                           std::string_view bytes);
 

@@ -23,12 +23,18 @@ std::string Who(uid_t uid) { return absl::StrCat(EscapeBytes(UserName(uid)), " (
 
 std::string_view TypeName(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFREG: return "a regular file";
-    case S_IFDIR: return "a directory";
-    case S_IFLNK: return "a symbolic link";
-    case S_IFIFO: return "a FIFO";
-    case S_IFSOCK: return "a socket";
-    default: return "a device";
+    case S_IFREG:
+      return "a regular file";
+    case S_IFDIR:
+      return "a directory";
+    case S_IFLNK:
+      return "a symbolic link";
+    case S_IFIFO:
+      return "a FIFO";
+    case S_IFSOCK:
+      return "a socket";
+    default:
+      return "a device";
   }
 }
 
@@ -51,7 +57,8 @@ absl::Status CheckOwnership(const std::string& path, const struct stat& status,
   // that others may write was not made here.
   const mode_t forbidden = S_ISDIR(status.st_mode) ? 0077 : 0022;
   switch (ownership.rule) {
-    case Ownership::Rule::kAnyone: return absl::OkStatus();
+    case Ownership::Rule::kAnyone:
+      return absl::OkStatus();
     case Ownership::Rule::kOwnerOrRoot:
       if (status.st_uid == ownership.uid || status.st_uid == 0) return absl::OkStatus();
       return Refused(path, status, absl::StrCat("was not made by ", Who(ownership.uid)));
@@ -86,8 +93,9 @@ absl::Status CheckOpened(const KeptFd& kept, mode_t type, const std::string& pat
                    absl::StrCat("is ", std::string(TypeName(status.st_mode)), ", not ",
                                 std::string(TypeName(type))));
   }
-  // A second name for the file may stand where somebody else reads or replaces it, or the file may be
-  // somebody's that must not be written. 0 is a file that was just unlinked: the caller compares paths.
+  // A second name for the file may stand where somebody else reads or replaces it, or the file may
+  // be somebody's that must not be written. 0 is a file that was just unlinked: the caller compares
+  // paths.
   if (type == S_IFREG && ownership.rule != Ownership::Rule::kAnyone && status.st_nlink > 1) {
     return Refused(path, status, "has more than one hard link");
   }
@@ -110,10 +118,11 @@ absl::Status KeepChecked(const Entry& entry, int flags, mode_t mode, mode_t type
   int error = 0;
   absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(entry.path)), [&] {
     const int fd = openat(entry.parent, entry.name.c_str(), flags | kSafe, mode);
-    error = errno;
+    error = fd < 0 ? errno : 0;
     return fd;
   });
-  if (!opened.ok()) return error != 0 && error != EINTR ? OpenError(error, entry, "open") : opened;
+  if (error != 0) return OpenError(error, entry, "open");
+  if (!opened.ok()) return opened;
   absl::Status checked = CheckOpened(kept, type, entry.path, ownership);
   if (!checked.ok()) kept.Close();
   return checked;
@@ -170,12 +179,13 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
       return owner;
     }
     case Scope::Kind::kSystem: {
-      // Which group shares the system scope is the administrator's choice: it is never created here.
+      // Which group shares the system scope is the administrator's choice: it is never created
+      // here.
       absl::Status opened = KeepDirectory(entry, anyone, Create::kNo, kept);
       if (absl::IsNotFound(opened) && create == Create::kYes) {
-        return absl::FailedPreconditionError(
-            absl::StrCat(path, " does not exist. Create it for the group that shares it: install -d ",
-                         "-m 2770 -g GROUP ", path));
+        return absl::FailedPreconditionError(absl::StrCat(
+            path, " does not exist. Create it for the group that shares it: install -d ",
+            "-m 2770 -g GROUP ", path));
       }
       if (!opened.ok()) return opened;
       break;
@@ -196,20 +206,17 @@ absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Creat
     const mode_t mode = DirectoryMode(ownership);
     const int made = mkdirat(entry.parent, entry.name.c_str(), mode);
     if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
-    absl::Status opened =
-        KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
+    absl::Status opened = KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
     if (opened.ok() && made == 0) WidenMode(kept, mode);
     return opened;
   }
   return KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
 }
 
-absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create,
-                      KeptFd& kept) {
+absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
   if (create == Create::kNo) return KeepChecked(entry, O_RDONLY, 0, S_IFREG, ownership, kept);
   const mode_t mode = FileMode(ownership);
-  absl::Status opened =
-      KeepChecked(entry, O_RDWR | O_CREAT, mode, S_IFREG, ownership, kept);
+  absl::Status opened = KeepChecked(entry, O_RDWR | O_CREAT, mode, S_IFREG, ownership, kept);
   if (opened.ok()) WidenMode(kept, mode);
   return opened;
 }
@@ -228,8 +235,9 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
   if (!KeepChecked(entry, O_RDONLY, 0, S_IFIFO, ownership, kept).ok()) return UniqueFd();
-  // A FIFO that had no writer since this open never hangs up (poll(2) on it waits), and read(2) tells:
-  // end of file without a writer, EAGAIN with one. A writer that goes between the two is seen by poll.
+  // A FIFO that had no writer since this open never hangs up (poll(2) on it waits), and read(2)
+  // tells: end of file without a writer, EAGAIN with one. A writer that goes between the two is
+  // seen by poll.
   char byte = 0;
   const auto got = RetryOnEintr([&] { return read(kept.get(), &byte, 1); });
   if (got >= 0 || errno != EAGAIN) return UniqueFd();
@@ -302,7 +310,8 @@ absl::Status MakeDirectories(const std::string& directory) {
   if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
   if (errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
   const std::size_t slash = directory.rfind('/');
-  // Stops at a directory of the root directory: a home or a volume that is not there is not ours to make.
+  // Stops at a directory of the root directory: a home or a volume that is not there is not ours to
+  // make.
   if (slash == std::string::npos || slash == 0 || directory.rfind('/', slash - 1) == 0) {
     return ErrnoStatus(ENOENT, absl::StrCat("create ", EscapeBytes(directory)));
   }

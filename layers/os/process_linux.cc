@@ -2,10 +2,11 @@
 //
 // Two rules keep a recycled pid from being taken for its former owner. What is read by path is only
 // believed together with a start time from the same read; what needs several reads is read below an
-// open directory /proc/PID, which belongs to the kernel's struct pid and not to the number: once the
-// process is gone its files fail with ESRCH or ENOENT, whoever has the number then. And "gone" is never
-// concluded from a file that is missing in /proc (hidepid, a /proc of another namespace), but from the
-// system calls tgkill(2) and pidfd_open(2), or from a start time that was read and differs.
+// open directory /proc/PID, which belongs to the kernel's struct pid and not to the number: once
+// the process is gone its files fail with ESRCH or ENOENT, whoever has the number then. And "gone"
+// is never concluded from a file that is missing in /proc (hidepid, a /proc of another namespace),
+// but from the system calls tgkill(2) and pidfd_open(2), or from a start time that was read and
+// differs.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -71,7 +72,8 @@ bool ParseNumber(std::string_view text, Number& number) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-// What follows `key` at the start of a line, up to the line's end; nothing when there is no such line.
+// What follows `key` at the start of a line, up to the line's end; nothing when there is no such
+// line.
 std::optional<std::string_view> LineAfter(std::string_view text, std::string_view key) {
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -87,8 +89,9 @@ struct Reading {
   std::string_view text = {};
 };
 
-// The start of the file `path` below `directory`, by one read(2): files of /proc such as stat come whole
-// when the buffer is large enough. Neither allocates nor loops: this is on the way of every acquire.
+// The start of the file `path` below `directory`, by one read(2): files of /proc such as stat come
+// whole when the buffer is large enough. Neither allocates nor loops: this is on the way of every
+// acquire.
 Reading ReadStart(int directory, const char* path, std::span<char> buffer) {
   const UniqueFd fd(
       os::RetryOnEintr([&] { return openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOCTTY); }));
@@ -132,8 +135,8 @@ struct CloseDir {
   void operator()(DIR* dir) const { (void)closedir(dir); }  // was only read
 };
 
-// Calls visit(number, descriptor of the directory, name) for each entry whose name is a number, until
-// it returns false. An errno value, or 0.
+// Calls visit(number, descriptor of the directory, name) for each entry whose name is a number,
+// until it returns false. An errno value, or 0.
 template <typename Visit>
 int ForEachNumber(int directory, const char* path, Visit visit) {
   UniqueFd fd(os::RetryOnEintr(
@@ -199,16 +202,17 @@ StatReading ReadTaskStat(int directory, const char* path) {
   return {.stat = *stat};
 }
 
-// A task that has ended: nothing but its exit status is left. Its files, its locks and its memory were
-// given back before (do_exit in kernel/exit.c).
+// A task that has ended: nothing but its exit status is left. Its files, its locks and its memory
+// were given back before (do_exit in kernel/exit.c).
 bool HasEnded(const TaskStat& stat) {
   return stat.state == 'Z' || stat.state == 'X' || stat.state == 'x';
 }
 
-// A task that runs no user code any more. A SIGKILL, or another deadly signal, is at once pending for
-// each thread; the thread takes it and sets PF_SIGNALED, dumps core (PF_DUMPCORE) if it shall, and sets
-// PF_EXITING later in do_exit: a tracer, a core dump and io_uring can hold it before that, and then
-// no pending signal of the thread and no PF_EXITING tells (measured at PTRACE_EVENT_EXIT, Linux 6.18).
+// A task that runs no user code any more. A SIGKILL, or another deadly signal, is at once pending
+// for each thread; the thread takes it and sets PF_SIGNALED, dumps core (PF_DUMPCORE) if it shall,
+// and sets PF_EXITING later in do_exit: a tracer, a core dump and io_uring can hold it before that,
+// and then no pending signal of the thread and no PF_EXITING tells (measured at PTRACE_EVENT_EXIT,
+// Linux 6.18).
 bool IsEnding(const TaskStat& stat) {
   constexpr std::uint64_t kExiting = 0x4, kDumpsCore = 0x200, kSignaled = 0x400;  // linux/sched.h
   constexpr std::uint64_t kSigkill = std::uint64_t{1} << (SIGKILL - 1);
@@ -217,8 +221,7 @@ bool IsEnding(const TaskStat& stat) {
 }
 
 std::uint64_t NanosecondsPerTick() {
-  static const auto nanoseconds =
-      1'000'000'000 / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK));
+  static const auto nanoseconds = 1'000'000'000 / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK));
   return nanoseconds;
 }
 
@@ -278,7 +281,8 @@ absl::StatusOr<std::uint64_t> ReadClockOffset() {
   if (!children.ok()) return children.status();
   if (*children != *own) {
     return absl::FailedPreconditionError(
-        "cannot tell the clock offset of this process: it is in one time namespace, its children in "
+        "cannot tell the clock offset of this process: it is in one time namespace, its children "
+        "in "
         "another (unshare --time without --fork?)");
   }
 
@@ -298,19 +302,20 @@ absl::StatusOr<std::uint64_t> ReadClockOffset() {
          static_cast<std::uint64_t>(nanoseconds);
 }
 
-// Field 22 without the reader's offset. The kernel adds the offset to the start time and divides by the
-// length of a tick, all modulo 2^64: a negative offset makes old processes' numbers huge.
+// Field 22 without the reader's offset. The kernel adds the offset to the start time and divides by
+// the length of a tick, all modulo 2^64: a negative offset makes old processes' numbers huge.
 std::uint64_t StartTicks(const TaskStat& stat, std::uint64_t clock_offset_ns) {
   return (stat.start_ticks * NanosecondsPerTick() - clock_offset_ns) / NanosecondsPerTick();
 }
 
-// Whether /proc was mounted in the pid namespace of this process; unshare --pid without --mount-proc
-// leaves the outer one.
+// Whether /proc was mounted in the pid namespace of this process; unshare --pid without
+// --mount-proc leaves the outer one.
 absl::StatusOr<bool> ProcIsOurs(const ProcessIdentity& own) {
   std::int64_t number = 0;
   if (!ParseNumber(ReadLink(AT_FDCWD, "/proc/self"), number) || number != own.pid) return false;
 
-  // The same number in both namespaces can be chance, but not in the initial one: it is in no other.
+  // The same number in both namespaces can be chance, but not in the initial one: it is in no
+  // other.
   if (own.pid_namespace == kInitialPidNamespace) return true;
 
   // NSpid has the process's numbers in the namespace of /proc and in each below it, up to its own.
@@ -354,8 +359,8 @@ absl::StatusOr<Self> ReadSelf() {
   return self;
 }
 
-// Read once per process. Lock-free, so that a child forked in the middle of it is not stuck. A failure is
-// not kept: the next call may find /proc mounted.
+// Read once per process. Lock-free, so that a child forked in the middle of it is not stuck. A
+// failure is not kept: the next call may find /proc mounted.
 absl::StatusOr<const Self*> OwnSelf() {
   const Self* known = g_self.load(std::memory_order_acquire);
   if (known != nullptr && known->mark.IsCurrent()) return known;
@@ -370,8 +375,8 @@ absl::StatusOr<const Self*> OwnSelf() {
 
 // Other processes.
 
-// Whether some process has the number, a zombie too. tgkill(2) is asked and not kill(2), for which the
-// ids of other threads are as good as processes; and not /proc, which can hide processes.
+// Whether some process has the number, a zombie too. tgkill(2) is asked and not kill(2), for which
+// the ids of other threads are as good as processes; and not /proc, which can hide processes.
 bool Exists(std::int64_t pid) {
   if (pid <= 0 || pid > INT_MAX) return false;
   const auto number = static_cast<pid_t>(pid);
@@ -413,7 +418,8 @@ absl::StatusOr<TaskStat> StatOfPid(const Self& self, std::int64_t pid) {
   return reading.stat;
 }
 
-// Whether `identity` is of this boot and of this pid namespace, so that its pid means something here.
+// Whether `identity` is of this boot and of this pid namespace, so that its pid means something
+// here.
 absl::Status CheckPlace(const Self& self, const ProcessIdentity& identity) {
   if (identity.boot_id != self.identity.boot_id) {
     return Gone(identity.pid, "ended with an earlier boot of the system");
@@ -459,8 +465,8 @@ bool HasEnded(const UniqueFd& pidfd) {
   return os::RetryOnEintr([&] { return poll(&poll_entry, 1, 0); }) == 1;
 }
 
-// A descriptor for that very process. The check comes after the opening: whoever had the number at the
-// opening has it still, and so is the one that `identity` names.
+// A descriptor for that very process. The check comes after the opening: whoever had the number at
+// the opening has it still, and so is the one that `identity` names.
 absl::StatusOr<UniqueFd> OpenPidfd(const Self& self, const ProcessIdentity& identity) {
   UniqueFd pidfd = PidfdOpen(identity.pid);
   const int error = errno;
@@ -495,8 +501,9 @@ Liveness LivenessByTasks(const Self& self, const ProcessIdentity& identity) {
   if (!pidfd.ok()) return Liveness::kUnknown;
 
   absl::StatusOr<bool> ending = AllTasksAreEnding(self, identity);
-  // The listing can miss a thread that is made while another one ends. Once more makes that harmless: a
-  // process would have to do so all the time, and would then be waited for, not taken for gone.
+  // The listing can miss a thread that is made while another one ends. Once more makes that
+  // harmless: a process would have to do so all the time, and would then be waited for, not taken
+  // for gone.
   if (ending.ok() && *ending) ending = AllTasksAreEnding(self, identity);
 
   // The threads were looked up by number. That the process has not ended says that all was its own.
@@ -508,15 +515,16 @@ Liveness LivenessByTasks(const Self& self, const ProcessIdentity& identity) {
 // That very process's directory in /proc.
 struct OpenProcess {
   UniqueFd directory;
-  UniqueFd task = {};  // of another thread, when the main thread has ended and shows nothing any more
+  UniqueFd task =
+      {};  // of another thread, when the main thread has ended and shows nothing any more
   TaskStat stat = {};  // of `task`, else of the main thread
 
   int readable() const { return task ? task.get() : directory.get(); }
 };
 
 UniqueFd OpenPath(int directory, const char* path) {
-  return UniqueFd(os::RetryOnEintr(
-      [&] { return openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC); }));
+  return UniqueFd(
+      os::RetryOnEintr([&] { return openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC); }));
 }
 
 // Finds a thread that has not ended, if there is one.
@@ -556,8 +564,8 @@ absl::StatusOr<OpenProcess> OpenIdentity(const Self& self, const ProcessIdentity
   return process;
 }
 
-// The effective user, from the line "Uid: real effective saved filesystem". (The owner of /proc/PID is
-// root for a process that is not dumpable.)
+// The effective user, from the line "Uid: real effective saved filesystem". (The owner of /proc/PID
+// is root for a process that is not dumpable.)
 absl::StatusOr<std::uint32_t> EffectiveUid(const OpenProcess& process, std::int64_t pid) {
   std::array<char, 2048> buffer;
   const Reading reading = ReadStart(process.directory.get(), "status", buffer);
@@ -591,13 +599,14 @@ std::uint64_t ResidentBytes(const OpenProcess& process) {
   return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-// How long ago a process with that field 22 was started. The clock has the same offset as the field.
+// How long ago a process with that field 22 was started. The clock has the same offset as the
+// field.
 absl::Duration Age(std::uint64_t shown_start_ticks) {
   timespec now = {};
   (void)clock_gettime(CLOCK_BOOTTIME, &now);  // cannot fail: Linux 2.6.39
   const std::uint64_t start_ns = shown_start_ticks * NanosecondsPerTick();
-  const std::uint64_t now_ns =
-      static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  const std::uint64_t now_ns = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+                               static_cast<std::uint64_t>(now.tv_nsec);
   return absl::Nanoseconds(static_cast<std::int64_t>(now_ns - start_ns));  // modulo 2^64, as above
 }
 
@@ -608,8 +617,8 @@ double CpuPercent(const TaskStat& stat, absl::Duration age) {
   return 100 * used / absl::ToDoubleSeconds(age);
 }
 
-// What the descriptor `name` refers to. Not synchronised with the server of a network filesystem, which
-// may be away: AT_STATX_DONT_SYNC, Linux 4.11. An errno value, or 0.
+// What the descriptor `name` refers to. Not synchronised with the server of a network filesystem,
+// which may be away: AT_STATX_DONT_SYNC, Linux 4.11. An errno value, or 0.
 int DescriptorFile(int directory, const char* name, FileIdentity& file) {
   struct statx result = {};
   const int status = os::RetryOnEintr(
@@ -630,9 +639,9 @@ bool HasOpen(const OpenProcess& process, const FileIdentity& file) {
   return found;
 }
 
-// Whether an fdinfo has a line such as "lock:	1: FLOCK  ADVISORY  WRITE 359 fe:00:1691 0 EOF". Leases are
-// listed there as well. The numbers of device and inode are not looked at: on overlayfs they are those
-// of the file below.
+// Whether an fdinfo has a line such as "lock:	1: FLOCK  ADVISORY  WRITE 359 fe:00:1691 0 EOF".
+// Leases are listed there as well. The numbers of device and inode are not looked at: on overlayfs
+// they are those of the file below.
 bool ShowsLock(std::string_view descriptor_info) {
   while (std::optional<std::string_view> line = LineAfter(descriptor_info, "lock:")) {
     descriptor_info.remove_prefix(
@@ -763,10 +772,10 @@ absl::StatusOr<std::vector<std::int64_t>> OwnChildren() {
   constexpr std::size_t kListLimit = std::size_t{16} * 1024 * 1024;
   std::vector<std::int64_t> children;
   int error = 0;
-  // Each child is listed with the thread that forked it, or that it was given to (proc(5), Linux 3.5).
+  // Each child is listed with the thread that forked it, or that it was given to (proc(5),
+  // Linux 3.5).
   const auto visit = [&](auto, int tasks, const char* name) {
-    const LongReading list =
-        ReadUpTo(tasks, absl::StrCat(name, "/children").c_str(), kListLimit);
+    const LongReading list = ReadUpTo(tasks, absl::StrCat(name, "/children").c_str(), kListLimit);
     if (list.error != 0 && list.error != ESRCH) error = list.error;
     std::string_view text = list.text;
     std::int64_t child = 0;
@@ -808,8 +817,8 @@ absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdenti
     if (error == EACCES || error == EPERM) refused = error;
     // Any other failure is a descriptor that was closed meanwhile, or a file that does not answer.
     if (error != 0 || !(opened == file)) return true;
-    const LongReading info = ReadUpTo(process->readable(), absl::StrCat("fdinfo/", name).c_str(),
-                                      kDescriptorInfoLimit);
+    const LongReading info =
+        ReadUpTo(process->readable(), absl::StrCat("fdinfo/", name).c_str(), kDescriptorInfoLimit);
     if (info.error != 0 && info.error != ENOENT) refused = info.error;
     holds = ShowsLock(info.text);
     return !holds;

@@ -83,13 +83,15 @@ void ExpectRoundTrip(const HolderRecord& record) {
 }
 
 // An area with a valid header and checksum around any text.
-std::string Framed(std::string_view json, std::uint64_t sequence = 1, std::string_view format = "1") {
+std::string Framed(std::string_view json, std::uint64_t sequence = 1,
+                   std::string_view format = "1") {
   const std::string covered = absl::StrFormat("%020u %04u ", sequence, json.size());
   boost::crc_32_type checksum;
   checksum.process_bytes(covered.data(), covered.size());
   checksum.process_bytes(json.data(), json.size());
-  std::string area = absl::StrCat("soleguard-record ", std::string(format), " ", covered,
-                                  absl::StrFormat("%08x\n", checksum.checksum()), std::string(json));
+  std::string area =
+      absl::StrCat("soleguard-record ", std::string(format), " ", covered,
+                   absl::StrFormat("%08x\n", checksum.checksum()), std::string(json));
   area.resize(kRecordSize - 1, ' ');
   return area + '\n';
 }
@@ -350,7 +352,8 @@ TEST(Record, OfAnotherVersionSaysWhich) {
 }
 
 TEST(Record, IgnoresMembersOfLaterVersionsAndReadsTheLastOfTwo) {
-  ExpectSame(Decoded(WithJson("{\"schema\"", "{\"colour\":[{\"x\":null}],\"schema\"")), SomeRecord());
+  ExpectSame(Decoded(WithJson("{\"schema\"", "{\"colour\":[{\"x\":null}],\"schema\"")),
+             SomeRecord());
   EXPECT_EQ(Decoded(WithJson("\"token\":", "\"token\":1,\"token\":")).token, SomeRecord().token);
 }
 

@@ -16,7 +16,7 @@ using std::string_literals::operator""s;
 
 // Bytes of which many are the beginnings and the ends of what is special.
 std::string RandomBytes(std::mt19937& random) {
-  static const std::string kPieces[] = {"\\"s,       "\\x"s,         "\\x4"s,        "x"s,
+  static const std::string kPieces[] = {"\\"s,       "\\x"s,          "\\x4"s,         "x"s,
                                         "\xe2\x80"s, "\xe2\x80\xae"s, "\xf0\x9f\x98"s, "\xc3\xa9"s,
                                         "\xed\xa0"s, "\0"s,           "\""s,           "\x9b"s};
   std::string bytes;
@@ -31,8 +31,8 @@ std::string RandomBytes(std::mt19937& random) {
 }
 
 TEST(EscapeBytes, LeavesPrintableUtf8AsItIs) {
-  for (const std::string_view text :
-       {"", "plain text, \"quoted\" / 100%", "naïve", "日本語", "Ελληνικά", "עברית", "😀", "a\u00a0b"}) {
+  for (const std::string_view text : {"", "plain text, \"quoted\" / 100%", "naïve", "日本語",
+                                      "Ελληνικά", "עברית", "😀", "a\u00a0b"}) {
     EXPECT_EQ(EscapeBytes(text), text);
   }
 }
@@ -74,7 +74,8 @@ TEST(EscapeBytes, EscapesWhatIsNotUtf8ByteByByte) {
   EXPECT_EQ(EscapeBytes("\x80"), "\\x80") << "a continuation that continues nothing";
   EXPECT_EQ(EscapeBytes("\xe2\x82"), "\\xe2\\x82") << "cut short";
   EXPECT_EQ(EscapeBytes("\xe2\x82x"), "\\xe2\\x82x");
-  EXPECT_EQ(EscapeBytes("\xe2\xe2\x82\xac"), "\\xe2\xe2\x82\xac") << "resumes at the next character";
+  EXPECT_EQ(EscapeBytes("\xe2\xe2\x82\xac"), "\\xe2\xe2\x82\xac")
+      << "resumes at the next character";
   EXPECT_EQ(EscapeBytes("\xc0\x9b"), "\\xc0\\x9b") << "overlong ESC";
   EXPECT_EQ(EscapeBytes("\xe0\x82\x9b"), "\\xe0\\x82\\x9b") << "overlong CSI";
   EXPECT_EQ(EscapeBytes("\xf0\x80\x80\x8a"), "\\xf0\\x80\\x80\\x8a") << "overlong line feed";
@@ -85,15 +86,15 @@ TEST(EscapeBytes, EscapesWhatIsNotUtf8ByteByByte) {
 }
 
 TEST(EscapeBytes, KeepsTheFirstAndLastCharacterOfEachLength) {
-  for (const std::string_view character :
-       {" ", "~", "\u00a0", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\uffff", "\U00010000",
-        "\U0010ffff"}) {
+  for (const std::string_view character : {" ", "~", "\u00a0", "\u07ff", "\u0800", "\ud7ff",
+                                           "\ue000", "\uffff", "\U00010000", "\U0010ffff"}) {
     EXPECT_EQ(EscapeBytes(character), character);
   }
 }
 
 TEST(UnescapeBytes, KeepsWhatIsNoEscape) {
-  for (const std::string_view text : {"\\", "\\x", "\\x4", "\\xg0", "\\x0g", "\\n", "x41", "\\X41"}) {
+  for (const std::string_view text :
+       {"\\", "\\x", "\\x4", "\\xg0", "\\x0g", "\\n", "x41", "\\X41"}) {
     EXPECT_EQ(UnescapeBytes(text), text);
   }
   EXPECT_EQ(UnescapeBytes("\\x4\\x41"), "\\x4A");

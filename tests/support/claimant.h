@@ -1,5 +1,5 @@
-// A process that acquires a name through the library and does what it is told: the second process of a
-// test. Its program is claimant_main.cc.
+// A process that acquires a name through the library and does what it is told: the second process
+// of a test. Its program is claimant_main.cc.
 #pragma once
 
 #include <sys/types.h>
@@ -19,10 +19,10 @@ class Claimant {
   struct Setup {
     std::string scope;  // an absolute directory
     std::string name = "x";
-    std::string policy = "";    // empty: without a policy
+    std::string policy = "";  // empty: without a policy
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
-    bool at_barrier = false;    // acquires only after Go
+    bool at_barrier = false;                 // acquires only after Go
     std::vector<std::string> launcher = {};  // words before the program: unshare, strace, setpriv
   };
   explicit Claimant(const Setup& setup);

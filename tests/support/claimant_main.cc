@@ -77,7 +77,8 @@ std::string Obey(const std::string& command, Guard* guard) {
     return std::to_string(child);
   }
   if (command == "clone") {
-    const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
+    const auto child =
+        static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
     if (child == 0) Linger();
     return std::to_string(child);
   }

@@ -115,7 +115,8 @@ class Program::Impl {
     while (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT) != 0) {
       if (errno != EINTR) throw std::system_error(errno, std::system_category(), "waitid");
     }
-    if (info.si_code != CLD_STOPPED) throw std::runtime_error("the program ended instead of stopping");
+    if (info.si_code != CLD_STOPPED)
+      throw std::runtime_error("the program ended instead of stopping");
   }
 
   std::optional<std::string> ReadLine() {

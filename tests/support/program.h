@@ -1,4 +1,5 @@
-// Real processes for tests: started with Boost.Process, spoken to over pipes, signalled, waited for.
+// Real processes for tests: started with Boost.Process, spoken to over pipes, signalled, waited
+// for.
 #pragma once
 
 #include <sys/types.h>
@@ -11,11 +12,12 @@
 
 namespace soleguard::testing {
 
-// A started program. Its standard input, output and error are pipes. Killed and waited for at the end.
+// A started program. Its standard input, output and error are pipes. Killed and waited for at the
+// end.
 class Program {
  public:
   struct Setup {
-    std::vector<std::string> argv;                       // argv[0] is a path or found in PATH
+    std::vector<std::string> argv;                        // argv[0] is a path or found in PATH
     std::map<std::string, std::string> environment = {};  // added to this process's
     std::string directory = "/";                          // working directory
   };
@@ -30,8 +32,8 @@ class Program {
   void CloseInput();
   // The next line of its output, without the newline; nullopt at the end. Blocks.
   std::optional<std::string> ReadLine();
-  // What is left of its output, and all of its error output. Block until it and whoever inherited the
-  // pipe have closed it.
+  // What is left of its output, and all of its error output. Block until it and whoever inherited
+  // the pipe have closed it.
   std::string Output();
   std::string Errors();
   // Its exit code, or 128 + signal. Blocks until it has ended; twice gives the same.

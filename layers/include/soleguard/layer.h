@@ -40,7 +40,7 @@ struct Holder {
   Standing standing = Standing::kUnknown;
   std::optional<HolderRecord> record;      // the last valid one, whoever wrote it
   std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record tells
-  std::string evidence;  // one line for a person: what was seen, and where
+  std::string evidence;                    // one line for a person: what was seen, and where
 };
 
 // A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After
@@ -64,17 +64,17 @@ class Claim {
   // The record that was found when the layer was claimed: the last holder's or candidate's.
   virtual std::optional<HolderRecord> Predecessor() const { return std::nullopt; }
 
-  // The next fencing token of this name, if this layer keeps them. `durable`: it stays larger than all
-  // earlier ones over deletion and power loss too.
+  // The next fencing token of this name, if this layer keeps them. `durable`: it stays larger than
+  // all earlier ones over deletion and power loss too.
   struct Token {
     std::uint64_t value = 0;
     bool durable = false;
   };
   virtual std::optional<Token> IssueToken() { return std::nullopt; }
 
-  // Duplicates, close-on-exec, of the descriptors that carry the claim: while any process has one of
-  // them open the layer stays taken. Empty when the mechanism cannot be handed on. From the first call
-  // on, Release gives up this process's share only.
+  // Duplicates, close-on-exec, of the descriptors that carry the claim: while any process has one
+  // of them open the layer stays taken. Empty when the mechanism cannot be handed on. From the
+  // first call on, Release gives up this process's share only.
   virtual absl::StatusOr<std::vector<UniqueFd>> Share() { return std::vector<UniqueFd>{}; }
 
   // Lets the claim survive execve(2) of this process. FailedPrecondition where it cannot.
@@ -113,15 +113,15 @@ class Layer {
   // Canonical policy text: "file", "file(path=/run/lock/x.lock)".
   virtual std::string_view text() const = 0;
 
-  // Tries to claim. Never blocks on another process. `candidate` is published as soon as the layer is
-  // claimed. Leaves nothing behind unless Held.
+  // Tries to claim. Never blocks on another process. `candidate` is published as soon as the layer
+  // is claimed. Leaves nothing behind unless Held.
   virtual Attempt Try(const HolderRecord& candidate) = 0;
 
   // Looks without disturbing: takes no lock, not for a moment, and creates nothing.
   virtual Sighting Look() const = 0;
 
-  // The processes that the kernel shows with the layer's object. Evidence for a refusal whose holder no
-  // record names: may walk the process table, and sees only what the caller may see.
+  // The processes that the kernel shows with the layer's object. Evidence for a refusal whose
+  // holder no record names: may walk the process table, and sees only what the caller may see.
   virtual std::vector<ProcessIdentity> Suspects() const = 0;
 };
 

@@ -9,9 +9,10 @@
 
 namespace soleguard {
 
-// 1 to 255 bytes, any encoding, without '/' and control characters (0x00 to 0x1f, 0x7f), and neither
-// "." nor "..": exactly what can be the name of a directory and be shown on one line. Two names that
-// differ in any byte are two instances. Immutable, thread-safe.
+// 1 to 255 bytes, any encoding, without '/' and control characters (0x00 to 0x1f, 0x7f), and
+// neither
+// "." nor "..": exactly what can be the name of a directory and be shown on one line. Two names
+// that differ in any byte are two instances. Immutable, thread-safe.
 class InstanceName {
  public:
   // InvalidArgument says which rule `text` breaks, and at which byte (from 1).

@@ -23,8 +23,8 @@ struct ProcessIdentity {
   std::uint64_t pid_namespace = 0;  // inode of /proc/PID/ns/pid
   std::int64_t pid = 0;             // as seen inside pid_namespace
   // Field 22 of /proc/PID/stat with the reader's time-namespace offset taken out (that field is
-  // shifted by it: 10627439 against 627439 in an experiment), so that readers in two time namespaces
-  // agree. Clock ticks since boot.
+  // shifted by it: 10627439 against 627439 in an experiment), so that readers in two time
+  // namespaces agree. Clock ticks since boot.
   std::uint64_t start_ticks = 0;
 
   friend bool operator==(const ProcessIdentity&, const ProcessIdentity&) = default;
@@ -47,10 +47,10 @@ struct ProcessDescription {
   std::string executable;
   std::vector<std::string> argv;
   std::string working_directory;
-  std::uint32_t uid = 0;    // effective
-  std::string user;         // name of uid in the password database, else the number
-  char state = '?';         // as in ps(1): R S D T t Z …
-  double cpu_percent = 0;   // CPU time over lifetime, as ps(1) shows it
+  std::uint32_t uid = 0;           // effective
+  std::string user;                // name of uid in the password database, else the number
+  char state = '?';                // as in ps(1): R S D T t Z …
+  double cpu_percent = 0;          // CPU time over lifetime, as ps(1) shows it
   std::uint64_t memory_bytes = 0;  // resident set
   absl::Time started;
 };
@@ -76,8 +76,8 @@ absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity);
 // empty. Cheap enough for each start.
 absl::StatusOr<ProcessDescription> DescribeSelf();
 
-// A descriptor that becomes readable when the process has ended (pidfd_open(2), Linux 5.3), opened and
-// then checked against `identity`. NotFound when it is gone.
+// A descriptor that becomes readable when the process has ended (pidfd_open(2), Linux 5.3), opened
+// and then checked against `identity`. NotFound when it is gone.
 absl::StatusOr<UniqueFd> OpenPidfd(const ProcessIdentity& identity);
 
 // Sends `signal` to that very process, or to nobody: NotFound when it is gone. Goes through a pidfd
@@ -88,8 +88,8 @@ absl::Status SendSignal(const ProcessIdentity& identity, int signal);
 // come and go meanwhile may or may not be in it.
 absl::StatusOr<std::vector<std::int64_t>> AllPids();
 
-// The pids of the calling process's children, zombies included. As a child's pid is its own until it
-// is waited for, they may be signalled by the one thread that waits.
+// The pids of the calling process's children, zombies included. As a child's pid is its own until
+// it is waited for, they may be signalled by the one thread that waits.
 absl::StatusOr<std::vector<std::int64_t>> OwnChildren();
 
 // An open file or directory, as the kernel identifies it.
@@ -104,8 +104,8 @@ struct FileIdentity {
 // over the table and its descriptors: for evidence in a refused start, not for a hot path.
 std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file);
 
-// Whether that process holds a flock(2) or fcntl lock on `file` now, from /proc/PID/fdinfo, which is
-// exact and takes no lock. PermissionDenied for another user's process.
+// Whether that process holds a flock(2) or fcntl lock on `file` now, from /proc/PID/fdinfo, which
+// is exact and takes no lock. PermissionDenied for another user's process.
 absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdentity& file);
 
 // The name of `uid` in the password database, else the number as text.

@@ -27,28 +27,28 @@ std::string_view ToString(RecordState state);
 struct HolderRecord {
   RecordState state = RecordState::kCandidate;
   std::string name;
-  std::string scope;                 // Scope::ToString()
-  ProcessIdentity identity;          // the process whose claim it is
+  std::string scope;         // Scope::ToString()
+  ProcessIdentity identity;  // the process whose claim it is
   // The process that the claim was handed on to (a guarded command), once it has started.
   std::optional<ProcessIdentity> instance;
   std::string hostname;
   std::string user;
   std::string executable;
   std::string working_directory;
-  absl::Time started;                // when the claim was taken, by the wall clock
-  std::string policy;                // canonical text
-  std::vector<std::string> layers;   // held, canonical text
-  std::uint64_t token = 0;           // of this holder; of the last holder while a candidate
-  std::string version;               // of soleguard
+  absl::Time started;               // when the claim was taken, by the wall clock
+  std::string policy;               // canonical text
+  std::vector<std::string> layers;  // held, canonical text
+  std::uint64_t token = 0;          // of this holder; of the last holder while a candidate
+  std::string version;              // of soleguard
 };
 
 // The size of the area that a record fills, in a file or a segment. Always written whole.
 inline constexpr std::size_t kRecordSize = 4096;
 
-// `record` as exactly kRecordSize bytes: a header with sequence number, length and checksum, JSON, and
-// blanks. Rather than the record refused, long texts are cut and end in "…": paths first; never name,
-// identity, instance, state and token. Times are kept to the microsecond. A name longer than an
-// InstanceName can be may not fit; the area is then blank, as one that was never written.
+// `record` as exactly kRecordSize bytes: a header with sequence number, length and checksum, JSON,
+// and blanks. Rather than the record refused, long texts are cut and end in "…": paths first; never
+// name, identity, instance, state and token. Times are kept to the microsecond. A name longer than
+// an InstanceName can be may not fit; the area is then blank, as one that was never written.
 std::string EncodeRecord(const HolderRecord& record, std::uint64_t sequence);
 
 struct DecodedRecord {
@@ -56,8 +56,9 @@ struct DecodedRecord {
   std::uint64_t sequence = 0;
 };
 
-// `bytes` may be anything: torn, truncated, hostile, of another version. DataLoss says what is wrong.
-// Bounded in time and memory by kRecordSize. An empty area or one that was never written is NotFound.
+// `bytes` may be anything: torn, truncated, hostile, of another version. DataLoss says what is
+// wrong. Bounded in time and memory by kRecordSize. An empty area or one that was never written is
+// NotFound.
 absl::StatusOr<DecodedRecord> DecodeRecord(std::string_view bytes);
 
 }  // namespace soleguard

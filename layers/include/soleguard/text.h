@@ -9,8 +9,8 @@ namespace soleguard {
 // `bytes` as printable UTF-8 on one line, without loss: well-formed printable UTF-8 stays as it is;
 // a backslash becomes `\\`; a control character (C0, DEL, C1), a byte that is not UTF-8 and the
 // characters that reorder or break a line on a terminal (U+2028, U+2029, U+061C, U+200E, U+200F,
-// U+202A to U+202E, U+2066 to U+2069) become `\xNN` per byte. So a hostile argv cannot drive a terminal, and
-// JSON made from the result is valid.
+// U+202A to U+202E, U+2066 to U+2069) become `\xNN` per byte. So a hostile argv cannot drive a
+// terminal, and JSON made from the result is valid.
 std::string EscapeBytes(std::string_view bytes);
 
 // The inverse of EscapeBytes. What is no valid escape is kept as it stands.

@@ -30,15 +30,16 @@ std::string_view ToString(LayerReport::Outcome outcome);
 
 struct ArbiterTimes {
   absl::Duration deadline = absl::Seconds(10);  // for the whole of it
-  absl::Duration settle = absl::Seconds(1);     // for a holder that cannot be told; a candidate twice
+  absl::Duration settle = absl::Seconds(1);  // for a holder that cannot be told; a candidate twice
 };
 
-// One arbitration of one process. It does not block and reads no clock: whoever drives it waits as it
-// asks and says what time it is, so that a test can drive it through every schedule. Not thread-safe.
+// One arbitration of one process. It does not block and reads no clock: whoever drives it waits as
+// it asks and says what time it is, so that a test can drive it through every schedule. Not
+// thread-safe.
 class Arbiter {
  public:
-  // `layers` are those of policy.layers(), in that order, and outlive the arbiter. `candidate` is what
-  // each layer is told of this process.
+  // `layers` are those of policy.layers(), in that order, and outlive the arbiter. `candidate` is
+  // what each layer is told of this process.
   Arbiter(const Policy& policy, std::vector<Layer*> layers, HolderRecord candidate,
           ArbiterTimes times);
   Arbiter(const Arbiter&) = delete;

@@ -44,16 +44,17 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 //
 // After fork the claim stays with the parent. The child's copy holds nothing (its descriptors are
 // closed by pthread_atfork(3)), releases nothing, and Verify says "not the owner". A raw clone(2)
-// skips atfork: its child may keep the name taken after the parent is gone, and a refused start names
-// it. exec closes everything, unless KeepOverExec or ShareWithChild was called.
+// skips atfork: its child may keep the name taken after the parent is gone, and a refused start
+// names it. exec closes everything, unless KeepOverExec or ShareWithChild was called.
 //
 // Move-only. Not thread-safe, but any thread may use it, and two Guards may be used at once.
 class Guard {
  public:
   // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits only
   // for what is about to change: a holder that is dying, deciding or releasing, at most
-  // options.deadline. Never waits for an established holder. An invalid name gives Undetermined with
-  // InvalidArgument. A second Guard of the same name in one process is a Duplicate. Thread-safe.
+  // options.deadline. Never waits for an established holder. An invalid name gives Undetermined
+  // with InvalidArgument. A second Guard of the same name in one process is a Duplicate.
+  // Thread-safe.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
   // With every layer built so far.
   static Verdict Acquire(std::string_view name, const Options& options = {});
@@ -80,26 +81,26 @@ class Guard {
   const std::optional<HolderRecord>& predecessor() const;
 
   // OK while every claim stands. FailedPrecondition in a forked child ("not the owner") and after
-  // Release; DataLoss names what was lost: a deleted or replaced file, a descriptor that the program
-  // closed. Does not block and disturbs nobody.
+  // Release; DataLoss names what was lost: a deleted or replaced file, a descriptor that the
+  // program closed. Does not block and disturbs nobody.
   absl::Status Verify() const;
 
   // Ends the claim. A second call does nothing; in a forked child it does nothing.
   void Release();
 
-  // Hands the claim on to a child: duplicates of the descriptors that carry it, close-on-exec, which
-  // the next fork leaves open. Clear close-on-exec in the child between fork and exec, then call
-  // Follow in the parent; destroy the result in the parent once the child runs. The name stays taken
-  // until the child and whoever inherited from it have closed them or ended, even if this process is
-  // killed. FailedPrecondition when no layer of the policy can be handed on.
+  // Hands the claim on to a child: duplicates of the descriptors that carry it, close-on-exec,
+  // which the next fork leaves open. Clear close-on-exec in the child between fork and exec, then
+  // call Follow in the parent; destroy the result in the parent once the child runs. The name stays
+  // taken until the child and whoever inherited from it have closed them or ended, even if this
+  // process is killed. FailedPrecondition when no layer of the policy can be handed on.
   absl::StatusOr<std::vector<UniqueFd>> ShareWithChild();
 
-  // Says in the holder record that `child`, which the claim was handed on to, is the instance. After
-  // that, Release leaves the name with the child for as long as it lives.
+  // Says in the holder record that `child`, which the claim was handed on to, is the instance.
+  // After that, Release leaves the name with the child for as long as it lives.
   absl::Status Follow(const ProcessIdentity& child);
 
-  // Keeps the claim over execve(2): the new program holds the name until it ends. FailedPrecondition
-  // names a layer that does not survive exec; then nothing is changed.
+  // Keeps the claim over execve(2): the new program holds the name until it ends.
+  // FailedPrecondition names a layer that does not survive exec; then nothing is changed.
   absl::Status KeepOverExec();
 
  private:
@@ -139,8 +140,8 @@ struct Inspection {
   // Whether some layer could not tell.
   bool blind() const;
 };
-// Looks, and disturbs nobody: takes no lock, not for a moment, and creates nothing. Does not wait, so a
-// holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
+// Looks, and disturbs nobody: takes no lock, not for a moment, and creates nothing. Does not wait,
+// so a holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
 absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
                                    const Options& options = {});
 

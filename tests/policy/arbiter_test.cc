@@ -1,0 +1,326 @@
+// The arbiter's steps, driven one at a time over layers that answer as they are told.
+#include "soleguard/arbiter.h"
+
+#include <sys/eventfd.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace soleguard {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Action = Arbiter::Next::Action;
+using Decision = Arbiter::Decision;
+
+constexpr absl::Duration kSettle = absl::Seconds(1);
+constexpr absl::Duration kDeadline = absl::Seconds(10);
+
+// What happened to all layers, in order.
+using Log = std::vector<std::string>;
+
+class FakeClaim : public Claim {
+ public:
+  FakeClaim(std::string layer, Log& log) : layer_(std::move(layer)), log_(log) {}
+
+  absl::Status Publish(const HolderRecord& record) override {
+    log_.push_back(layer_ + " " + std::string(ToString(record.state)));
+    published = record;
+    return publish_status;
+  }
+  absl::Status Verify() const override { return absl::OkStatus(); }
+  void Release() override { log_.push_back(layer_ + " freed"); }
+  std::optional<Token> IssueToken() override { return token; }
+  absl::Status KeepOverExec() override { return absl::OkStatus(); }
+
+  absl::Status publish_status = absl::OkStatus();
+  std::optional<Token> token;
+  HolderRecord published;
+
+ private:
+  const std::string layer_;
+  Log& log_;
+};
+
+class FakeLayer : public Layer {
+ public:
+  FakeLayer(std::string text, Log& log) : text_(std::move(text)), log_(log) {}
+
+  std::string_view text() const override { return text_; }
+  Attempt Try(const HolderRecord&) override {
+    log_.push_back(text_ + " tried");
+    if (answers.empty()) return Held{std::make_unique<FakeClaim>(text_, log_)};
+    Attempt answer = std::move(answers.front());
+    answers.pop_front();
+    return answer;
+  }
+  Sighting Look() const override { return Free{}; }
+  std::vector<ProcessIdentity> Suspects() const override { return suspects; }
+
+  std::deque<Attempt> answers;  // then Held
+  std::vector<ProcessIdentity> suspects;
+
+ private:
+  const std::string text_;
+  Log& log_;
+};
+
+ProcessIdentity Process(std::int64_t pid) {
+  return {.boot_id = "b", .pid_namespace = 1, .pid = pid, .start_ticks = 1};
+}
+
+Contested By(Standing standing, std::int64_t pid = 7) {
+  Contested contested;
+  contested.holder.standing = standing;
+  if (standing != Standing::kUnknown) {
+    contested.holder.record.emplace();
+    contested.holder.record->identity = Process(pid);
+  }
+  contested.holder.evidence = "the test says so";
+  return contested;
+}
+
+UniqueFd Event() { return UniqueFd(eventfd(0, EFD_CLOEXEC)); }
+
+class ArbiterTest : public ::testing::Test {
+ protected:
+  // Layers a, b, … are file(path=/a), file(path=/b), …
+  Arbiter& Make(const std::string& policy_text) {
+    const auto policy = Policy::Parse(policy_text);
+    EXPECT_TRUE(policy.ok()) << policy.status();
+    std::vector<Layer*> asked;
+    for (const LayerSpec& spec : policy->layers())
+      asked.push_back(&layer(spec.parameters.at("path")));
+    arbiter_ = std::make_unique<Arbiter>(*policy, std::move(asked), HolderRecord{},
+                                         ArbiterTimes{.deadline = kDeadline, .settle = kSettle});
+    return *arbiter_;
+  }
+
+  FakeLayer& layer(const std::string& path) {
+    std::unique_ptr<FakeLayer>& found = layers_[path];
+    if (found == nullptr) found = std::make_unique<FakeLayer>(path, log_);
+    return *found;
+  }
+
+  // Steps until it waits or has decided.
+  Arbiter::Next Run(absl::Duration elapsed = absl::ZeroDuration()) {
+    while (true) {
+      const Arbiter::Next next = arbiter_->Step(elapsed);
+      if (next.action != Action::kStep) return next;
+    }
+  }
+
+  void ExpectDecision(Decision decision, absl::Duration elapsed = absl::ZeroDuration()) {
+    ASSERT_EQ(Run(elapsed).action, Action::kDecided);
+    EXPECT_EQ(arbiter_->decision(), decision) << arbiter_->status();
+  }
+
+  Log log_;
+  std::map<std::string, std::unique_ptr<FakeLayer>> layers_;
+  std::unique_ptr<Arbiter> arbiter_;
+};
+
+TEST_F(ArbiterTest, TriesTheLayersInCanonicalOrderWhateverThePolicySays) {
+  Make("all(file(path=/b), file(path=/c), file(path=/a))");
+  ExpectDecision(Decision::kUnique);
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/a established",
+                                "/b established", "/c established"));
+}
+
+TEST_F(ArbiterTest, AnEstablishedHolderDecidesAtOnceAndEverythingIsGivenBackInReverse) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c), file(path=/d))");
+  layer("/c").answers.push_back(By(Standing::kEstablished, 42));
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(arbiter_->holder().record->identity.pid, 42);
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/a releasing", "/b releasing",
+                                "/b freed", "/a freed"));
+}
+
+TEST_F(ArbiterTest, EvidenceOfAnotherVetoesAPolicyThatIsMetWithoutThatLayer) {
+  Make("any(file(path=/a), file(path=/b))");
+  layer("/b").answers.push_back(By(Standing::kEstablished));
+  ExpectDecision(Decision::kDuplicate);
+}
+
+TEST_F(ArbiterTest, AnUnavailableLayerIsNotedAndTheNextIsAsked) {
+  Make("any(file(path=/a), file(path=/b))");
+  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  ExpectDecision(Decision::kUnique);
+  ASSERT_EQ(arbiter_->reports().size(), 2U);
+  EXPECT_EQ(arbiter_->reports()[0].outcome, LayerReport::Outcome::kUnavailable);
+  EXPECT_EQ(arbiter_->reports()[1].outcome, LayerReport::Outcome::kHeld);
+}
+
+TEST_F(ArbiterTest, TooFewLayersAreUndeterminedWithEachReason) {
+  Make("at_least(2, file(path=/a), file(path=/b), file(path=/c))");
+  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/c").answers.push_back(Unavailable{absl::ResourceExhaustedError("disk full")});
+  ExpectDecision(Decision::kUndetermined);
+  EXPECT_THAT(std::string(arbiter_->status().message()),
+              AllOf(HasSubstr("/a: no entry"), HasSubstr("/c: disk full")));
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/b releasing", "/b freed"));
+}
+
+TEST_F(ArbiterTest, AHolderBehindAnUnavailableLayerIsStillADuplicate) {
+  Make("all(file(path=/a), file(path=/b))");
+  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/b").answers.push_back(By(Standing::kEstablished));
+  ExpectDecision(Decision::kDuplicate);
+}
+
+// Refused by a candidate that is refused itself, nobody would run.
+TEST_F(ArbiterTest, H01_ACandidateIsWaitedForAndTheSameLayerTriedAgain) {
+  Make("all(file(path=/a), file(path=/b))");
+  Contested candidate = By(Standing::kCandidate);
+  candidate.wake.push_back(Event());
+  const int wake = candidate.wake.front().get();
+  layer("/b").answers.push_back(std::move(candidate));
+
+  const Arbiter::Next next = Run();
+  ASSERT_EQ(next.action, Action::kWait);
+  ASSERT_EQ(next.wake.size(), 1U);
+  EXPECT_EQ(next.wake[0].get(), wake);
+  EXPECT_EQ(next.at_most, 2 * kSettle);  // an event is there: no poll in between
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried")) << "what is held so far is kept";
+
+  ExpectDecision(Decision::kUnique, absl::Milliseconds(5));
+  EXPECT_EQ(log_[2], "/b tried");
+}
+
+TEST_F(ArbiterTest, AWaitForACandidateThatExpiresIsUndeterminedAndNeverSkippedOver) {
+  for (const Standing standing : {Standing::kCandidate, Standing::kReleasing}) {
+    log_.clear();
+    Make("any(file(path=/a), file(path=/b))");
+    for (int i = 0; i < 2; ++i) layer("/a").answers.push_back(By(standing, 42));
+    EXPECT_EQ(Run(absl::Milliseconds(100)).action, Action::kWait);
+    ExpectDecision(Decision::kUndetermined, absl::Milliseconds(100) + 2 * kSettle);
+    EXPECT_THAT(std::string(arbiter_->status().message()), HasSubstr("pid 42"));
+    EXPECT_THAT(log_, ElementsAre("/a tried", "/a tried")) << "/b must not be asked";
+  }
+}
+
+TEST_F(ArbiterTest, AWaitBeginsAnewWhenAnotherProcessIsCited) {
+  Make("file(path=/a)");
+  layer("/a").answers.push_back(By(Standing::kCandidate, 1));
+  layer("/a").answers.push_back(By(Standing::kCandidate, 2));
+  layer("/a").answers.push_back(By(Standing::kCandidate, 2));
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(absl::Milliseconds(1900)).action, Action::kWait);
+  EXPECT_EQ(Run(absl::Milliseconds(3800)).action, Action::kWait);
+  ExpectDecision(Decision::kUnique, absl::Milliseconds(3850));
+}
+
+TEST_F(ArbiterTest, ManyCandidatesInTurnAreWaitedForUntilTheDeadlineOnly) {
+  Make("file(path=/a)");
+  for (int i = 0; i < 11; ++i) layer("/a").answers.push_back(By(Standing::kCandidate, i));
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Run(absl::Seconds(i)).action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, kDeadline);
+}
+
+// A holder with gigabytes frees its files 100 to 200 ms after it was killed.
+TEST_F(ArbiterTest, H27_ADyingHolderIsWaitedForUntilTheDeadline) {
+  Make("file(path=/a)");
+  for (int i = 0; i < 3; ++i) {
+    Contested dying = By(Standing::kDying, 42);
+    dying.wake.push_back(Event());
+    layer("/a").answers.push_back(std::move(dying));
+  }
+  EXPECT_EQ(Run().at_most, kDeadline);
+  EXPECT_EQ(Run(kDeadline - absl::Milliseconds(1)).at_most, absl::Milliseconds(1));
+  ExpectDecision(Decision::kUndetermined, kDeadline);
+  EXPECT_THAT(std::string(arbiter_->status().message()), HasSubstr("pid 42 (dying"));
+}
+
+TEST_F(ArbiterTest,
+       H28_AHolderThatCannotBeToldIsADuplicateAfterTheSettleTimeWithWhatTheKernelKnows) {
+  Make("file(path=/a)");
+  layer("/a").suspects = {Process(42)};
+  for (int i = 0; i < 3; ++i) layer("/a").answers.push_back(By(Standing::kUnknown));
+  const Arbiter::Next next = Run();
+  EXPECT_EQ(next.action, Action::kWait);
+  EXPECT_LE(next.at_most, absl::Milliseconds(25)) << "no event announces a foreign locker's end";
+  EXPECT_EQ(Run(kSettle - absl::Milliseconds(1)).action, Action::kWait);
+  ExpectDecision(Decision::kDuplicate, kSettle);
+  EXPECT_THAT(arbiter_->holder().processes, ElementsAre(Process(42)));
+}
+
+TEST_F(ArbiterTest, AHolderThatCannotBeToldInTheTimeThatIsLeftIsUndetermined) {
+  Make("file(path=/a)");
+  for (int i = 0; i < 2; ++i) layer("/a").answers.push_back(By(Standing::kUnknown));
+  EXPECT_EQ(Run(kDeadline - kSettle / 2).action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, kDeadline);
+}
+
+TEST_F(ArbiterTest, AnUnknownHolderThatShowsItselfIsJudgedAnew) {
+  Make("file(path=/a)");
+  layer("/a").answers.push_back(By(Standing::kUnknown));
+  layer("/a").answers.push_back(By(Standing::kCandidate, 42));
+  layer("/a").answers.push_back(By(Standing::kEstablished, 42));
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(absl::Milliseconds(1)).action, Action::kWait);
+  ExpectDecision(Decision::kDuplicate, absl::Milliseconds(2));
+}
+
+// Others would wait for a candidate that is none.
+TEST_F(ArbiterTest, H14_ALayerThatCannotBePublishedDoesNotConfirm) {
+  for (const auto& [policy, decision] :
+       {std::pair("any(file(path=/a), file(path=/b))", Decision::kUnique),
+        std::pair("all(file(path=/a), file(path=/b))", Decision::kUndetermined)}) {
+    log_.clear();
+    Make(policy);
+    auto mute = std::make_unique<FakeClaim>("/a", log_);
+    mute->publish_status = absl::InternalError("input/output error");
+    layer("/a").answers.push_back(Held{std::move(mute)});
+    ExpectDecision(decision);
+    EXPECT_THAT(log_, ::testing::Contains("/a freed"));
+    EXPECT_EQ(arbiter_->reports()[0].outcome, LayerReport::Outcome::kUnavailable);
+    if (decision == Decision::kUndetermined) {
+      EXPECT_THAT(std::string(arbiter_->status().message()), HasSubstr("input/output error"));
+      EXPECT_EQ(log_.back(), "/b freed");
+    }
+  }
+}
+
+TEST_F(ArbiterTest, TheTokenOfTheFirstLayerThatKeepsThemIsInEveryRecord) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c))");
+  auto without = std::make_unique<FakeClaim>("/a", log_);
+  auto with = std::make_unique<FakeClaim>("/b", log_);
+  with->token = Claim::Token{.value = 77, .durable = true};
+  const FakeClaim& first = *without;
+  layer("/a").answers.push_back(Held{std::move(without)});
+  layer("/b").answers.push_back(Held{std::move(with)});
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(arbiter_->token(), 77U);
+  EXPECT_TRUE(arbiter_->token_is_durable());
+  EXPECT_EQ(first.published.token, 77U);
+  EXPECT_THAT(first.published.layers, ElementsAre("/a", "/b", "/c"));
+}
+
+TEST_F(ArbiterTest, AnAbandonedArbitrationGivesEverythingBack) {
+  Make("all(file(path=/a), file(path=/b))");
+  layer("/b").answers.push_back(By(Standing::kCandidate));
+  EXPECT_EQ(Run().action, Action::kWait);
+  arbiter_.reset();
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/a releasing", "/a freed"));
+}
+
+TEST_F(ArbiterTest, TakenClaimsAreNotGivenBack) {
+  Make("file(path=/a)");
+  ExpectDecision(Decision::kUnique);
+  const auto claims = arbiter_->TakeClaims();
+  log_.clear();
+  arbiter_.reset();
+  EXPECT_THAT(log_, IsEmpty());
+}
+
+}  // namespace
+}  // namespace soleguard
