@@ -69,6 +69,8 @@ class Place {
   bool plain() const { return !plain_path_.empty(); }
   NameDirectory& directory() { return directory_; }
   const NameDirectory& directory() const { return directory_; }
+  // What is locked first.
+  const std::string& path() const { return plain() ? plain_path_ : directory_.path(); }
 
   os::Entry Lock() const { return plain() ? Beside("") : directory_.EntryOf("lock"); }
   os::Entry Record() const { return plain() ? Beside(".record") : directory_.EntryOf("record"); }
@@ -156,9 +158,11 @@ absl::Status Replaced(const std::string& path) {
 
 absl::StatusOr<FileClaim::Taking> FileClaim::TakeDirectory() {
   NameDirectory& directory = place_.directory();
+  absl::Status opened;
   for (int i = 0; i < kMaxReplacements; ++i) {
-    absl::Status opened = place_.Open(os::Create::kYes);
-    // Removed between the creation and the opening: gc, or an administrator.
+    opened = place_.Open(os::Create::kYes);
+    // Removed between the creation and the opening: gc, or an administrator. Or there is no place
+    // for the scope directory, and never will be.
     if (absl::IsNotFound(opened)) continue;
     if (!opened.ok()) return opened;
     // Keeps tmp cleaners out of the whole scope. A cleaner that is at work right now has it
@@ -178,7 +182,7 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeDirectory() {
     if (!same.ok()) return same.status();
     if (*same) return Taking::kTaken;
   }
-  return Replaced(directory.path());
+  return opened.ok() ? Replaced(directory.path()) : opened;
 }
 
 absl::StatusOr<FileClaim::Taking> FileClaim::TakeLockOnce(bool& replaced) {
@@ -303,10 +307,8 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   // A program that closed all descriptors may have a file of its own at this number by now.
-  if (!record_.StillOurs()) {
-    return absl::DataLossError(
-        absl::StrCat("the program closed the descriptor of ", EscapeBytes(place_.Record().path)));
-  }
+  absl::Status ours = record_.CheckStillOurs(place_.Record().path);
+  if (!ours.ok()) return ours;
   if (record.state == RecordState::kReleasing) {
     (void)os::KeepFifo(place_.Wake(), place_.ownership(), wake_);
   }
@@ -318,10 +320,8 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
 
 // That one object is still open here, still at its path and still locked by us.
 absl::Status FileClaim::CheckStanding(const os::KeptFd& kept, const std::string& path) const {
-  if (!kept.StillOurs()) {
-    return absl::DataLossError(
-        absl::StrCat("the program closed the descriptor of ", EscapeBytes(path)));
-  }
+  absl::Status ours = kept.CheckStillOurs(path);
+  if (!ours.ok()) return ours;
   absl::StatusOr<bool> same = os::PathIs(path, kept.file());
   if (!same.ok()) return same.status();
   if (!*same)
@@ -394,6 +394,19 @@ class FileLayerImpl final : public Layer {
   const std::string text_;
 };
 
+// Whether the process of `record` has no lock on the layer's object any more, though it lives.
+// Whoever has it now did not say so: another locker, or a candidate that was stopped before it
+// wrote a record.
+bool HasLetGo(const Place& place, const HolderRecord& record) {
+  os::KeptFd lock;
+  if (place.plain()) {
+    (void)os::KeepFile(place.Lock(), place.ownership(), os::Create::kNo, lock);
+  }
+  const absl::StatusOr<bool> holds =
+      HoldsLock(record.identity, place.plain() ? lock.file() : place.directory().fd().file());
+  return holds.ok() && !*holds;
+}
+
 Contested FileLayerImpl::Refused(const std::string& evidence) const {
   Place place(target_);
   UniqueFd decision;
@@ -406,6 +419,10 @@ Contested FileLayerImpl::Refused(const std::string& evidence) const {
   }
   Contested contested;
   contested.holder = JudgeHolder(std::move(record), evidence);
+  if (contested.holder.standing == Standing::kReleasing &&
+      HasLetGo(place, *contested.holder.record)) {
+    contested.holder.standing = Standing::kUnknown;
+  }
   contested.wake = WakeUps(contested.holder, std::move(decision));
   return contested;
 }
@@ -442,7 +459,17 @@ Sighting FileLayerImpl::Look() const {
                       absl::StrCat("lock file ", EscapeBytes(entry.path), " is write-locked"))};
     }
   }
-  if (!record.has_value()) return Free{};
+  if (!record.has_value()) {
+    // Nobody had the name yet, or its objects were deleted under the holder: only the kernel can
+    // tell.
+    std::vector<ProcessIdentity> suspects = Suspects();
+    if (suspects.empty()) return Free{};
+    return Taken{{.standing = Standing::kUnknown,
+                  .record = std::nullopt,
+                  .processes = std::move(suspects),
+                  .evidence = absl::StrCat("a process has a lock on ", EscapeBytes(place.path()),
+                                           ", and there is no record")}};
+  }
 
   // No OFD lock: free, or the lock file was deleted or replaced under its holder, or the filesystem
   // gives no OFD locks. The recorded processes' descriptors tell.
@@ -465,10 +492,8 @@ Sighting FileLayerImpl::Look() const {
     if (absl::IsNotFound(holds.status())) continue;  // it ended meanwhile
     if (!holds.ok()) return Unavailable{holds.status()};
     if (*holds) {
-      return Taken{JudgeHolder(
-          record,
-          absl::StrCat("pid ", process->pid, " has a lock on ",
-                       EscapeBytes(place.plain() ? entry.path : place.directory().path())))};
+      return Taken{JudgeHolder(record, absl::StrCat("pid ", process->pid, " has a lock on ",
+                                                    EscapeBytes(place.path())))};
     }
   }
   return Free{std::move(record)};

@@ -1,6 +1,7 @@
 #include "token.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace soleguard {
 namespace {
 
 constexpr std::uint64_t kAhead = 3'600'000'000;  // an hour, in the tokens' microseconds
+constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
 constexpr std::size_t kMaxCeilingFile = 8192;
 constexpr char kMagic[] = "soleguard-ceiling 1";
 
@@ -63,6 +65,12 @@ absl::StatusOr<std::uint64_t> ReadCeiling(const std::string& path, const std::st
   return ceiling;
 }
 
+// What a record or a ceiling says may be anything; past the end of the range a token would start
+// again.
+std::uint64_t Plus(std::uint64_t token, std::uint64_t more) {
+  return token > kLargest - more ? kLargest : token + more;
+}
+
 // Whether the record's token can be behind one that was given out: written before this boot, it may
 // be an older version of a file whose last write did not reach the disk.
 bool MayBeBehind(const std::optional<HolderRecord>& previous) {
@@ -78,7 +86,7 @@ Claim::Token NextToken(const Scope& scope, const InstanceName& name,
   const auto clock =
       static_cast<std::uint64_t>(std::max<std::int64_t>(absl::ToUnixMicros(absl::Now()), 1));
   const std::uint64_t last = previous.has_value() ? previous->token : 0;
-  Claim::Token token{.value = std::max(last + 1, clock), .durable = false};
+  Claim::Token token{.value = std::max(Plus(last, 1), clock), .durable = false};
 
   absl::StatusOr<std::string> state =
       scope.state_directory().empty() ? os::StateDirectory() : scope.state_directory();
@@ -91,16 +99,16 @@ Claim::Token NextToken(const Scope& scope, const InstanceName& name,
   const absl::StatusOr<std::uint64_t> ceiling = ReadCeiling(path, owner);
   const bool first = absl::IsNotFound(ceiling.status());
   if (!ceiling.ok() && !first && !absl::IsDataLoss(ceiling.status())) return token;
-  if (ceiling.ok() && MayBeBehind(previous)) token.value = std::max(token.value, *ceiling + 1);
+  if (ceiling.ok() && MayBeBehind(previous)) token.value = std::max(token.value, Plus(*ceiling, 1));
 
   if (!ceiling.ok() || token.value > *ceiling) {
     if (!os::MakeDirectories(directory).ok()) return token;
-    if (!os::WriteDurably(directory, name.text(), Encode(token.value + kAhead, owner)).ok()) {
+    if (!os::WriteDurably(directory, name.text(), Encode(Plus(token.value, kAhead), owner)).ok()) {
       return token;
     }
   }
   // What a damaged ceiling forbade is not known: this token may repeat one; the next ones won't.
-  token.durable = !absl::IsDataLoss(ceiling.status());
+  token.durable = !absl::IsDataLoss(ceiling.status()) && token.value != kLargest;
   return token;
 }
 

@@ -31,13 +31,14 @@ class OwnNames {
     static std::atomic<OwnNames*> current{nullptr};
     OwnNames* found = current.load();
     while (found == nullptr || found->process_ != process) {
-      auto fresh = std::make_unique<OwnNames>(process);
+      auto fresh = std::make_unique<OwnNames>(process, found);
       if (current.compare_exchange_strong(found, fresh.get())) return *fresh.release();
     }
     return *found;
   }
 
-  explicit OwnNames(ProcessIdentity process) : process_(std::move(process)) {}
+  OwnNames(ProcessIdentity process, const OwnNames* inherited)
+      : process_(std::move(process)), inherited_(inherited) {}
 
   using Key = std::pair<std::string, std::string>;  // scope directory, name
 
@@ -67,6 +68,7 @@ class OwnNames {
 
  private:
   const ProcessIdentity process_;
+  [[maybe_unused]] const OwnNames* const inherited_;  // a leak checker in a child would miss it
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Key, HolderRecord> names_;

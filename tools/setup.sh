@@ -9,7 +9,7 @@ packages=(
   build-essential g++ cmake ninja-build ccache
   libabsl-dev libboost1.81-dev libboost-json1.81-dev libcli11-dev
   # test: strace injects failures, util-linux has unshare and setarch, procps has ps
-  libgtest-dev libgmock-dev python3 strace util-linux procps
+  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps
   # bench
   libbenchmark-dev
   # check

@@ -12,6 +12,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/os.h"
+#include "soleguard/text.h"
 
 namespace soleguard::os {
 namespace {
@@ -47,6 +48,10 @@ std::uint64_t Generation() {
   if (current != 0) return current;
   const std::uint64_t fresh = ++last;
   return word->compare_exchange_strong(current, fresh) ? fresh : current;
+}
+
+FileIdentity IdentityIn(const struct stat& status) {
+  return {.device = status.st_dev, .inode = status.st_ino};
 }
 
 void InstallForkHandlers() {
@@ -87,8 +92,18 @@ absl::Status KeptFd::Keep(std::string_view what, const std::function<int()>& ope
 
 bool KeptFd::StillOurs() const noexcept {
   struct stat status = {};
-  return fd_ >= 0 && fstat(fd_, &status) == 0 &&
-         FileIdentity{.device = status.st_dev, .inode = status.st_ino} == file_;
+  return fd_ >= 0 && fstat(fd_, &status) == 0 && IdentityIn(status) == file_;
+}
+
+absl::Status KeptFd::CheckStillOurs(std::string_view path) const {
+  struct stat status = {};
+  const int error = fd_ < 0 ? EBADF : fstat(fd_, &status) != 0 ? errno : 0;
+  if (error == 0 && IdentityIn(status) == file_) return absl::OkStatus();
+  if (error != 0 && error != EBADF) {
+    return ErrnoStatus(error, absl::StrCat("fstat ", EscapeBytes(path)));
+  }
+  return absl::DataLossError(
+      absl::StrCat("the program closed the descriptor of ", EscapeBytes(path)));
 }
 
 absl::StatusOr<UniqueFd> KeptFd::Duplicate() const {
@@ -112,7 +127,10 @@ void KeptFd::Close() noexcept {
 
 void KeptFd::CloseDescriptor() noexcept {
   const int saved = errno;
-  if (StillOurs()) (void)::close(fd_);  // nothing was buffered that could fail to be written
+  struct stat status = {};
+  const bool replaced = fstat(fd_, &status) == 0 ? !(IdentityIn(status) == file_) : errno == EBADF;
+  // What does not say what it is (ESTALE) is closed too, or a lock could stay that nobody can free.
+  if (!replaced) (void)::close(fd_);  // nothing was buffered that could fail to be written
   fd_ = -1;
   errno = saved;
 }

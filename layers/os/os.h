@@ -88,6 +88,8 @@ class KeptFd {
 
   // Whether the descriptor still refers to what was kept.
   bool StillOurs() const noexcept;
+  // The same with a reason: DataLoss when the program closed it. `path` is for the message.
+  absl::Status CheckStillOurs(std::string_view path) const;
 
   // A duplicate, close-on-exec, that forked children do keep.
   absl::StatusOr<UniqueFd> Duplicate() const;

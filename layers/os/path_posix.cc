@@ -157,6 +157,10 @@ absl::StatusOr<Ownership> DirectoryScopeOwnership(const std::string& path, const
   if ((status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0) {
     return Refused(path, status, "lets other users move what is in it (chmod o-w mends that)");
   }
+  // A sticky bit does not stop the directory's own owner.
+  if (status.st_uid != 0 && status.st_uid != geteuid()) {
+    return Refused(path, status, "lets its owner move what is in it");
+  }
   return Ownership{.rule = Ownership::Rule::kOwner, .uid = geteuid(), .gid = status.st_gid};
 }
 
@@ -217,7 +221,8 @@ absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create cre
   if (create == Create::kNo) return KeepChecked(entry, O_RDONLY, 0, S_IFREG, ownership, kept);
   const mode_t mode = FileMode(ownership);
   absl::Status opened = KeepChecked(entry, O_RDWR | O_CREAT, mode, S_IFREG, ownership, kept);
-  if (opened.ok()) WidenMode(kept, mode);
+  // The mode of a file that another program may have made is its own business.
+  if (opened.ok() && ownership.rule != Ownership::Rule::kOwnerOrRoot) WidenMode(kept, mode);
   return opened;
 }
 

@@ -240,7 +240,7 @@ std::atomic<const Self*> g_self{nullptr};
 
 // `error` of reading `path`, which every process can read of itself.
 absl::Status CannotReadSelf(int error, std::string_view path) {
-  const absl::Status status = os::ErrnoStatus(error, absl::StrCat("read ", std::string(path)));
+  absl::Status status = os::ErrnoStatus(error, absl::StrCat("read ", std::string(path)));
   if (error != ENOENT && error != ENOTDIR) return status;
   return absl::FailedPreconditionError(
       absl::StrCat(status.message(), "; is /proc mounted, and of this process's pid namespace?"));

@@ -20,8 +20,8 @@ struct RunRequest {
   Common common;
   std::string name;
   std::vector<std::string> command;
-  bool exec = false;                           // become the command, without a guardian
-  absl::Duration grace = absl::Seconds(5);     // for what the command leaves behind
+  bool exec = false;                        // become the command, without a guardian
+  absl::Duration grace = absl::Seconds(5);  // for what the command leaves behind
 };
 
 // Each returns the exit code.

@@ -4,15 +4,15 @@
 namespace guardcheck {
 
 enum ExitCode : int {
-  kYes = 0,           // what the command asks
-  kNotRunning = 3,    // status
-  kUsage = 64,        // EX_USAGE
-  kUndetermined = 69, // EX_UNAVAILABLE: a layer could not tell and the policy needs it
-  kInternal = 70,     // EX_SOFTWARE
-  kTaken = 75,        // EX_TEMPFAIL: another instance holds the name
+  kYes = 0,            // what the command asks
+  kNotRunning = 3,     // status
+  kUsage = 64,         // EX_USAGE
+  kUndetermined = 69,  // EX_UNAVAILABLE: a layer could not tell and the policy needs it
+  kInternal = 70,      // EX_SOFTWARE
+  kTaken = 75,         // EX_TEMPFAIL: another instance holds the name
   kCannotExecute = 126,
   kNotFound = 127,
-  kSignalled = 128,   // plus the signal's number
+  kSignalled = 128,  // plus the signal's number
 };
 
 }  // namespace guardcheck

@@ -1,19 +1,22 @@
 // guardcheck: guards any command against running twice, and shows what is guarded.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <absl/time/time.h>
-#include <soleguard/name.h>
-#include <soleguard/version.h>
 
 #include "command.h"
 #include "exit_code.h"
+#include "supervise.h"
+#include <soleguard/name.h>
+#include <soleguard/version.h>
 
 namespace guardcheck {
 namespace {
@@ -56,9 +59,11 @@ void ReadDuration(const std::string& text, const std::string& option, absl::Dura
   if (text.empty()) return;
   absl::Duration parsed;
   if (!absl::ParseDuration(text, &parsed) || parsed < absl::ZeroDuration()) {
-    throw UsageError(option + ": expected a duration such as 500ms, 30s or 2m, found '" + text + "'");
+    throw UsageError(option + ": expected a duration such as 500ms, 30s or 2m, found '" + text +
+                     "'");
   }
-  duration = parsed;
+  // In effect for ever; more would overflow the clock that it is added to.
+  duration = std::min(parsed, absl::Hours(100 * 365 * 24));
 }
 
 // The command line wins over the environment, and that over the built-in rule.
@@ -80,7 +85,9 @@ Common Resolve(const Settings& settings) {
   const std::string state = settings.state_directory.empty() ? Environment("SOLEGUARD_STATE_DIR")
                                                              : settings.state_directory;
   if (!state.empty()) {
-    common.options.scope = OrUsage(common.options.scope.WithStateDirectory(state), "--state-dir");
+    common.options.scope =
+        OrUsage(common.options.scope.WithStateDirectory(state),
+                settings.state_directory.empty() ? "SOLEGUARD_STATE_DIR" : "--state-dir");
   }
   ReadDuration(settings.settle, "--settle", common.options.settle);
   ReadDuration(settings.deadline, "--deadline", common.options.deadline);
@@ -92,24 +99,32 @@ std::string CheckedName(const std::string& name) {
   return name;
 }
 
+// An option with a value. An empty one is a script's unset variable more often than a wish, and the
+// default instead of it could be another scope, in which a second instance runs.
+void AddOption(CLI::App& command, const std::string& option, std::string& value,
+               const std::string& help) {
+  command.add_option(option, value, help)->check([](const std::string& text) {
+    return text.empty() ? std::string("the value is empty") : std::string();
+  });
+}
+
 void AddCommonOptions(CLI::App& command, Settings& settings) {
-  command.add_option("--policy", settings.policy,
-                     "which layers must confirm, e.g. 'all(file)' (default: all; environment: "
-                     "SOLEGUARD_POLICY)");
-  command.add_option("--scope", settings.scope,
-                     "who shares the name: user, system or an absolute directory (default: user; "
-                     "environment: SOLEGUARD_DIR, a directory)");
-  command.add_option("--state-dir", settings.state_directory,
-                     "where the ceilings of fencing tokens are kept (environment: "
-                     "SOLEGUARD_STATE_DIR)");
+  AddOption(command, "--policy", settings.policy,
+            "which layers must confirm, e.g. 'all(file)' (default: all; environment: "
+            "SOLEGUARD_POLICY)");
+  AddOption(command, "--scope", settings.scope,
+            "who shares the name: user, system or an absolute directory (default: user; "
+            "environment: SOLEGUARD_DIR, a directory)");
+  AddOption(command, "--state-dir", settings.state_directory,
+            "where the ceilings of fencing tokens are kept (environment: SOLEGUARD_STATE_DIR)");
   command.add_flag("--json", settings.json, "print JSON");
 }
 
 void AddTimeOptions(CLI::App& command, Settings& settings) {
-  command.add_option("--settle", settings.settle,
-                     "how long an unknown holder is waited for (default: 1s)");
-  command.add_option("--deadline", settings.deadline,
-                     "how long a dying holder is waited for (default: 10s)");
+  AddOption(command, "--settle", settings.settle,
+            "how long an unknown holder is waited for (default: 1s)");
+  AddOption(command, "--deadline", settings.deadline,
+            "how long a dying holder is waited for (default: 10s)");
 }
 
 int Main(int argc, char** argv) {
@@ -124,22 +139,30 @@ int Main(int argc, char** argv) {
   CLI::App app("Guards a command against running twice, and shows what is guarded.", "guardcheck");
   app.set_version_flag("--version", std::string(soleguard::Version()));
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell, 70 internal error, 75 another\n"
-             "instance holds the name; run: the command's own, 126 and 127 as in a shell, 128+n for\n"
-             "signal n.");
+  app.footer(
+      "Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell, 70 internal error, 75 another\n"
+      "instance holds the name; run: the command's own, 126 and 127 as in a shell, 128+n for\n"
+      "signal n.");
 
-  CLI::App* run = app.add_subcommand("run", "run NAME [options] -- COMMAND...: run COMMAND as the only "
-                                            "instance of NAME");
+  CLI::App* run = app.add_subcommand("run",
+                                     "run NAME [options] -- COMMAND...: run COMMAND as the only "
+                                     "instance of NAME");
   run->add_option("NAME", settings.name, "the instance name")->required();
   AddCommonOptions(*run, settings);
   AddTimeOptions(*run, settings);
-  run->add_option("--grace", settings.grace,
-                  "how long what COMMAND leaves behind may take to end before it is killed "
-                  "(default: 5s)");
-  run->add_flag("--exec", settings.exec,
-                "become COMMAND instead of watching over it: no guardian, nothing is ended with it");
+  AddOption(
+      *run, "--grace", settings.grace,
+      "how long what COMMAND leaves behind may take to end before it is killed (default: 5s)");
+  run->add_flag(
+      "--exec", settings.exec,
+      "become COMMAND instead of watching over it: no guardian, nothing is ended with it");
+  run->allow_extras();  // complained of below
   run->callback([&] {
     action = [&] {
+      if (const std::vector<std::string> extra = run->remaining(); !extra.empty()) {
+        throw UsageError("run: '" + extra.front() +
+                         "' is no option of it; the command stands behind --");
+      }
       if (command.empty()) throw UsageError("run: expected -- and a command behind the options");
       RunRequest request{.common = Resolve(settings),
                          .name = CheckedName(settings.name),
@@ -153,17 +176,21 @@ int Main(int argc, char** argv) {
   CLI::App* status = app.add_subcommand("status", "status NAME: is it running, and who is it");
   status->add_option("NAME", settings.name, "the instance name")->required();
   AddCommonOptions(*status, settings);
-  status->callback([&] {
-    action = [&] { return ShowStatus(Resolve(settings), CheckedName(settings.name)); };
-  });
+  status->callback(
+      [&] { action = [&] { return ShowStatus(Resolve(settings), CheckedName(settings.name)); }; });
 
   CLI::App* list = app.add_subcommand("list", "list the running instances of the scope");
   AddCommonOptions(*list, settings);
   list->callback([&] { action = [&] { return ShowList(Resolve(settings)); }; });
 
   try {
+    const auto is_called = [&](const CLI::App* known) { return known->check_name(words[0]); };
+    if (!words.empty() && !words[0].starts_with('-') && app.get_subcommands(is_called).empty()) {
+      throw UsageError("there is no command '" + words[0] + "'; guardcheck --help lists them");
+    }
     std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
     app.parse(std::move(words));
+    if (own < argc && !run->parsed()) throw UsageError("-- and a command belong to run only");
     return action();
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
@@ -179,6 +206,8 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    const absl::Status occupied = guardcheck::OccupyStandardStreams();
+    if (!occupied.ok()) throw std::runtime_error(std::string(occupied.message()));
     return guardcheck::Main(argc, argv);
   } catch (const std::exception& error) {
     (void)std::fprintf(stderr, "guardcheck: internal error: %s\n", error.what());

@@ -11,10 +11,13 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_join.h>
+#include <absl/strings/str_replace.h>
 #include <absl/time/clock.h>
 #include <absl/time/time.h>
 #include <boost/json.hpp>
+
 #include <soleguard/process.h>
+#include <soleguard/scope.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {
@@ -40,32 +43,37 @@ std::string Rfc3339(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
 std::string Age(absl::Time time) {
-  return absl::FormatDuration(absl::Trunc(absl::Now() - time, absl::Seconds(1)));
+  const absl::Duration age = absl::Trunc(absl::Now() - time, absl::Seconds(1));
+  return age > absl::ZeroDuration() ? absl::FormatDuration(age) : "0s";
 }
 
 std::string StateName(char state) {
   switch (state) {
-    case 'R': return "running";
-    case 'S': return "sleeping";
-    case 'D': return "in an uninterruptible system call";
-    case 'T': return "stopped";
-    case 't': return "stopped by a debugger";
-    case 'Z': return "zombie";
-    default: return "unknown";
+    case 'R':
+      return "running";
+    case 'S':
+      return "sleeping";
+    case 'D':
+      return "in an uninterruptible system call";
+    case 'T':
+      return "stopped";
+    case 't':
+      return "stopped by a debugger";
+    case 'Z':
+      return "zombie";
+    default:
+      return "unknown";
   }
 }
 
 std::string CommandLine(const std::vector<std::string>& argv) {
   std::vector<std::string> words;
-  for (const std::string& word : MaskSecrets(argv)) {
-    std::string shown = EscapeBytes(word);
-    const bool plain = !shown.empty() && shown.find_first_of(" '\"$&|;<>()*?#~`\\") == std::string::npos;
-    words.push_back(plain ? shown : absl::StrCat("'", shown, "'"));
-  }
+  for (const std::string& word : MaskSecrets(argv)) words.push_back(ShellWord(word));
   return absl::StrJoin(words, " ");
 }
 
-// The process that a person means by "the instance": what the claim was handed on to, else its owner.
+// The process that a person means by "the instance": what the claim was handed on to, else its
+// owner.
 const ProcessIdentity& InstanceOf(const HolderRecord& record) {
   return record.instance.has_value() ? *record.instance : record.identity;
 }
@@ -94,16 +102,19 @@ void AddProcess(Lines& lines, const ProcessDescription& process) {
   lines.Add("executable", EscapeBytes(process.executable));
   lines.Add("command", CommandLine(process.argv));
   lines.Add("directory", EscapeBytes(process.working_directory));
-  lines.Add("state", absl::StrCat(absl::string_view(&process.state, 1), " (", StateName(process.state), ")"));
+  lines.Add("state", absl::StrCat(absl::string_view(&process.state, 1), " (",
+                                  StateName(process.state), ")"));
   lines.Add("cpu", absl::StrFormat("%.1f %%", process.cpu_percent));
-  lines.Add("memory", absl::StrFormat("%.1f MiB", static_cast<double>(process.memory_bytes) / (1 << 20)));
+  lines.Add("memory",
+            absl::StrFormat("%.1f MiB", static_cast<double>(process.memory_bytes) / (1 << 20)));
 }
 
 void AddRecord(Lines& lines, const HolderRecord& record) {
   const ProcessIdentity& instance = InstanceOf(record);
-  lines.Add("pid", record.instance.has_value()
-                       ? absl::StrCat(instance.pid, ", guarded by guardcheck, pid ", record.identity.pid)
-                       : absl::StrCat(instance.pid));
+  lines.Add("pid",
+            record.instance.has_value()
+                ? absl::StrCat(instance.pid, ", guarded by guardcheck, pid ", record.identity.pid)
+                : absl::StrCat(instance.pid));
   if (const std::optional<ProcessDescription> process = Live(instance)) {
     AddProcess(lines, *process);
   } else {
@@ -126,12 +137,21 @@ std::string HolderText(const Holder& holder) {
   std::string text = lines.text();
   for (const ProcessIdentity& identity : holder.processes) {
     Lines suspect;
-    suspect.Add("pid", absl::StrCat(identity.pid, " (has the lock; no record names it)"));
+    const bool orphaned = holder.record.has_value() && holder.record->instance == identity;
+    suspect.Add("pid", orphaned
+                           ? absl::StrCat(identity.pid, ", was guarded by guardcheck, pid ",
+                                          holder.record->identity.pid, ", which is gone")
+                           : absl::StrCat(identity.pid, " (has the lock; no record names it)"));
     if (const auto process = Live(identity)) AddProcess(suspect, *process);
+    if (orphaned && holder.record->token != 0) {
+      suspect.Add("token", absl::StrCat(holder.record->token));
+    }
     absl::StrAppend(&text, suspect.text());
   }
   if (text.empty()) {
-    text = "  No record names a live process, and no process that this user may look into shows the lock.\n";
+    text =
+        "  No record names a live process, and no process that this user may look into shows the "
+        "lock.\n";
   }
   return text;
 }
@@ -150,10 +170,23 @@ std::string EvidenceText(const std::vector<LayerReport>& layers) {
   return text;
 }
 
+// The options without which another guardcheck would look elsewhere. (It may have been the
+// environment that said so here; it need not be the same there.)
+std::string Where(const Common& common) {
+  std::string options;
+  const std::string scope = common.options.scope.ToString();
+  if (scope != soleguard::Scope::User().ToString())
+    absl::StrAppend(&options, " --scope ", ShellWord(scope));
+  if (!(common.policy == soleguard::Policy::Default())) {
+    absl::StrAppend(&options, " --policy ", ShellWord(common.policy.ToString()));
+  }
+  return options;
+}
+
 // Only commands that exist, and never "delete the lock file".
-std::string NextSteps(const std::string& name, const Holder& holder) {
-  std::string text = absl::StrCat("What you can do\n  guardcheck status ", CommandLine({name}),
-                                  "\n      shows it again\n");
+std::string NextSteps(const std::string& name, const Common& common, const Holder& holder) {
+  std::string text = absl::StrCat("What you can do\n  guardcheck status ", ShellWord(name),
+                                  Where(common), "\n      shows it again\n");
   std::vector<std::int64_t> pids;
   if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
     // Not across a pid namespace: there the number is somebody else's.
@@ -253,11 +286,13 @@ json::object Head(const std::string& name, const Common& common) {
 
 }  // namespace
 
-std::string RefusalText(const std::string& name, const soleguard::Duplicate& duplicate) {
+std::string RefusalText(const std::string& name, const Common& common,
+                        const soleguard::Duplicate& duplicate) {
   return absl::StrCat("guardcheck: ", EscapeBytes(name),
                       " is already running; this start was refused.\n\nWho holds it\n",
                       HolderText(duplicate.holder), "\nWhat the layers say\n",
-                      EvidenceText(duplicate.layers), "\n", NextSteps(name, duplicate.holder));
+                      EvidenceText(duplicate.layers), "\n",
+                      NextSteps(name, common, duplicate.holder));
 }
 
 json::value RefusalJson(const std::string& name, const Common& common,
@@ -269,12 +304,10 @@ json::value RefusalJson(const std::string& name, const Common& common,
   return object;
 }
 
-std::string UndeterminedText(const std::string& name,
-                             const soleguard::Undetermined& undetermined) {
+std::string UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined) {
   return absl::StrCat("guardcheck: cannot tell whether ", EscapeBytes(name),
-                      " is running, so it was not started.\n  ",
-                      undetermined.status.message(), "\n\nWhat the layers say\n",
-                      EvidenceText(undetermined.layers));
+                      " is running, so it was not started.\n  ", undetermined.status.message(),
+                      "\n\nWhat the layers say\n", EvidenceText(undetermined.layers));
 }
 
 json::value UndeterminedJson(const std::string& name, const Common& common,
@@ -290,8 +323,8 @@ std::string StatusText(const std::string& name, const soleguard::Inspection& ins
   const Holder* holder = inspection.holder();
   std::string text;
   if (holder != nullptr) {
-    text = absl::StrCat(EscapeBytes(name), " is running (", std::string(ToString(holder->standing)), ").\n",
-                        HolderText(*holder));
+    text = absl::StrCat(EscapeBytes(name), " is running (", std::string(ToString(holder->standing)),
+                        ").\n", HolderText(*holder));
   } else if (inspection.blind()) {
     text = absl::StrCat("Cannot tell whether ", EscapeBytes(name), " is running.\n");
   } else {
@@ -337,8 +370,8 @@ std::string ListText(const std::vector<Listed>& running) {
   std::size_t width = 4;
   for (const Listed& listed : running) width = std::max(width, EscapeBytes(listed.name).size());
   const int name_width = static_cast<int>(std::min<std::size_t>(width, 40));
-  std::string text = absl::StrFormat("%-*s %8s  %-23s  %-12s  %s\n", name_width, "NAME", "PID", "STARTED",
-                                     "USER", "COMMAND");
+  std::string text = absl::StrFormat("%-*s %8s  %-23s  %-12s  %s\n", name_width, "NAME", "PID",
+                                     "STARTED", "USER", "COMMAND");
   for (const Listed& listed : running) {
     std::string pid = "?";
     std::string started = "?";
@@ -352,8 +385,8 @@ std::string ListText(const std::vector<Listed>& running) {
       user = EscapeBytes(record.user);
       command = process.has_value() ? CommandLine(process->argv) : EscapeBytes(record.executable);
     }
-    absl::StrAppendFormat(&text, "%-*s %8s  %-23s  %-12s  %s\n", name_width, EscapeBytes(listed.name),
-                          pid, started, user, command);
+    absl::StrAppendFormat(&text, "%-*s %8s  %-23s  %-12s  %s\n", name_width,
+                          EscapeBytes(listed.name), pid, started, user, command);
   }
   return text;
 }
@@ -361,7 +394,8 @@ std::string ListText(const std::vector<Listed>& running) {
 json::value ListJson(const Common& common, const std::vector<Listed>& running) {
   json::array names;
   for (const Listed& listed : running) {
-    names.push_back(json::object{{"name", Escaped(listed.name)}, {"holder", HolderJson(listed.holder)}});
+    names.push_back(
+        json::object{{"name", Escaped(listed.name)}, {"holder", HolderJson(listed.holder)}});
   }
   return json::object{{"schema", 1},
                       {"scope", Escaped(common.options.scope.ToString())},
@@ -382,7 +416,8 @@ std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
     if (dashes == 0 || dashes > 2) continue;
     const std::size_t equals = std::min(word.find('='), word.size());
     const std::string_view option = std::string_view(word).substr(dashes, equals - dashes);
-    if (std::find(kSecretOptions.begin(), kSecretOptions.end(), option) == kSecretOptions.end()) continue;
+    if (std::find(kSecretOptions.begin(), kSecretOptions.end(), option) == kSecretOptions.end())
+      continue;
     if (equals < word.size()) {
       word = word.substr(0, equals + 1) + "***";
     } else {
@@ -390,6 +425,21 @@ std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
     }
   }
   return argv;
+}
+
+std::string ShellWord(const std::string& bytes) {
+  const std::string shown = EscapeBytes(bytes);
+  if (shown != bytes) {
+    std::string quoted;
+    for (const char c : shown) {
+      if (c == '\'') quoted += '\\';
+      quoted += c;
+    }
+    return absl::StrCat("$'", quoted, "'");  // bash reads \\ and \xNN as EscapeBytes writes them
+  }
+  constexpr std::string_view kSpecial = " '\"$&|;<>()*?[]{}!#~`";
+  if (!shown.empty() && shown.find_first_of(kSpecial) == std::string::npos) return shown;
+  return absl::StrCat("'", absl::StrReplaceAll(shown, {{"'", "'\\''"}}), "'");
 }
 
 }  // namespace guardcheck

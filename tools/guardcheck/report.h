@@ -1,18 +1,19 @@
-// What guardcheck says, as text for people and as JSON for programs. Foreign strings are escaped, secrets
-// in argument vectors are masked.
+// What guardcheck says, as text for people and as JSON for programs. Foreign strings are escaped,
+// secrets in argument vectors are masked.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include <boost/json/value.hpp>
-#include <soleguard/guard.h>
 
 #include "command.h"
+#include <soleguard/guard.h>
 
 namespace guardcheck {
 
-std::string RefusalText(const std::string& name, const soleguard::Duplicate& duplicate);
+std::string RefusalText(const std::string& name, const Common& common,
+                        const soleguard::Duplicate& duplicate);
 boost::json::value RefusalJson(const std::string& name, const Common& common,
                                const soleguard::Duplicate& duplicate);
 
@@ -37,5 +38,9 @@ void Print(const boost::json::value& value);
 // `argv` for showing: what follows --password, --passwd, --token, --secret, --api-key, --apikey and
 // --access-key, as the next word or after '=', is replaced by "***". One dash counts as two.
 std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
+
+// `bytes` as one word for bash, printable on any terminal: as they are, quoted, or as $'...' with
+// escapes.
+std::string ShellWord(const std::string& bytes);
 
 }  // namespace guardcheck

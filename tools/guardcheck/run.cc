@@ -6,12 +6,12 @@
 
 #include <absl/strings/str_cat.h>
 #include <absl/time/time.h>
-#include <soleguard/text.h>
 
 #include "command.h"
 #include "exit_code.h"
 #include "report.h"
 #include "supervise.h"
+#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -24,7 +24,7 @@ int Refuse(const RunRequest& request, const soleguard::Duplicate& duplicate) {
   if (request.common.json) {
     Print(RefusalJson(request.name, request.common, duplicate));
   } else {
-    (void)std::fputs(RefusalText(request.name, duplicate).c_str(), stderr);
+    (void)std::fputs(RefusalText(request.name, request.common, duplicate).c_str(), stderr);
   }
   return kTaken;
 }
@@ -51,8 +51,8 @@ void Export(const Guard& guard) {
 void MentionPredecessor(const Guard& guard) {
   const auto& last = guard.predecessor();
   if (!last.has_value()) return;
-  Say(absl::StrCat(soleguard::EscapeBytes(guard.name()),
-                   ": follows a holder that died: pid ", last->identity.pid, ", started ",
+  Say(absl::StrCat(soleguard::EscapeBytes(guard.name()), ": follows a holder that died: pid ",
+                   last->identity.pid, ", started ",
                    absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", last->started, absl::UTCTimeZone()),
                    ", token ", last->token, ". Nothing was left to clean up."));
 }
@@ -63,17 +63,17 @@ int RunGuarded(Guard guard, const RunRequest& request) {
     Say(std::string(claim.status().message()));
     return kInternal;
   }
-  absl::StatusOr<int> code = Supervise(
-      {.command = request.command,
-       .claim = *std::move(claim),
-       .grace = request.grace,
-       .started = [&guard](const soleguard::ProcessIdentity& command) {
-         const absl::Status followed = guard.Follow(command);
-         if (!followed.ok()) {
-           Say(absl::StrCat("the holder record doesn't show the command: ",
-                            absl::string_view(followed.message())));
-         }
-       }});
+  absl::StatusOr<int> code =
+      Supervise({.command = request.command,
+                 .claim = *std::move(claim),
+                 .grace = request.grace,
+                 .started = [&guard](const soleguard::ProcessIdentity& command) {
+                   const absl::Status followed = guard.Follow(command);
+                   if (!followed.ok()) {
+                     Say(absl::StrCat("the holder record doesn't show the command: ",
+                                      absl::string_view(followed.message())));
+                   }
+                 }});
   if (code.ok()) return *code;
   Say(std::string(code.status().message()));
   return kInternal;

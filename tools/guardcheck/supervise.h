@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
+
 #include <soleguard/fd.h>
 #include <soleguard/process.h>
 
@@ -22,15 +24,20 @@ struct Supervision {
   std::function<void(const soleguard::ProcessIdentity&)> started;
 };
 
-// Starts the command and waits until it and all its descendants have ended. Forwards signals and stops
-// and continues with it. Gives its status as an exit code: its own, 128 + signal, or 126 and 127 when it
-// could not be started. An error: the guardian could not be started, or was killed; then nothing of the
-// command is left running.
+// Starts the command and waits until it and all its descendants have ended. Forwards signals and
+// stops and continues with it. Gives its status as an exit code: its own, 128 + signal, or 126 and
+// 127 when it could not be started. An error: the guardian could not be started, or was killed;
+// then nothing of the command is left running.
 //
-// This process must have one thread and no children. Two processes watch over the command: this one and
-// a guardian, which is the command's parent. Each is a subreaper, so that orphans come back to it. When
-// one of the two is killed, the other ends all descendants before it lets the claim go.
+// This process must have one thread and no children. Two processes watch over the command: this one
+// and a guardian, which is the command's parent. Each is a subreaper, so that orphans come back to
+// it. When one of the two is killed, the other ends all descendants before it lets the claim go.
 absl::StatusOr<int> Supervise(Supervision supervision);
+
+// Fills the numbers 0 to 2 where this process began with them closed, so that no claim gets one of
+// them and no message or output goes into a lock file. A command that is started finds them closed
+// as before.
+absl::Status OccupyStandardStreams();
 
 // Becomes the command; returns the exit code only when that failed, after saying why.
 int Become(const std::vector<std::string>& command);

@@ -1,5 +1,4 @@
-#include "supervise.h"
-
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -18,12 +17,14 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
-#include <soleguard/text.h>
 
 #include "exit_code.h"
+#include "supervise.h"
+#include <soleguard/text.h>
 
 extern char** environ;
 
@@ -42,15 +43,15 @@ absl::Status SystemError(std::string_view what) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", std::string(what)));
 }
 
-// Between this process ("the wrapper") and the guardian, over a socket that keeps message boundaries. Its
-// hang-up tells each that the other is gone: the kernel closes it, whatever way that one ended.
+// Between this process ("the wrapper") and the guardian, over a socket that keeps message
+// boundaries. Its hang-up tells each that the other is gone: the kernel closes it, whatever way
+// that one ended.
 struct Message {
   enum class Kind : std::int32_t {
-    kStarted,       // guardian: the command runs; `identity` fields are set
-    kCannotStart,   // guardian: value is errno
-    kStopped,       // guardian: the command was stopped by the terminal or by itself
-    kEnded,         // guardian: value is the exit code; nothing is left of the command
-    kForward,       // wrapper: value is the signal for the command
+    kStarted,      // guardian: the command runs; `identity` fields are set
+    kCannotStart,  // guardian: value is errno
+    kEnded,        // guardian: value is the exit code; nothing is left of the command
+    kForward,      // wrapper: value is the signal for the command
   };
   Kind kind = Kind::kEnded;
   std::int32_t value = 0;
@@ -84,8 +85,8 @@ int ExitCodeOf(int wait_status) {
   return WIFSIGNALED(wait_status) ? kSignalled + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-// The signals that this process handles through a descriptor, blocked for its lifetime. A signal that was
-// ignored when this process began (nohup) stays ignored, here and in the command.
+// The signals that this process handles through a descriptor, blocked for its lifetime. A signal
+// that was ignored when this process began (nohup) stays ignored, here and in the command.
 class SignalQueue {
  public:
   absl::Status Open() {
@@ -117,24 +118,15 @@ class SignalQueue {
   sigset_t original_ = {};
 };
 
-// Kills every child, and with them what comes back to this subreaper when its parent dies, until none is
-// left. Each pid is a child that was not waited for, so it is nobody else's. A child that may not be
-// killed (a setuid program) is waited for: it still holds the claim.
+// Kills every child, and with them what comes back to this subreaper when its parent dies, until
+// none is left. Each pid is a child that was not waited for, so it is nobody else's. A child that
+// may not be killed (a setuid program) is waited for: it still holds the claim.
 void KillDescendants() {
   do {
     const auto children = soleguard::OwnChildren();
     if (!children.ok()) continue;
     for (const std::int64_t child : *children) (void)kill(static_cast<pid_t>(child), SIGKILL);
   } while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR);
-}
-
-void AskDescendants(int signal) {
-  const auto children = soleguard::OwnChildren();
-  if (!children.ok()) return;
-  for (const std::int64_t child : *children) {
-    (void)kill(static_cast<pid_t>(child), signal);
-    (void)kill(static_cast<pid_t>(child), SIGCONT);
-  }
 }
 
 // The command's parent. Its life ends in this class.
@@ -163,14 +155,27 @@ class Guardian {
                     .pid = command_,
                     .start_ticks = identity.ok() ? identity->start_ticks : 0});
     while (!ended_.has_value()) Wait(-1);
+    // A job that was stopped and then killed is over, and its name shall be free.
+    if (wrapper_is_stopped_) SignalWrapper(SIGCONT);
     EndRest();
     Send(wrapper_, {.kind = Message::Kind::kEnded, .value = *ended_});
     _exit(kYes);
   }
 
  private:
-  // 0, or the errno of what failed. posix_spawn gives the error of exec itself.
+  // 0, or the errno of what failed.
   int Start() {
+    const int error = Spawn(supervision_.command);
+    if (error != ENOEXEC) return error;
+    // A script without "#!" is the shell's, as for execvp(3), which posix_spawnp does not follow
+    // here. The shell looks it up once more, in the same PATH.
+    std::vector<std::string> script = {"/bin/sh", "-c", "exec \"$0\" \"$@\""};
+    script.insert(script.end(), supervision_.command.begin(), supervision_.command.end());
+    return Spawn(script);
+  }
+
+  // 0, or an errno: posix_spawn gives that of exec itself.
+  int Spawn(const std::vector<std::string>& command) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
@@ -181,7 +186,7 @@ class Guardian {
     }
     posix_spawnattr_setsigmask(&attributes, &signals_.original());
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    const std::vector<char*> arguments = Arguments(supervision_.command);
+    const std::vector<char*> arguments = Arguments(command);
     const int error =
         posix_spawnp(&command_, arguments[0], &actions, &attributes, arguments.data(), environ);
     posix_spawnattr_destroy(&attributes);
@@ -222,37 +227,56 @@ class Guardian {
     int status = 0;
     pid_t child = 0;
     while ((child = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+      const bool ended = WIFEXITED(status) || WIFSIGNALED(status);
+      if (ended) asked_.erase(child);                         // its pid may be another's by now
       if (child != command_ || ended_.has_value()) continue;  // an orphan that came back
-      if (WIFSTOPPED(status)) {
-        const int signal = WSTOPSIG(status);
-        // By job control. After a SIGSTOP from elsewhere only who sent it knows when to go on.
-        if (signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
-          Send(wrapper_, {.kind = Message::Kind::kStopped, .value = signal});
-        }
-      } else if (WIFCONTINUED(status)) {
-        if (wrapper_identity_.has_value()) {
-          (void)soleguard::SendSignal(*wrapper_identity_, SIGCONT);
-        }
-      } else {
+      if (ended) {
         ended_ = ExitCodeOf(status);
+      } else if (WIFCONTINUED(status)) {
+        SignalWrapper(SIGCONT);
+        wrapper_is_stopped_ = false;
+      } else if (const int signal = WSTOPSIG(status);
+                 signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
+        // By job control: the wrapper, which the shell knows, stops too. After a SIGSTOP from
+        // elsewhere only who sent it knows when to go on.
+        SignalWrapper(SIGSTOP);
+        wrapper_is_stopped_ = true;
       }
     }
     childless_ = child < 0 && errno == ECHILD;
   }
 
+  // Sent from here, stops and continues reach the wrapper in the order in which they were seen.
+  // (One that is told to stop itself may do so after the SIGCONT that was meant to end the stop.)
+  void SignalWrapper(int signal) {
+    if (wrapper_identity_.has_value()) (void)soleguard::SendSignal(*wrapper_identity_, signal);
+  }
+
   // Ends what the command left behind: politely, then not.
   void EndRest() {
     if (childless_) return;
-    AskDescendants(SIGTERM);
     const auto end = Clock::now() + absl::ToChronoNanoseconds(supervision_.grace);
     while (!childless_) {
+      AskChildren();
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-      if (left <= 0 || !Wait(static_cast<int>(std::min<std::int64_t>(left + 1, 1000)))) {
-        if (Clock::now() >= end) break;
-      }
+      if (left <= 0) break;
+      (void)Wait(static_cast<int>(std::min<std::int64_t>(left, 1000)));
     }
     KillDescendants();
+  }
+
+  // Asks each child once. Those of a child come here when it has ended, and are asked then: before,
+  // their parent may want to end them itself.
+  void AskChildren() {
+    const auto children = soleguard::OwnChildren();
+    if (!children.ok()) return;
+    for (const std::int64_t listed : *children) {
+      const auto child = static_cast<pid_t>(listed);
+      if (!asked_.insert(child).second) continue;
+      (void)kill(child, SIGTERM);
+      (void)kill(child, SIGCONT);
+    }
   }
 
   const Supervision& supervision_;
@@ -262,22 +286,31 @@ class Guardian {
   pid_t command_ = 0;
   std::optional<int> ended_;
   bool childless_ = false;
+  bool wrapper_is_stopped_ = false;  // by the guardian
+  std::set<pid_t> asked_;            // children that got SIGTERM
 };
 
 // The wrapper's part: forwards signals, stops and continues with the command, waits for its end.
 class Wrapper {
  public:
-  Wrapper(const Supervision& supervision, const SignalQueue& signals, int guardian)
-      : supervision_(supervision), signals_(signals), guardian_(guardian) {}
+  Wrapper(const Supervision& supervision, const SignalQueue& signals, int guardian,
+          pid_t guardian_pid)
+      : supervision_(supervision),
+        signals_(signals),
+        guardian_(guardian),
+        guardian_pid_(guardian_pid) {}
 
   absl::StatusOr<int> Watch(const std::optional<ProcessIdentity>& own) {
     while (true) {
       std::array<pollfd, 2> polled = {pollfd{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
                                       pollfd{.fd = guardian_, .events = POLLIN, .revents = 0}};
       if (poll(polled.data(), polled.size(), -1) < 0) continue;
-      // Signals first: one that came before the end must not be lost to it.
-      while (const std::optional<signalfd_siginfo> info = signals_.Next()) Forward(*info);
-      if (polled[1].revents == 0) continue;
+      // Messages first: whether the terminal sent a signal to the command too can be told once it
+      // is known. (One that is left over at the end had nobody to go to.)
+      if (polled[1].revents == 0) {
+        while (const std::optional<signalfd_siginfo> info = signals_.Next()) Forward(*info);
+        continue;
+      }
 
       const std::optional<Message> message = Receive(guardian_);
       if (!message.has_value()) {
@@ -297,9 +330,10 @@ class Wrapper {
           break;
         case Message::Kind::kCannotStart:
           return SayCannotExecute(supervision_.command[0], message->value);
-        case Message::Kind::kStopped: (void)raise(SIGSTOP); break;
-        case Message::Kind::kEnded: return message->value;
-        case Message::Kind::kForward: break;  // never comes this way
+        case Message::Kind::kEnded:
+          return message->value;
+        case Message::Kind::kForward:  // never comes this way
+          break;
       }
     }
   }
@@ -308,8 +342,11 @@ class Wrapper {
   void Forward(const signalfd_siginfo& info) {
     const auto signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) return;  // the guardian's end shows on the socket
-    // The terminal sends to its whole foreground process group, as the kernel (SI_KERNEL, n_tty.c). To a
-    // command that may not have been there yet it is passed on all the same: twice does no harm.
+    // The guardian's SIGCONT follows one that the command has had.
+    if (signal == SIGCONT && info.ssi_pid == static_cast<std::uint32_t>(guardian_pid_)) return;
+    // The terminal sends to its whole foreground process group, as the kernel (SI_KERNEL, n_tty.c).
+    // To a command that may not have been there yet it is passed on all the same: twice does no
+    // harm.
     const bool by_terminal = info.ssi_code == SI_KERNEL;
     if (by_terminal && command_ != 0 && getpgid(command_) == getpgrp()) return;
     Send(guardian_, {.kind = Message::Kind::kForward, .value = signal});
@@ -318,10 +355,21 @@ class Wrapper {
   const Supervision& supervision_;
   const SignalQueue& signals_;
   const int guardian_;
+  const pid_t guardian_pid_;
   pid_t command_ = 0;
 };
 
 }  // namespace
+
+absl::Status OccupyStandardStreams() {
+  while (true) {
+    const int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd < 0) return SystemError("open /dev/null");
+    if (fd <= STDERR_FILENO) continue;  // kept
+    (void)close(fd);                    // was only opened
+    return absl::OkStatus();
+  }
+}
 
 absl::StatusOr<int> Supervise(Supervision supervision) {
   SignalQueue signals;
@@ -344,7 +392,7 @@ absl::StatusOr<int> Supervise(Supervision supervision) {
     Guardian(supervision, signals, to_wrapper.get(), own).Live();
   }
   to_wrapper.reset();
-  absl::StatusOr<int> code = Wrapper(supervision, signals, to_guardian.get()).Watch(own);
+  absl::StatusOr<int> code = Wrapper(supervision, signals, to_guardian.get(), guardian).Watch(own);
   while (waitpid(guardian, nullptr, 0) < 0 && errno == EINTR) {
   }
   return code;

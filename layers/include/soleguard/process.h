@@ -19,12 +19,15 @@ namespace soleguard {
 // What tells a process from every other one that ever ran, its pid's later owners included. A plain
 // value: it stays comparable after the process is gone.
 struct ProcessIdentity {
-  std::string boot_id;              // of the kernel's run: /proc/sys/kernel/random/boot_id
-  std::uint64_t pid_namespace = 0;  // inode of /proc/PID/ns/pid
-  std::int64_t pid = 0;             // as seen inside pid_namespace
+  std::string boot_id;  // of the kernel's run: /proc/sys/kernel/random/boot_id
+  // Inode of the pid namespace that `pid` counts in: the one of whoever read this identity. So a
+  // process of a nested namespace says another identity of itself than is read of it from outside.
+  std::uint64_t pid_namespace = 0;
+  std::int64_t pid = 0;
   // Field 22 of /proc/PID/stat with the reader's time-namespace offset taken out (that field is
   // shifted by it: 10627439 against 627439 in an experiment), so that readers in two time
-  // namespaces agree. Clock ticks since boot.
+  // namespaces agree (unless an offset is no whole number of ticks). Clock ticks since boot: a pid
+  // that was recycled within one tick, 10 ms, is not told from its former owner.
   std::uint64_t start_ticks = 0;
 
   friend bool operator==(const ProcessIdentity&, const ProcessIdentity&) = default;
@@ -59,8 +62,9 @@ struct ProcessDescription {
 // Thread-safe. Fails where /proc is missing (FailedPrecondition) or cannot be read.
 absl::StatusOr<ProcessIdentity> OwnIdentity();
 
-// The identity of `pid` in the caller's pid namespace, as of now. NotFound: no such process;
-// FailedPrecondition: /proc shows another pid namespace.
+// The identity of `pid` in the caller's pid namespace, as of now. NotFound: no such process (or the
+// id of a thread); FailedPrecondition: /proc shows another pid namespace; PermissionDenied: it
+// exists, but /proc does not show it (hidepid).
 absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid);
 
 // Whether that very process still runs. Dying: every task of it has PF_EXITING, or SIGKILL is

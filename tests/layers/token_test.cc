@@ -1,0 +1,344 @@
+// Fencing tokens only grow: over restarts, kills, deletions and a clock that goes back. The clock
+// is not touched here; what matters is that the last token or the ceiling lies beyond it.
+#include "token.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/time/clock.h>
+#include <boost/crc.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/guard.h"
+#include "soleguard/process.h"
+#include "support/child.h"
+#include "support/claimant.h"
+#include "support/file_scope.h"
+#include "support/temp_dir.h"
+
+namespace soleguard {
+namespace {
+
+using testing::Claimant;
+using testing::FileScope;
+using testing::InChild;
+using testing::IsUnique;
+using testing::Say;
+
+constexpr std::uint64_t kHour = 3'600'000'000;  // in the tokens' unit
+
+std::uint64_t Clock() { return static_cast<std::uint64_t>(absl::ToUnixMicros(absl::Now())); }
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void Write(const std::string& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
+
+class TokenTest : public ::testing::Test {
+ protected:
+  Scope ScopeAt(const std::string& directory) const {
+    return *Scope::Directory(directory_ / directory)->WithStateDirectory(state());
+  }
+  std::string state() const { return directory_ / "state"; }
+
+  // The next token after a holder of this boot that had the token `last`, or after none (0).
+  Claim::Token Next(std::uint64_t last, const std::string& name = "x") const {
+    return NextToken(ScopeAt("scope"), *InstanceName::Parse(name), Last(last));
+  }
+
+  static std::optional<HolderRecord> Last(std::uint64_t token) {
+    if (token == 0) return std::nullopt;
+    HolderRecord record;
+    record.token = token;
+    record.identity = *OwnIdentity();
+    return record;
+  }
+
+  // The file of the one name that has a ceiling.
+  std::string CeilingFile() const {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(state())) {
+      if (entry.is_regular_file()) return entry.path();
+    }
+    return "";
+  }
+
+  // As NextToken would write it: a clock step or an earlier version put it there.
+  void SetCeiling(std::uint64_t ceiling) const {
+    const std::string old = Content(CeilingFile());
+    const std::size_t first_line = old.find('\n');
+    const std::size_t last_line = old.rfind('\n', old.size() - 2) + 1;
+    const std::string body = absl::StrCat("soleguard-ceiling 1 ", ceiling,
+                                          old.substr(first_line, last_line - first_line));
+    boost::crc_32_type crc;
+    crc.process_bytes(body.data(), body.size());
+    Write(CeilingFile(), absl::StrFormat("%s%08x\n", body, crc.checksum()));
+  }
+
+  const testing::TempDir directory_;
+};
+
+// --- with a state directory ---
+
+TEST_F(TokenTest, TheFirstIsTheClockInMicrosecondsAndDurable) {
+  const std::uint64_t before = Clock();
+  const Claim::Token token = Next(0);
+  EXPECT_GE(token.value, before);
+  EXPECT_LE(token.value, Clock());
+  EXPECT_TRUE(token.durable);
+}
+
+TEST_F(TokenTest, GrowsThoughTheClockIsBehindTheLast) {
+  const std::uint64_t future = Clock() + 100 * kHour;
+  EXPECT_EQ(Next(future).value, future + 1);
+  EXPECT_TRUE(Next(future).durable);
+}
+
+TEST_F(TokenTest, GrowsThoughTheRecordIsLostAndTheClockIsBack) {
+  (void)Next(0);
+  const std::uint64_t future = Clock() + 100 * kHour;
+  SetCeiling(future);  // tokens up to here may have been given out before the clock was set back
+  const Claim::Token token = Next(0);
+  EXPECT_GT(token.value, future);
+  EXPECT_TRUE(token.durable);
+  EXPECT_GT(Next(token.value).value, token.value);
+}
+
+TEST_F(TokenTest, AfterARebootTheRecordMayBeOlderThanTheLastToken) {
+  (void)Next(0);
+  const std::uint64_t future = Clock() + 100 * kHour;
+  SetCeiling(future);
+  std::optional<HolderRecord> last = Last(Clock());
+  last->identity.boot_id = "of an earlier boot";
+  EXPECT_GT(NextToken(ScopeAt("scope"), *InstanceName::Parse("x"), last).value, future);
+}
+
+TEST_F(TokenTest, WithinABootTheRecordIsBelievedAndTheTokenStaysNearTheClock) {
+  const Claim::Token first = Next(0);
+  const Claim::Token second = Next(first.value);
+  EXPECT_GT(second.value, first.value);
+  EXPECT_LE(second.value, Clock()) << "not an hour ahead at each start";
+}
+
+TEST_F(TokenTest, TheCeilingIsRaisedBeforeATokenBeyondItIsGivenOut) {
+  (void)Next(0);
+  const std::string ceiling = Content(CeilingFile());
+  const std::uint64_t future = Clock() + 100 * kHour;
+  (void)Next(future);
+  EXPECT_NE(Content(CeilingFile()), ceiling);
+  // All else is lost: what is left of the token is in the state directory.
+  EXPECT_GT(Next(0).value, future + 1);
+}
+
+TEST_F(TokenTest, TheCeilingIsNotWrittenAtEachStart) {
+  const Claim::Token first = Next(0);
+  struct stat before = {};
+  ASSERT_EQ(stat(CeilingFile().c_str(), &before), 0);
+  (void)Next(first.value);
+  struct stat after = {};
+  ASSERT_EQ(stat(CeilingFile().c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, before.st_ino);
+}
+
+TEST_F(TokenTest, EachNameAndEachScopeHasACeilingOfItsOwn) {
+  const InstanceName x = *InstanceName::Parse("x");
+  const std::uint64_t future = Clock() + 100 * kHour;
+  (void)NextToken(ScopeAt("scope"), x, Last(future));
+  EXPECT_LT(Next(0, "y").value, future);
+  EXPECT_LT(NextToken(ScopeAt("other"), x, std::nullopt).value, future);
+  EXPECT_GT(Next(0, "x").value, future);
+}
+
+// Two scope directories may have the same key; the file says whose it is.
+TEST_F(TokenTest, ACeilingOfAnotherScopeIsNotTakenForOnesOwn) {
+  (void)Next(0);
+  const std::string foreign = Content(CeilingFile());
+  const std::size_t place = foreign.find("/scope\n");
+  ASSERT_NE(place, std::string::npos);
+  std::string other = foreign;
+  other.replace(place, 7, "/scopf\n");
+  boost::crc_32_type crc;
+  crc.process_bytes(other.data(), other.size() - 9);
+  Write(CeilingFile(),
+        absl::StrFormat("%s%08x\n", other.substr(0, other.size() - 9), crc.checksum()));
+  EXPECT_FALSE(Next(0).durable) << "what this name's ceiling was is not known";
+  EXPECT_TRUE(Next(0).durable) << "its own is written now";
+}
+
+// --- damage ---
+
+TEST_F(TokenTest, ADamagedCeilingIsSaidAndMended) {
+  (void)Next(0);
+  const std::string whole = Content(CeilingFile());
+  std::string flipped = whole;
+  flipped[22] = flipped[22] == '1' ? '2' : '1';
+  for (const std::string& damaged :
+       {std::string(), std::string("\0\0\0", 3), whole.substr(0, whole.size() - 1), whole + "x",
+        flipped, std::string("soleguard-ceiling 2 1\n"), std::string("soleguard-ceiling 1 -1\n"),
+        std::string("soleguard-ceiling 1 99999999999999999999999\n"), std::string(100000, 'x')}) {
+    SCOPED_TRACE(damaged.substr(0, 40));
+    Write(CeilingFile(), damaged);
+    const std::uint64_t last = Clock() + kHour;
+    const Claim::Token token = Next(last);
+    EXPECT_EQ(token.value, last + 1) << "the record still counts";
+    EXPECT_FALSE(token.durable);
+    EXPECT_TRUE(Next(token.value).durable) << "mended";
+  }
+}
+
+TEST_F(TokenTest, WhatStandsInTheCeilingsPlaceIsNeitherReadNorFollowedNorWritten) {
+  (void)Next(0);
+  const std::string path = CeilingFile();
+  const std::string target = directory_ / "target";
+  Write(target, "precious");
+  const auto plant = [&](const std::string& kind) {
+    std::filesystem::remove_all(path);
+    if (kind == "link") std::filesystem::create_symlink(target, path);
+    if (kind == "directory") std::filesystem::create_directory(path);
+    if (kind == "fifo") (void)mkfifo(path.c_str(), 0600);
+  };
+  for (const char* kind : {"link", "directory", "fifo"}) {
+    SCOPED_TRACE(kind);
+    plant(kind);
+    const std::uint64_t last = Clock() + kHour;
+    const Claim::Token token = Next(last);
+    EXPECT_EQ(token.value, last + 1);
+    EXPECT_FALSE(token.durable);
+    EXPECT_EQ(Content(target), "precious");
+  }
+}
+
+// --- without a state directory ---
+
+TEST_F(TokenTest, WhereThereCannotBeAStateDirectoryTheTokenGrowsButIsNotDurable) {
+  Write(state(), "a file");
+  const Claim::Token first = Next(0);
+  EXPECT_FALSE(first.durable);
+  const Claim::Token second = Next(first.value + kHour);
+  EXPECT_EQ(second.value, first.value + kHour + 1);
+  EXPECT_FALSE(second.durable);
+  EXPECT_EQ(Content(state()), "a file");
+}
+
+TEST_F(TokenTest, AWriteThatFailsHalfWayLeavesTheOldCeilingAndNoRest) {
+  (void)Next(0);
+  const std::string ceiling = Content(CeilingFile());
+  const std::string answer = InChild([this] {
+    // Files end after ten bytes, as on a disk that is full.
+    (void)signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit = {.rlim_cur = 10, .rlim_max = 10};
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return std::string("no limit");
+    const Claim::Token token = Next(Clock() + 100 * kHour);
+    return absl::StrCat(token.durable ? "durable" : "not durable");
+  });
+  EXPECT_EQ(answer, "not durable");
+  EXPECT_EQ(Content(CeilingFile()), ceiling);
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(state())) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  EXPECT_THAT(files, ::testing::SizeIs(1)) << "a temporary file was left";
+}
+
+TEST_F(TokenTest, AStateDirectoryIsForItsOwnerOnly) {
+  const mode_t before = umask(0);
+  (void)Next(0);
+  (void)umask(before);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(state())) {
+    EXPECT_EQ(static_cast<unsigned>(entry.status().permissions()) & 077U, 0U) << entry.path();
+  }
+}
+
+TEST_F(TokenTest, ALastTokenAtTheEndOfTheRangeDoesNotMakeItStartAgain) {
+  const std::uint64_t last = std::numeric_limits<std::uint64_t>::max() - 1;
+  EXPECT_EQ(Next(last).value, last + 1);
+  EXPECT_FALSE(Next(last + 1).durable) << "there is no larger one";
+}
+
+// --- through the file layer ---
+
+std::uint64_t TokenOf(const Verdict& verdict) {
+  const auto* unique = std::get_if<Unique>(&verdict);
+  return unique != nullptr ? unique->guard.token().value_or(0) : 0;
+}
+
+TEST(TokenOfHolders, GrowsOverReleasesAndKillsAndDeletionOfTheRecord) {
+  const FileScope scope;
+  std::vector<std::uint64_t> tokens;
+  tokens.push_back(TokenOf(scope.Acquire()));
+  tokens.push_back(TokenOf(scope.Acquire()));
+  {
+    Claimant killed(scope.Another());
+    tokens.push_back(killed.token());
+    killed.program().Signal(SIGKILL);
+  }
+  tokens.push_back(TokenOf(scope.Acquire()));
+  std::filesystem::remove(scope.Object("record"));
+  tokens.push_back(TokenOf(scope.Acquire()));
+  std::filesystem::remove_all(scope.path() + "/names");
+  tokens.push_back(TokenOf(scope.Acquire()));
+  for (std::size_t i = 1; i < tokens.size(); ++i) EXPECT_GT(tokens[i], tokens[i - 1]) << i;
+  EXPECT_NE(tokens.front(), 0U);
+}
+
+TEST(TokenOfHolders, GrowsOverDeletionOfTheWholeScope) {
+  const testing::TempDir directory;
+  const Options options{
+      .scope = *Scope::Directory(directory / "scope")->WithStateDirectory(directory / "state")};
+  std::uint64_t last = 0;
+  for (int i = 0; i < 3; ++i) {
+    const Verdict mine = Guard::Acquire("x", *Policy::Parse("file"), options);
+    ASSERT_TRUE(IsUnique(mine)) << Say(mine);
+    EXPECT_GT(TokenOf(mine), last);
+    EXPECT_TRUE(std::get<Unique>(mine).guard.token_is_durable());
+    last = TokenOf(mine);
+    std::filesystem::remove_all(directory / "scope");
+  }
+}
+
+TEST(TokenOfHolders, ACandidateThatDiedLeavesTheLastTokenInTheRecord) {
+  const FileScope scope;
+  const std::uint64_t token = TokenOf(scope.Acquire());
+  const std::string answer = InChild([&scope]() -> std::string {
+    HolderRecord candidate;
+    candidate.name = FileScope::kName;
+    candidate.identity = *OwnIdentity();
+    static std::optional<Attempt> attempt;  // held until the child is killed
+    attempt.emplace(scope.MakeLayer()->Try(candidate));
+    return std::holds_alternative<Held>(*attempt) ? "held" : "not held";
+  });
+  ASSERT_EQ(answer, "held");
+  std::filesystem::remove_all(scope.path() + "/state");  // so that only the record can tell
+  const Verdict next = scope.Acquire();
+  ASSERT_TRUE(IsUnique(next)) << Say(next);
+  EXPECT_GT(TokenOf(next), token);
+}
+
+TEST(TokenOfHolders, IsInTheRecordThatTheHolderPublishes) {
+  const FileScope scope;
+  const Verdict mine = scope.Acquire();
+  const absl::StatusOr<DecodedRecord> record = DecodeRecord(Content(scope.Object("record")));
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->record.token, TokenOf(mine));
+}
+
+}  // namespace
+}  // namespace soleguard

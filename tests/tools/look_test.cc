@@ -1,0 +1,160 @@
+// guardcheck status and list: what they show, and that they disturb nobody.
+#include <atomic>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/text.h"
+#include "tools/guardcheck.h"
+
+namespace soleguard::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+TEST(Look, CreatesNothingInAFreshScope) {
+  const Guardcheck guardcheck;
+  EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 3);
+  EXPECT_EQ(guardcheck.Call({"list"}).code, 0);
+  EXPECT_TRUE(std::filesystem::is_empty(guardcheck.directory().path()));
+  // Nor for another name in a scope that is in use.
+  EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
+  EXPECT_EQ(guardcheck.Call({"status", "y"}).code, 3);
+  EXPECT_FALSE(std::filesystem::exists(guardcheck.Object("y")));
+}
+
+TEST(Status, H22_Is0WhileItRunsAnd3Otherwise) {
+  const Guardcheck guardcheck;
+  Guarded run = guardcheck.Start();
+  run.Settle();
+  const Finished running = guardcheck.Call({"status", "x"});
+  EXPECT_EQ(running.code, 0);
+  EXPECT_EQ(running.errors, "");
+  EXPECT_THAT(running.output, StartsWith("x is running (established).\n"));
+  EXPECT_THAT(running.output, HasSubstr(absl::StrCat(run.command())));
+  EXPECT_EQ(run.Exit(0), 0);
+  const Finished over = guardcheck.Call({"status", "x"});
+  EXPECT_EQ(over.code, 3);
+  EXPECT_THAT(over.output, StartsWith("x is not running.\n"));
+}
+
+TEST(Status, JsonHasTheKeysOfTheReference) {
+  const Guardcheck guardcheck;
+  const Finished free = guardcheck.Call({"status", "x", "--json"});
+  EXPECT_EQ(free.code, 3);
+  boost::json::object json = ParseObject(free.output);
+  EXPECT_THAT(Keys(json),
+              ElementsAre("schema", "name", "scope", "policy", "running", "holder", "layers"));
+  EXPECT_EQ(json.at("running"), false);
+  EXPECT_TRUE(json.at("holder").is_null());
+  EXPECT_THAT(Keys(json.at("layers").at(0)), ElementsAre("layer", "sighting"));
+  EXPECT_EQ(json.at("layers").at(0).at("sighting"), "free");
+
+  Guarded run = guardcheck.Start();
+  run.Settle();
+  json = ParseObject(guardcheck.Call({"status", "x", "--json"}).output);
+  EXPECT_EQ(json.at("running"), true);
+  EXPECT_EQ(json.at("holder").at("standing"), "established");
+  EXPECT_EQ(json.at("holder").at("process").at("pid"), run.command());
+  EXPECT_THAT(Keys(json.at("layers").at(0)), ElementsAre("layer", "sighting", "evidence"));
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
+TEST(Status, H22_CannotTellIsNeitherYesNorNo) {
+  const Guardcheck guardcheck;
+  std::filesystem::create_directories(guardcheck.scope());
+  std::filesystem::create_symlink("/", guardcheck.scope() + "/names");  // planted
+  const Finished text = guardcheck.Call({"status", "x"});
+  EXPECT_EQ(text.code, 69);
+  EXPECT_THAT(text.output, StartsWith("Cannot tell whether x is running.\n"));
+  const Finished call = guardcheck.Call({"status", "x", "--json"});
+  EXPECT_EQ(call.code, 69);
+  const boost::json::object json = ParseObject(call.output);
+  EXPECT_TRUE(json.at("running").is_null());
+  EXPECT_EQ(json.at("layers").at(0).at("sighting"), "unavailable");
+  EXPECT_THAT(Keys(json.at("layers").at(0)), ElementsAre("layer", "sighting", "reason"));
+}
+
+TEST(Look, H34_EveryNameWorks) {
+  const Guardcheck guardcheck;
+  const Words names = {"two words", "größe", "bad \xff byte",
+                       "it's",      "a\\b",  std::string(255, 'n')};
+  std::vector<Guarded> running;
+  for (const std::string& name : names) {
+    EXPECT_EQ(guardcheck.Call({"status", name}).code, 3);
+    running.emplace_back(
+        Program::Setup{.argv = guardcheck.Argv({"run", name, "--", SOLEGUARD_TEST_INSTANCE})});
+    running.back().Settle();
+    EXPECT_EQ(guardcheck.Call({"status", name}).code, 0);
+    const Finished status = guardcheck.Call({"status", name, "--json"});
+    EXPECT_EQ(UnescapeBytes(std::string(ParseObject(status.output).at("name").as_string())), name);
+  }
+
+  const boost::json::object list = ParseObject(guardcheck.Call({"list", "--json"}).output);
+  EXPECT_THAT(Keys(list), ElementsAre("schema", "scope", "running"));
+  Words listed;
+  for (const boost::json::value& entry : list.at("running").as_array()) {
+    EXPECT_THAT(Keys(entry), ElementsAre("name", "holder"));
+    listed.push_back(UnescapeBytes(std::string(entry.at("name").as_string())));
+  }
+  EXPECT_THAT(listed, ::testing::UnorderedElementsAreArray(names));
+  const Finished text = guardcheck.Call({"list"});
+  EXPECT_THAT(text.output, HasSubstr("bad \\xff byte"));
+  for (Guarded& run : running) EXPECT_EQ(run.Exit(0), 0);
+}
+
+TEST(List, ShowsWhatRunsAndNothingElse) {
+  const Guardcheck guardcheck;
+  EXPECT_EQ(guardcheck.Call({"list"}).output, "No guarded program is running in this scope.\n");
+  EXPECT_EQ(guardcheck.Call({"run", "over", "--", "true"}).code, 0);
+  Guarded run = guardcheck.Start();
+  run.Settle();
+  const Finished list = guardcheck.Call({"list"});
+  EXPECT_EQ(list.code, 0);
+  EXPECT_THAT(list.output, ::testing::MatchesRegex(absl::StrCat(
+                               "NAME +PID +STARTED +USER +COMMAND\nx +", run.command(), " .*\n")));
+  EXPECT_EQ(run.Exit(0), 0);
+  EXPECT_EQ(guardcheck.Call({"list"}).output, "No guarded program is running in this scope.\n");
+}
+
+// One that cannot be told is no reason to hide the others, nor to say that all is well.
+TEST(List, H22_ANameThatCannotBeToldIsSaid) {
+  const Guardcheck guardcheck;
+  Guarded run = guardcheck.Start();
+  run.Settle();
+  std::filesystem::create_symlink("/", guardcheck.Object("y"));
+  const Finished list = guardcheck.Call({"list"});
+  EXPECT_EQ(list.code, 69);
+  EXPECT_THAT(list.output, HasSubstr(absl::StrCat("x ")));
+  EXPECT_THAT(list.errors, HasSubstr("Cannot tell whether y is running."));
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
+// A start beside lookers is never refused, and a holder is never lost.
+TEST(Look, DisturbsNoStart) {
+  const Guardcheck guardcheck;
+  std::atomic<bool> over = false;
+  std::vector<std::thread> lookers;
+  for (const Words& words : {Words{"status", "x"}, Words{"list"}}) {
+    lookers.emplace_back([&guardcheck, &over, words] {
+      while (!over) (void)guardcheck.Call(words);
+    });
+  }
+  for (int i = 0; i < 50; ++i) {
+    const Finished run = guardcheck.CallRun({"true"}, {"--settle", "0", "--deadline", "0"});
+    EXPECT_EQ(run.code, 0) << run.errors;
+    EXPECT_EQ(run.errors, "");
+  }
+  over = true;
+  for (std::thread& looker : lookers) looker.join();
+}
+
+}  // namespace
+}  // namespace soleguard::testing
