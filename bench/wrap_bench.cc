@@ -26,8 +26,6 @@
 #include <system_error>
 #include <vector>
 
-extern char** environ;
-
 namespace {
 
 using Words = std::vector<std::string>;

@@ -1,6 +1,6 @@
 // The holder record as bytes:
 //
-//   soleguard-record 1 <sequence, 20 digits> <length of the JSON, 4 digits> <CRC-32, 8 hex
+//   soleguard-record 1 <sequence, 20 digits> <length of the JSON, 4 digits> <XXH64, 16 hex
 //   digits>\n
 //   {"schema":1,"state":"established","name":…}<blanks up to 4095 bytes>\n
 //
@@ -25,9 +25,9 @@
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
-#include <boost/crc.hpp>
 #include <boost/json.hpp>
 
+#include "hash.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -39,8 +39,8 @@ constexpr std::string_view kMagic = "soleguard-record ";
 constexpr std::uint64_t kFormat = 1;
 constexpr std::uint64_t kSchema = 1;
 
-// "1 ", 20 digits and a blank, 4 digits and a blank, 8 digits and '\n'.
-constexpr std::size_t kHeaderSize = kMagic.size() + 2 + 21 + 5 + 9;
+// "1 ", 20 digits and a blank, 4 digits and a blank, 16 digits and '\n'.
+constexpr std::size_t kHeaderSize = kMagic.size() + 2 + 21 + 5 + 17;
 constexpr std::size_t kJsonLimit = kRecordSize - kHeaderSize - 1;  // the last byte is '\n'
 
 constexpr std::string_view kEllipsis = "…";
@@ -49,11 +49,9 @@ constexpr std::string_view kEllipsis = "…";
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string Header(std::uint64_t sequence, std::string_view text) {
-  const std::string covered = absl::StrFormat("%020u %04u ", sequence, text.size());
-  boost::crc_32_type checksum;
-  checksum.process_bytes(covered.data(), covered.size());
-  checksum.process_bytes(text.data(), text.size());
-  return absl::StrFormat("%s%u %s%08x\n", Absl(kMagic), kFormat, covered, checksum.checksum());
+  const std::string head = absl::StrFormat("%020u %04u ", sequence, text.size());
+  const std::uint64_t checksum = HashOf(absl::StrCat(head, Absl(text)));
+  return absl::StrFormat("%s%u %s%016x\n", Absl(kMagic), kFormat, head, checksum);
 }
 
 // Encoding.

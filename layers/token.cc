@@ -10,8 +10,8 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 #include <absl/time/clock.h>
-#include <boost/crc.hpp>
 
+#include "hash.h"
 #include "os/os.h"
 #include "soleguard/text.h"
 
@@ -26,9 +26,7 @@ constexpr char kMagic[] = "soleguard-ceiling 1";
 // Tells scope directories apart in a file name of bounded length. A collision is no harm: the file
 // says whose it is.
 std::string DirectoryKey(const std::string& path) {
-  boost::crc_optimal<64, 0x42f0e1eba9ea3693> crc;
-  crc.process_bytes(path.data(), path.size());
-  return absl::StrFormat("directory-%016x", crc.checksum());
+  return absl::StrFormat("directory-%016x", HashOf(path));
 }
 
 std::string ScopeKey(const Scope& scope) {
@@ -36,11 +34,7 @@ std::string ScopeKey(const Scope& scope) {
                                                  : scope.ToString();
 }
 
-std::string Checksum(const std::string& text) {
-  boost::crc_32_type crc;
-  crc.process_bytes(text.data(), text.size());
-  return absl::StrFormat("%08x", crc.checksum());
-}
+std::string Checksum(const std::string& text) { return absl::StrFormat("%016x", HashOf(text)); }
 
 std::string Encode(std::uint64_t ceiling, const std::string& owner) {
   const std::string body = absl::StrCat(kMagic, " ", ceiling, "\n", owner, "\n");

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools/try.sh: installs what is missing, builds the preset release, then puts a real program under
+# tools/try.sh: installs what is missing, builds guardcheck (release), then puts a real program under
 # `guardcheck run` and shows step by step what becomes of every way to run it twice. Run it as often
 # as you like, from anywhere: everything happens in a temporary directory of its own, and nothing
 # stays behind.
@@ -25,8 +25,12 @@ usage() {
 build() {
   echo "== try.sh: packages"
   bash "$root/tools/setup.sh"
-  echo "== try.sh: build the preset release"
-  (cd "$root" && cmake --preset release </dev/null && cmake --build --preset release </dev/null)
+  echo "== try.sh: build guardcheck, preset release"
+  (
+    cd "$root"
+    cmake --preset release </dev/null
+    cmake --build --preset release --target guardcheck </dev/null
+  )
   guardcheck="$root/build/release/bin/guardcheck"
 }
 

@@ -10,8 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char** environ;
-
 int main(int argc, char** argv) {
   if (argc < 3) return 64;
   const int fd = open(argv[1], O_RDWR | O_CREAT | O_NOFOLLOW, 0600);  // inherited: no O_CLOEXEC

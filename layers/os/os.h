@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -160,6 +161,14 @@ absl::Status WriteAt(int fd, std::string_view bytes);
 
 // The names in a directory, but for "." and "..", unsorted.
 absl::StatusOr<std::vector<std::string>> NamesIn(int directory);
+
+struct User {
+  std::string name;
+  std::string home;
+};
+// The entry of `uid` in the password database: /etc/passwd first, then what nsswitch.conf(5) names.
+// nullopt: it has none, or it could not be asked.
+std::optional<User> FindUser(std::uint32_t uid);
 
 // Where state that outlives a reboot is kept, by rule: /var/lib/soleguard for root, else
 // .local/state/soleguard in the home of the password database. $HOME is not asked: it differs under

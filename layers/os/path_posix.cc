@@ -1,6 +1,5 @@
 #include <dirent.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -300,15 +299,11 @@ absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
 absl::StatusOr<std::string> StateDirectory() {
   const uid_t uid = geteuid();
   if (uid == 0) return "/var/lib/soleguard";
-  std::array<char, 16384> buffer{};
-  passwd entry = {};
-  passwd* found = nullptr;
-  const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-  if (error != 0) return ErrnoStatus(error, absl::StrCat("look up uid ", uid));
-  if (found == nullptr || found->pw_dir == nullptr || found->pw_dir[0] != '/') {
+  const std::optional<User> user = FindUser(uid);
+  if (!user.has_value() || !user->home.starts_with('/')) {
     return absl::NotFoundError(absl::StrCat("the password database names no home of uid ", uid));
   }
-  return absl::StrCat(found->pw_dir, "/.local/state/soleguard");
+  return absl::StrCat(user->home, "/.local/state/soleguard");
 }
 
 absl::Status MakeDirectories(const std::string& directory) {

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -832,16 +831,8 @@ absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdenti
 }
 
 std::string UserName(std::uint32_t uid) {
-  constexpr std::size_t kLimit = std::size_t{1024} * 1024;
-  for (std::vector<char> buffer(1024); buffer.size() <= kLimit; buffer.resize(buffer.size() * 2)) {
-    passwd entry = {};
-    passwd* found = nullptr;
-    const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-    if (error == 0 && found != nullptr) return found->pw_name;
-    if (error == EINTR) continue;
-    if (error != ERANGE) break;
-  }
-  return absl::StrCat(uid);
+  const std::optional<os::User> user = os::FindUser(uid);
+  return user.has_value() ? user->name : absl::StrCat(uid);
 }
 
 std::string HostName() {

@@ -72,7 +72,7 @@ class InterruptedStart : public ::testing::Test {
     if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
   }
 
-  const FileScope scope_;
+  const FileScope scope_{};
 };
 
 // --- frozen ---
@@ -269,7 +269,7 @@ class FailingCall : public ::testing::TestWithParam<int> {
     EXPECT_GT(at, kPlausibleCalls);
   }
 
-  const FileScope scope_;
+  const FileScope scope_{};
 };
 
 // One error after the other, each in a test of its own, so that they run side by side.

@@ -12,9 +12,10 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
-#include <boost/crc.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "soleguard/text.h"
 
@@ -25,7 +26,7 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr std::size_t kHeaderSize = 54;
+constexpr std::size_t kHeaderSize = 62;
 
 ProcessIdentity SomeIdentity(std::int64_t pid) {
   return {.boot_id = "0d7e84a5-6b68-44cf-8fca-8bb0a0cd1f27",
@@ -86,12 +87,10 @@ void ExpectRoundTrip(const HolderRecord& record) {
 std::string Framed(std::string_view json, std::uint64_t sequence = 1,
                    std::string_view format = "1") {
   const std::string covered = absl::StrFormat("%020u %04u ", sequence, json.size());
-  boost::crc_32_type checksum;
-  checksum.process_bytes(covered.data(), covered.size());
-  checksum.process_bytes(json.data(), json.size());
+  const std::string all = covered + std::string(json);
   std::string area =
       absl::StrCat("soleguard-record ", std::string(format), " ", covered,
-                   absl::StrFormat("%08x\n", checksum.checksum()), std::string(json));
+                   absl::StrFormat("%016x\n", XXH64(all.data(), all.size(), 0)), std::string(json));
   area.resize(kRecordSize - 1, ' ');
   return area + '\n';
 }

@@ -20,9 +20,10 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/time/clock.h>
-#include <boost/crc.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "soleguard/guard.h"
 #include "soleguard/process.h"
@@ -88,9 +89,7 @@ class TokenTest : public ::testing::Test {
     const std::size_t last_line = old.rfind('\n', old.size() - 2) + 1;
     const std::string body = absl::StrCat("soleguard-ceiling 1 ", ceiling,
                                           old.substr(first_line, last_line - first_line));
-    boost::crc_32_type crc;
-    crc.process_bytes(body.data(), body.size());
-    Write(CeilingFile(), absl::StrFormat("%s%08x\n", body, crc.checksum()));
+    Write(CeilingFile(), absl::StrFormat("%s%016x\n", body, XXH64(body.data(), body.size(), 0)));
   }
 
   const testing::TempDir directory_;
@@ -173,12 +172,9 @@ TEST_F(TokenTest, ACeilingOfAnotherScopeIsNotTakenForOnesOwn) {
   const std::string foreign = Content(CeilingFile());
   const std::size_t place = foreign.find("/scope\n");
   ASSERT_NE(place, std::string::npos);
-  std::string other = foreign;
+  std::string other = foreign.substr(0, foreign.rfind('\n', foreign.size() - 2) + 1);
   other.replace(place, 7, "/scopf\n");
-  boost::crc_32_type crc;
-  crc.process_bytes(other.data(), other.size() - 9);
-  Write(CeilingFile(),
-        absl::StrFormat("%s%08x\n", other.substr(0, other.size() - 9), crc.checksum()));
+  Write(CeilingFile(), absl::StrFormat("%s%016x\n", other, XXH64(other.data(), other.size(), 0)));
   EXPECT_FALSE(Next(0).durable) << "what this name's ceiling was is not known";
   EXPECT_TRUE(Next(0).durable) << "its own is written now";
 }
@@ -281,7 +277,7 @@ std::uint64_t TokenOf(const Verdict& verdict) {
 }
 
 TEST(TokenOfHolders, GrowsOverReleasesAndKillsAndDeletionOfTheRecord) {
-  const FileScope scope;
+  const FileScope scope{};
   std::vector<std::uint64_t> tokens;
   tokens.push_back(TokenOf(scope.Acquire()));
   tokens.push_back(TokenOf(scope.Acquire()));
@@ -315,7 +311,7 @@ TEST(TokenOfHolders, GrowsOverDeletionOfTheWholeScope) {
 }
 
 TEST(TokenOfHolders, ACandidateThatDiedLeavesTheLastTokenInTheRecord) {
-  const FileScope scope;
+  const FileScope scope{};
   const std::uint64_t token = TokenOf(scope.Acquire());
   const std::string answer = InChild([&scope]() -> std::string {
     HolderRecord candidate;
@@ -333,7 +329,7 @@ TEST(TokenOfHolders, ACandidateThatDiedLeavesTheLastTokenInTheRecord) {
 }
 
 TEST(TokenOfHolders, IsInTheRecordThatTheHolderPublishes) {
-  const FileScope scope;
+  const FileScope scope{};
   const Verdict mine = scope.Acquire();
   const absl::StatusOr<DecodedRecord> record = DecodeRecord(Content(scope.Object("record")));
   ASSERT_TRUE(record.ok()) << record.status();

@@ -73,12 +73,10 @@ Child::Child(const std::function<std::string()>& body) {
   (void)close(ends[0]);
 }
 
-void Child::KillAndRun() { (void)kill(pid_, SIGKILL); }
-
 void Child::Kill() {
   if (gone_) return;
   gone_ = true;
-  KillAndRun();
+  (void)kill(pid_, SIGKILL);
   WaitFor(pid_);
 }
 

@@ -23,8 +23,6 @@ class Child {
   const std::string& answer() const { return answer_; }
   // SIGKILL, and waits until it is gone. A second call does nothing.
   void Kill();
-  // SIGKILL, and does not wait.
-  void KillAndRun();
 
  private:
   pid_t pid_ = -1;

@@ -186,7 +186,7 @@ void Traced::RunToEnd() {
 }
 
 // The kernel skips a system call that has the number -1.
-void Traced::Refuse() {
+void Traced::Refuse() const {
 #if defined(__x86_64__)
   ChangeRegisters(pid_, [](user_regs_struct& registers) { registers.orig_rax = ~0ULL; });
 #elif defined(__aarch64__)
@@ -196,7 +196,7 @@ void Traced::Refuse() {
 #endif
 }
 
-void Traced::SetResult() {
+void Traced::SetResult() const {
   ChangeRegisters(pid_, [this](user_regs_struct& registers) {
     const auto result = static_cast<unsigned long long>(-failing_);
 #if defined(__x86_64__)
@@ -243,7 +243,7 @@ std::string Traced::ObjectOf(const Call& call) const {
   if (takes == Takes::kDescriptor) return FileOf(call.arguments[0]);
   if (takes == Takes::kPath) return TextAt(call.arguments[0]);
   if (takes == Takes::kNothing) return "";
-  const std::string path = TextAt(call.arguments[1]);
+  std::string path = TextAt(call.arguments[1]);
   if (path.starts_with('/')) return path;
   const std::string directory = FileOf(call.arguments[0]);
   return path.empty() ? directory : directory + "/" + path;

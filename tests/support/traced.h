@@ -60,8 +60,8 @@ class Traced {
   std::string TextAt(std::uint64_t address) const;
   // Resumes until the next system-call stop. False when the child has ended.
   bool Resume();
-  void Refuse();
-  void SetResult();
+  void Refuse() const;
+  void SetResult() const;
 
   pid_t pid_ = -1;
   bool ended_ = false;  // the child is gone, and waited for

@@ -79,7 +79,7 @@ TEST(ShellWord, IsReadBackByBash) {
                                        "~",
                                        "#",
                                        "!x",
-                                       "\xe2\x80\xae right to left"}) {
+                                       "line\xe2\x80\xa8separator"}) {
     const soleguard::testing::Finished bash =
         soleguard::testing::RunProgram({.argv = {"bash", "-c", "printf %s " + ShellWord(word)}});
     EXPECT_EQ(bash.output, word) << ShellWord(word);

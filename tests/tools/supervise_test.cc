@@ -124,7 +124,7 @@ class JobTest : public ::testing::Test {
     (void)shell_.ReadUntil("status=7.");
   }
 
-  const Guardcheck guardcheck_;
+  Guardcheck guardcheck_;
   Terminal shell_{{"env", "LC_ALL=C", "bash", "--norc", "--noprofile", "--noediting", "-i"}};
   pid_t wrapper_ = 0;
   pid_t guardian_ = 0;
@@ -236,7 +236,7 @@ class StopTest : public ::testing::Test {
     command_ = *IdentityOf(run_.command());
   }
 
-  const Guardcheck guardcheck_;
+  Guardcheck guardcheck_;
   Guarded run_;
   ProcessIdentity command_;
 };

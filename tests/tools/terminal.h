@@ -58,7 +58,7 @@ class Terminal {
     while (true) {
       const std::size_t found = shown_.find(text);
       if (found != std::string::npos) {
-        const std::string result = shown_.substr(0, found + text.size());
+        std::string result = shown_.substr(0, found + text.size());
         shown_.erase(0, result.size());
         return result;
       }
@@ -72,7 +72,7 @@ class Terminal {
   // The word behind `text`, up to the end of the line.
   std::string ReadAfter(const std::string& text) {
     (void)ReadUntil(text);
-    const std::string line = ReadUntil("\n");
+    std::string line = ReadUntil("\n");
     return line.substr(0, line.find_first_of("\r\n"));
   }
 

@@ -25,7 +25,7 @@ struct RunRequest {
 };
 
 // Each returns the exit code.
-int Run(RunRequest request);
+int Run(const RunRequest& request);
 int ShowStatus(const Common& common, const std::string& name);
 int ShowList(const Common& common);
 

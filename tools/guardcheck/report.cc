@@ -428,7 +428,7 @@ std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
 }
 
 std::string ShellWord(const std::string& bytes) {
-  const std::string shown = EscapeBytes(bytes);
+  std::string shown = EscapeBytes(bytes);
   if (shown != bytes) {
     std::string quoted;
     for (const char c : shown) {

@@ -67,13 +67,15 @@ int RunGuarded(Guard guard, const RunRequest& request) {
       Supervise({.command = request.command,
                  .claim = *std::move(claim),
                  .grace = request.grace,
-                 .started = [&guard](const soleguard::ProcessIdentity& command) {
-                   const absl::Status followed = guard.Follow(command);
-                   if (!followed.ok()) {
-                     Say(absl::StrCat("the holder record doesn't show the command: ",
-                                      absl::string_view(followed.message())));
-                   }
-                 }});
+                 .started =
+                     [&guard](const soleguard::ProcessIdentity& command) {
+                       const absl::Status followed = guard.Follow(command);
+                       if (!followed.ok()) {
+                         Say(absl::StrCat("the holder record doesn't show the command: ",
+                                          absl::string_view(followed.message())));
+                       }
+                     },
+                 .ended = [&guard] { guard.Release(); }});
   if (code.ok()) return *code;
   Say(std::string(code.status().message()));
   return kInternal;
@@ -90,7 +92,7 @@ int BecomeGuarded(Guard guard, const RunRequest& request) {
 
 }  // namespace
 
-int Run(RunRequest request) {
+int Run(const RunRequest& request) {
   soleguard::Verdict verdict =
       Guard::Acquire(request.name, request.common.policy, request.common.options);
   if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {

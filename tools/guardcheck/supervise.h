@@ -22,6 +22,9 @@ struct Supervision {
   absl::Duration grace;
   // Called once the command runs.
   std::function<void(const soleguard::ProcessIdentity&)> started;
+  // Called once nothing is left of the command, while the guardian still ends: what takes time of
+  // its own can be done meanwhile.
+  std::function<void()> ended;
 };
 
 // Starts the command and waits until it and all its descendants have ended. Forwards signals and
@@ -32,7 +35,7 @@ struct Supervision {
 // This process must have one thread and no children. Two processes watch over the command: this one
 // and a guardian, which is the command's parent. Each is a subreaper, so that orphans come back to
 // it. When one of the two is killed, the other ends all descendants before it lets the claim go.
-absl::StatusOr<int> Supervise(Supervision supervision);
+absl::StatusOr<int> Supervise(const Supervision& supervision);
 
 // Fills the numbers 0 to 2 where this process began with them closed, so that no claim gets one of
 // them and no message or output goes into a lock file. A command that is started finds them closed

@@ -26,8 +26,6 @@
 #include "supervise.h"
 #include <soleguard/text.h>
 
-extern char** environ;
-
 namespace guardcheck {
 namespace {
 
@@ -339,7 +337,7 @@ class Wrapper {
   }
 
  private:
-  void Forward(const signalfd_siginfo& info) {
+  void Forward(const signalfd_siginfo& info) const {
     const auto signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) return;  // the guardian's end shows on the socket
     // The guardian's SIGCONT follows one that the command has had.
@@ -371,7 +369,7 @@ absl::Status OccupyStandardStreams() {
   }
 }
 
-absl::StatusOr<int> Supervise(Supervision supervision) {
+absl::StatusOr<int> Supervise(const Supervision& supervision) {
   SignalQueue signals;
   absl::Status opened = signals.Open();
   if (!opened.ok()) return opened;
@@ -393,6 +391,7 @@ absl::StatusOr<int> Supervise(Supervision supervision) {
   }
   to_wrapper.reset();
   absl::StatusOr<int> code = Wrapper(supervision, signals, to_guardian.get(), guardian).Watch(own);
+  supervision.ended();
   while (waitpid(guardian, nullptr, 0) < 0 && errno == EINTR) {
   }
   return code;

@@ -1,0 +1,114 @@
+// Users, from the password database.
+//
+// /etc/passwd is read first, and by hand: whoever is in it (root, services, most people) costs one
+// read, and no socket of nscd, no nsswitch.conf and no shared object of a name service (40 us at
+// each start). Who is not in it is asked of the name services. They are shared objects: a program
+// that is linked statically, as guardcheck may be, cannot load them (tried: libnss_systemd crashes
+// it, of the same glibc), so it asks getent(1).
+#include <fcntl.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <sys/auxv.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/os.h"
+
+namespace soleguard::os {
+namespace {
+
+constexpr std::size_t kLimit = std::size_t{1024} * 1024;
+
+std::string ReadAll(int fd) {
+  std::string text;
+  std::array<char, 4096> buffer;
+  while (text.size() < kLimit) {
+    const ssize_t size = RetryOnEintr([&] { return read(fd, buffer.data(), buffer.size()); });
+    if (size <= 0) break;  // an error is the end: what was read may do
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return text;
+}
+
+// "name:password:uid:gid:comment:home:shell" (passwd(5)).
+std::optional<User> ParseEntry(std::string_view line, std::uint32_t uid) {
+  std::array<std::string_view, 7> fields;
+  for (std::string_view& field : fields) {
+    const std::size_t end = std::min(line.find(':'), line.size());
+    field = line.substr(0, end);
+    line.remove_prefix(std::min(end + 1, line.size()));
+  }
+  std::uint32_t number = 0;
+  const char* const end = fields[2].data() + fields[2].size();
+  const auto [parsed, error] = std::from_chars(fields[2].data(), end, number);
+  if (error != std::errc() || parsed != end || number != uid || fields[0].empty()) {
+    return std::nullopt;
+  }
+  return User{.name = std::string(fields[0]), .home = std::string(fields[5])};
+}
+
+std::optional<User> FindEntry(std::string_view text, std::uint32_t uid) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    if (std::optional<User> user = ParseEntry(text.substr(0, end), uid)) return user;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return std::nullopt;
+}
+
+// A program that was started without a dynamic loader.
+bool IsStatic() { return getauxval(AT_BASE) == 0; }
+
+std::optional<User> AskNameServices(std::uint32_t uid) {
+  for (std::vector<char> buffer(1024); buffer.size() <= kLimit; buffer.resize(buffer.size() * 2)) {
+    passwd entry = {};
+    passwd* found = nullptr;
+    const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+    if (error == 0 && found != nullptr) return User{.name = found->pw_name, .home = found->pw_dir};
+    if (error != ERANGE && error != EINTR) break;
+  }
+  return std::nullopt;
+}
+
+std::optional<User> AskGetent(std::uint32_t uid) {
+  std::array<int, 2> ends = {};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
+  const UniqueFd answer(ends[0]);
+  UniqueFd output(ends[1]);
+  std::string number = std::to_string(uid);
+  std::string program = "/usr/bin/getent";
+  std::string database = "passwd";
+  std::array<char*, 4> arguments = {program.data(), database.data(), number.data(), nullptr};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
+  pid_t child = 0;
+  const int error =
+      posix_spawn(&child, program.c_str(), &actions, nullptr, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return std::nullopt;
+  output.reset();
+  const std::string text = ReadAll(answer.get());
+  (void)RetryOnEintr([&] { return waitpid(child, nullptr, 0); });  // ECHILD: SIGCHLD is ignored
+  return FindEntry(text, uid);
+}
+
+}  // namespace
+
+std::optional<User> FindUser(std::uint32_t uid) {
+  const UniqueFd file(RetryOnEintr([] { return open("/etc/passwd", O_RDONLY | O_CLOEXEC); }));
+  if (file) {
+    if (std::optional<User> user = FindEntry(ReadAll(file.get()), uid)) return user;
+  }
+  return IsStatic() ? AskGetent(uid) : AskNameServices(uid);
+}
+
+}  // namespace soleguard::os
