@@ -1,11 +1,17 @@
 // The file layer: LOCK_EX by flock(2) on the name's directory, then on the file `lock` in it, and
 // on local filesystems an OFD write lock on that file too.
 //
-// Lives in    the mount namespace and filesystem of the scope directory.
-// Released by close of the last descriptor of both open file descriptions: Release, exit, SIGKILL,
-// exec. Faked by    whoever may open the directory, which is nobody but its owner (or the scope's
-// group). Blinded by  destruction of the whole directory; two mounts that show two directories at
-// one path. Covered by  mutex and port, which live elsewhere, and scan. See docs/layer-file.md.
+// Lives in:     the mount namespace and filesystem of the scope directory.
+//
+// Released by:  the close of the last descriptor of both open file descriptions: at Release, exit,
+//               SIGKILL and exec.
+//
+// Faked by:     whoever may open the directory: nobody but its owner (or the scope's group).
+//
+// Blinded by:   destruction of the whole directory; two mounts that show two directories at one
+//               path.
+//
+// Covered by:   mutex and port, which live elsewhere, and scan. See docs/layer-file.md.
 //
 // Why the directory: a lock file that is deleted or replaced under its holder lets a newcomer lock
 // the new inode (4,074 of 5,112 deletions let one in, repair included; with the directory locked

@@ -121,6 +121,12 @@ std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Scope
   return layers;
 }
 
+// Whether the holder who left this record ended without releasing. One that was still a candidate
+// never ran; one that said releasing ended in order; one that became another program could not say.
+bool Died(const HolderRecord& last) {
+  return last.state == RecordState::kEstablished && last.instance != last.identity;
+}
+
 }  // namespace
 
 class Guard::Core {
@@ -135,9 +141,7 @@ class Guard::Core {
         held_(arbiter.TakeClaims()) {
     for (const Arbiter::HeldLayer& held : held_) {
       std::optional<HolderRecord> last = held.claim->Predecessor();
-      // One that was still a candidate never ran; one that said releasing ended in order.
-      if (!predecessor_.has_value() && last.has_value() &&
-          last->state == RecordState::kEstablished) {
+      if (!predecessor_.has_value() && last.has_value() && Died(*last)) {
         predecessor_ = std::move(last);
       }
     }
@@ -155,7 +159,8 @@ class Guard::Core {
   void Release() {
     if (held_.empty()) return;
     HolderRecord record = record_;
-    if (record.instance.has_value() && LivenessOf(*record.instance) == Liveness::kAlive) {
+    const bool followed = record.instance.has_value() && record.instance != record.identity;
+    if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
       record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
     } else {
       record.state = RecordState::kReleasing;
@@ -201,7 +206,8 @@ class Guard::Core {
       absl::Status status = held.claim->KeepOverExec();
       if (!status.ok()) return status;
     }
-    return absl::OkStatus();
+    // The next program cannot say that it ends: that must not look like a crash.
+    return Follow(record_.identity);
   }
 
   const InstanceName name_;

@@ -65,11 +65,9 @@ class ProcessMark {
 
 // A descriptor that carries a claim.
 //  - A forked child closes its copy at once (pthread_atfork), so that the claim ends with its
-//  owner. A
-//    raw clone(2) skips that.
+//    owner. A raw clone(2) skips that.
 //  - It remembers what it refers to: a program that closed all descriptors and reused the number
-//  must
-//    not have its own file written or closed.
+//    must not have its own file written or closed.
 // Neither movable nor copyable. Thread-safe against fork only.
 class KeptFd {
  public:

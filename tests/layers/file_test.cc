@@ -221,7 +221,7 @@ TEST_P(FileLayerInterop, TheLockFileSaysThePid) {
   EXPECT_EQ(std::stoi(Content(LockFile())), getpid());
 }
 
-TEST_P(FileLayerInterop, TheTwoFormsSeeEachOthersHolder) {
+TEST_P(FileLayerInterop, AnotherProcessIsRefusedAndALookSeesWhoHasIt) {
   Claimant::Setup setup = scope_.Another();
   setup.policy = policy().ToString();
   Claimant first(setup);

@@ -319,7 +319,7 @@ TEST(NameDirectory, H25_ALockOnTheScopeDirectoryItselfRefusesNobody) {
 }
 
 TEST(NameDirectory, WhatItMakesIsForItsOwnerOnlyWhateverTheUmask) {
-  for (const mode_t mask : {0000U, 0022U, 0077U, 0277U}) {
+  for (const mode_t mask : {0000U, 0022U, 0077U, 0177U}) {
     SCOPED_TRACE(mask);
     const FileScope scope{};
     const mode_t before = umask(mask);

@@ -19,7 +19,7 @@ class Claimant {
   struct Setup {
     std::string scope;  // an absolute directory
     std::string name = "x";
-    std::string policy = "";  // empty: without a policy
+    std::string policy = {};  // empty: without a policy
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
     bool at_barrier = false;                 // acquires only after Go

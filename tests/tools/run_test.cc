@@ -401,7 +401,9 @@ TEST(RunExec, BecomesTheCommandWhichHoldsTheNameUntilItEnds) {
   EXPECT_THAT(second.errors, HasSubstr(SOLEGUARD_TEST_INSTANCE));
   EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 0);
   EXPECT_EQ(exec.Exit(9), 9);
-  EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
+  const Finished next = guardcheck.CallRun({"true"});
+  EXPECT_EQ(next.code, 0);
+  EXPECT_EQ(next.errors, "") << "it could not say that it ended: that is no crash";
 }
 
 TEST(RunExec, ASignalIsTheCommandsOwn) {

@@ -112,7 +112,7 @@ void AddProcess(Lines& lines, const ProcessDescription& process) {
 void AddRecord(Lines& lines, const HolderRecord& record) {
   const ProcessIdentity& instance = InstanceOf(record);
   lines.Add("pid",
-            record.instance.has_value()
+            instance != record.identity
                 ? absl::StrCat(instance.pid, ", guarded by guardcheck, pid ", record.identity.pid)
                 : absl::StrCat(instance.pid));
   if (const std::optional<ProcessDescription> process = Live(instance)) {

@@ -100,7 +100,7 @@ class Guard {
   absl::Status Follow(const ProcessIdentity& child);
 
   // Keeps the claim over execve(2): the new program holds the name until it ends.
-  // FailedPrecondition names a layer that does not survive exec; then nothing is changed.
+  // FailedPrecondition names a layer that does not survive exec.
   absl::Status KeepOverExec();
 
  private:
