@@ -545,11 +545,12 @@ absl::Status CheckParameters(const LayerParameters& parameters) {
   return absl::OkStatus();
 }
 
-std::unique_ptr<Layer> MakeFileLayer(const Scope& scope, const InstanceName& name,
-                                     const LayerParameters& parameters) {
-  const auto path = parameters.find("path");
+std::unique_ptr<Layer> MakeFileLayer(const LayerContext& context) {
+  const auto path = context.parameters.find("path");
   return std::make_unique<FileLayerImpl>(
-      Target{.scope = scope, .name = name, .path = path == parameters.end() ? "" : path->second});
+      Target{.scope = context.scope,
+             .name = context.name,
+             .path = path == context.parameters.end() ? "" : path->second});
 }
 
 }  // namespace

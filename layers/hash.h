@@ -4,10 +4,17 @@
 #include <cstdint>
 #include <string_view>
 
+#include "soleguard/name.h"
+#include "soleguard/scope.h"
+
 namespace soleguard {
 
 // XXH64 with seed 0: the same in every process, build and version, which is part of the protocol.
 // For accidents, not against an attacker: who can write the bytes can write the hash.
 std::uint64_t HashOf(std::string_view bytes);
+
+// Of the scope's directory and the whole name. Two names may have one hash: whoever shares an
+// object by it tells them apart by the record.
+std::uint64_t HashOf(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

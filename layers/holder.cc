@@ -51,6 +51,8 @@ std::string_view ToString(Standing standing) {
       return "dying";
     case Standing::kUnknown:
       return "unknown";
+    case Standing::kUnguarded:
+      return "unguarded";
   }
   return "unknown";
 }

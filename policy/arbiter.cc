@@ -35,16 +35,16 @@ std::string_view ToString(LayerReport::Outcome outcome) {
   return "unavailable";
 }
 
-Arbiter::Arbiter(const Policy& policy, std::vector<Layer*> layers, HolderRecord candidate,
+Arbiter::Arbiter(const Policy& policy, std::vector<Member> members, HolderRecord candidate,
                  ArbiterTimes times)
-    : policy_(policy), layers_(std::move(layers)), times_(times), record_(std::move(candidate)) {}
+    : policy_(policy), members_(std::move(members)), times_(times), record_(std::move(candidate)) {}
 
 Arbiter::~Arbiter() { GiveBack(); }
 
 Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
-  if (next_ == layers_.size()) return Decide();
+  if (next_ == members_.size()) return Decide();
   wake_.clear();
-  Layer& layer = *layers_[next_];
+  Layer& layer = *members_[next_].layer;
   Attempt attempt = layer.Try(record_);
 
   if (auto* contested = std::get_if<Contested>(&attempt)) {
@@ -54,7 +54,7 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
   LayerReport report{.layer = std::string(layer.text())};
   if (auto* held = std::get_if<Held>(&attempt)) {
     report.outcome = LayerReport::Outcome::kHeld;
-    held_.push_back({.index = next_, .claim = std::move(held->claim)});
+    held_.push_back({.member = members_[next_], .claim = std::move(held->claim)});
     record_.layers.push_back(report.layer);
   } else {
     report.status = std::get<Unavailable>(attempt).status;
@@ -70,12 +70,15 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
 Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   Holder& holder = contested.holder;
   const Standing standing = holder.standing;
-  const std::optional<ProcessIdentity> process =
-      holder.record.has_value() ? std::optional(holder.record->identity) : std::nullopt;
-  Report({.layer = std::string(layers_[next_]->text()),
+  std::optional<ProcessIdentity> process;
+  if (!holder.processes.empty()) process = holder.processes.front();
+  if (holder.record.has_value()) process = holder.record->identity;
+  Report({.layer = std::string(members_[next_].layer->text()),
           .outcome = LayerReport::Outcome::kContested,
           .holder = std::move(holder)});
-  if (standing == Standing::kEstablished) return Refuse(Decision::kDuplicate);
+  if (standing == Standing::kEstablished || standing == Standing::kUnguarded) {
+    return Refuse(Decision::kDuplicate);
+  }
 
   // From anew when another process is cited, or the same one got further.
   if (!wait_.has_value() || wait_->standing != standing || wait_->process != process) {
@@ -97,7 +100,7 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   // behind it prove nothing.
   Holder& unsettled = *reports_.back().holder;
   if (standing == Standing::kUnknown && elapsed - wait_->since >= times_.settle) {
-    unsettled.processes = layers_[next_]->Suspects();
+    unsettled.processes = members_[next_].layer->Suspects();
     return Refuse(Decision::kDuplicate);
   }
   return Refuse(Decision::kUndetermined,
@@ -106,14 +109,23 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
                                                          ", which did not settle in time")));
 }
 
+bool Arbiter::Met() const {
+  std::vector<bool> confirmed(policy_.layers().size(), false);
+  auto carriers = std::count_if(members_.begin(), members_.end(),
+                                [](const Member& member) { return !member.index.has_value(); });
+  for (const HeldLayer& held : held_) {
+    if (held.member.index.has_value()) {
+      confirmed[*held.member.index] = true;
+    } else {
+      --carriers;
+    }
+  }
+  return carriers == 0 && policy_.MetBy(confirmed);
+}
+
 Arbiter::Next Arbiter::Decide() {
-  const auto met = [this] {
-    std::vector<bool> confirmed(layers_.size(), false);
-    for (const HeldLayer& held : held_) confirmed[held.index] = true;
-    return policy_.MetBy(confirmed);
-  };
-  if (met()) PublishEstablished();
-  if (!met()) {
+  if (Met()) PublishEstablished();
+  if (!Met()) {
     std::string why = absl::StrCat("too few layers can tell for policy ", policy_.ToString());
     for (const LayerReport& report : reports_) {
       if (report.outcome != LayerReport::Outcome::kUnavailable) continue;
@@ -142,7 +154,7 @@ void Arbiter::PublishEstablished() {
       ++held;
       continue;
     }
-    const std::string text(layers_[held->index]->text());
+    const std::string text(held->member.layer->text());
     for (LayerReport& report : reports_) {
       if (report.layer == text) report = {.layer = text, .status = published};
     }

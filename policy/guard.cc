@@ -111,20 +111,43 @@ HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Sco
   return record;
 }
 
-std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Scope& scope,
+std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Options& options,
                                                const InstanceName& name) {
   std::vector<std::unique_ptr<Layer>> layers;
   for (const LayerSpec& spec : policy.layers()) {
     // Parse has refused unknown kinds and bad parameters.
-    layers.push_back(FindLayerKind(spec.kind)->make(scope, name, spec.parameters));
+    layers.push_back(FindLayerKind(spec.kind)->make({.scope = options.scope,
+                                                     .name = name,
+                                                     .parameters = spec.parameters,
+                                                     .subject = options.subject,
+                                                     .settle = options.settle}));
   }
   return layers;
+}
+
+// The layer that lets a claim live on in a child, if the policy does not have it already.
+std::unique_ptr<Layer> MakeCarrier(const Policy& policy, const Options& options,
+                                   const InstanceName& name) {
+  const LayerKind& kind = LayerKinds().front();
+  const LayerSpec plain{.kind = std::string(kind.name), .parameters = {}};
+  if (!options.hand_on) return nullptr;
+  for (const LayerSpec& spec : policy.layers()) {
+    if (spec == plain) return nullptr;
+  }
+  return kind.make({.scope = options.scope, .name = name, .parameters = {}, .subject = {}});
 }
 
 // Whether the holder who left this record ended without releasing. One that was still a candidate
 // never ran; one that said releasing ended in order; one that became another program could not say.
 bool Died(const HolderRecord& last) {
   return last.state == RecordState::kEstablished && last.instance != last.identity;
+}
+
+// A failure is the observing layer's to report: it registers as well.
+void RegisterIfObserved(const Policy& policy, const Options& options, const InstanceName& name) {
+  for (const LayerSpec& spec : policy.layers()) {
+    if (FindLayerKind(spec.kind)->observer) (void)Register(options.scope, name);
+  }
 }
 
 }  // namespace
@@ -187,7 +210,7 @@ class Guard::Core {
     }
     if (shared.empty()) {
       return absl::FailedPreconditionError(
-          absl::StrCat("no layer of policy ", record_.policy, " can be handed on; add file"));
+          absl::StrCat("no layer of policy ", record_.policy, " can be handed on; set hand_on"));
     }
     return shared;
   }
@@ -245,11 +268,16 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                      .layers = {}};
   }
   Reservation reservation(names, key);
+  RegisterIfObserved(policy, options, *instance);
 
-  const std::vector<std::unique_ptr<Layer>> layers = MakeLayers(policy, options.scope, *instance);
-  std::vector<Layer*> asked;
-  for (const std::unique_ptr<Layer>& layer : layers) asked.push_back(layer.get());
-  Arbiter arbiter(policy, std::move(asked), Candidate(*instance, policy, options.scope, *own),
+  const std::vector<std::unique_ptr<Layer>> layers = MakeLayers(policy, options, *instance);
+  const std::unique_ptr<Layer> carrier = MakeCarrier(policy, options, *instance);
+  std::vector<Arbiter::Member> members;
+  if (carrier != nullptr) members.push_back({.layer = carrier.get(), .index = std::nullopt});
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    members.push_back({.layer = layers[i].get(), .index = i});
+  }
+  Arbiter arbiter(policy, std::move(members), Candidate(*instance, policy, options.scope, *own),
                   {.deadline = options.deadline, .settle = options.settle});
   while (true) {
     const Arbiter::Next next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
@@ -304,6 +332,12 @@ void Guard::Release() {
   if (core_ != nullptr) core_->Release();
 }
 
+absl::Status Announce(std::string_view name, const Options& options) {
+  absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
+  if (!instance.ok()) return instance.status();
+  return Register(options.scope, *instance);
+}
+
 const Holder* Inspection::holder() const {
   const Holder* found = nullptr;
   for (const LayerSighting& layer : layers) {
@@ -327,7 +361,7 @@ absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
   Inspection inspection;
-  for (const std::unique_ptr<Layer>& layer : MakeLayers(policy, options.scope, *instance)) {
+  for (const std::unique_ptr<Layer>& layer : MakeLayers(policy, options, *instance)) {
     inspection.layers.push_back({.layer = std::string(layer->text()), .sighting = layer->Look()});
   }
   return inspection;

@@ -429,6 +429,7 @@ Policy Policy::Default() {
   std::vector<LayerSpec> layers;
   Node root{.kind = Node::Kind::kAll, .children = {}};
   for (const LayerKind& kind : LayerKinds()) {
+    if (kind.observer) continue;
     root.children.push_back(
         Node{.kind = Node::Kind::kLayer, .layer = layers.size(), .children = {}});
     layers.push_back(LayerSpec{.kind = std::string(kind.name), .parameters = {}});

@@ -67,6 +67,10 @@ void InstallForkHandlers() {
 
 }  // namespace
 
+int DuplicateDescriptor(int fd) {
+  return RetryOnEintr([&] { return fcntl(fd, F_DUPFD_CLOEXEC, 0); });
+}
+
 ProcessMark::ProcessMark() : generation_(Generation()), pid_(getpid()) {}
 
 bool ProcessMark::IsCurrent() const {
@@ -107,7 +111,7 @@ absl::Status KeptFd::CheckStillOurs(std::string_view path) const {
 }
 
 absl::StatusOr<UniqueFd> KeptFd::Duplicate() const {
-  UniqueFd copy(RetryOnEintr([&] { return fcntl(fd_, F_DUPFD_CLOEXEC, 0); }));
+  UniqueFd copy(DuplicateDescriptor(fd_));
   if (!copy) return ErrnoStatus(errno, absl::StrCat("duplicate descriptor ", fd_));
   return copy;
 }

@@ -17,11 +17,16 @@ namespace {
 constexpr long kCifsMagic = 0xff534d42;
 constexpr long kSmb2Magic = 0xfe534d42;
 
-struct flock WholeFile(short type) {
+// A length of 0: to the end of the file, however far it grows.
+constexpr Range kWholeFile = {.offset = 0, .size = 0};
+
+struct flock LockOf(short type, Range range) {
   struct flock lock = {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
-  return lock;  // length 0: to the end of the file, however far it grows
+  lock.l_start = static_cast<off_t>(range.offset);
+  lock.l_len = static_cast<off_t>(range.size);
+  return lock;
 }
 
 }  // namespace
@@ -38,8 +43,10 @@ absl::StatusOr<bool> TryFlock(int fd, bool exclusive) {
   return ErrnoStatus(errno, "flock");
 }
 
-absl::StatusOr<bool> TryOfdLock(int fd) {
-  struct flock lock = WholeFile(F_WRLCK);
+absl::StatusOr<bool> TryOfdLock(int fd) { return TryOfdLock(fd, kWholeFile); }
+
+absl::StatusOr<bool> TryOfdLock(int fd, Range range) {
+  struct flock lock = LockOf(F_WRLCK, range);
   if (RetryOnEintr([&] { return fcntl(fd, F_OFD_SETLK, &lock); }) == 0) return true;
   // POSIX allows either; Linux says EAGAIN. EACCES as a refusal by a security module does not occur
   // here: file_lock hooks are asked for flock too, and flock came first.
@@ -47,8 +54,10 @@ absl::StatusOr<bool> TryOfdLock(int fd) {
   return ErrnoStatus(errno, "take an OFD lock");
 }
 
-absl::StatusOr<bool> SeesOfdLock(int fd) {
-  struct flock lock = WholeFile(F_WRLCK);
+absl::StatusOr<bool> SeesOfdLock(int fd) { return SeesOfdLock(fd, kWholeFile); }
+
+absl::StatusOr<bool> SeesOfdLock(int fd, Range range) {
+  struct flock lock = LockOf(F_WRLCK, range);
   if (RetryOnEintr([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0) {
     return ErrnoStatus(errno, "look for an OFD lock");
   }
@@ -58,7 +67,7 @@ absl::StatusOr<bool> SeesOfdLock(int fd) {
 void UnlockFlock(int fd) { (void)flock(fd, LOCK_UN); }  // cannot fail on an open file (flock(2))
 
 void UnlockOfd(int fd) {
-  struct flock lock = WholeFile(F_UNLCK);
+  struct flock lock = LockOf(F_UNLCK, kWholeFile);
   (void)fcntl(fd, F_OFD_SETLK, &lock);  // splitting never happens: the lock spans the whole file
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -43,11 +44,23 @@ absl::StatusOr<bool> SeesOfdLock(int fd);
 void UnlockFlock(int fd);
 void UnlockOfd(int fd);
 
+// The same for some bytes of a file, whether it is that long or not. Two locks of one open file
+// description never conflict.
+struct Range {
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;
+};
+absl::StatusOr<bool> TryOfdLock(int fd, Range range);
+absl::StatusOr<bool> SeesOfdLock(int fd, Range range);
+
 // Whether flock and fcntl locks on one description are independent, as on local filesystems. On NFS
 // and SMB they are emulated by each other and would conflict.
 absl::StatusOr<bool> LockFamiliesAreIndependent(int fd);
 
 absl::StatusOr<FileIdentity> IdentityOfFile(int fd);
+
+// A duplicate, close-on-exec; -1 with errno.
+int DuplicateDescriptor(int fd);
 
 // The effective user of the calling process.
 std::uint32_t OwnUid();
@@ -144,6 +157,9 @@ struct Entry {
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept);
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept);
+// The same for a regular file that `open` opens, which returns a descriptor or -1 with errno.
+absl::Status KeepOpened(const std::string& path, const Ownership& ownership,
+                        const std::function<int()>& open, KeptFd& kept);
 // Open for reading and writing, so that the opener counts as a writer.
 absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept);
 // Open for reading: hangs up when the last writer is gone. Nothing when there is no writer.
@@ -156,6 +172,16 @@ absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file);
 absl::StatusOr<std::string> ReadAt(int fd, std::size_t limit);
 // All of `bytes` at the file's begin, in one system call.
 absl::Status WriteAt(int fd, std::string_view bytes);
+
+// The bytes of a range, as many as the file has.
+absl::StatusOr<std::string> ReadRange(int fd, Range range);
+// All of `bytes` at `offset`, in one system call. ResourceExhausted beyond RLIMIT_FSIZE, where the
+// kernel would end the process (SIGXFSZ).
+absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset);
+
+// Becomes readable when somebody writes to the file that `fd` has open (inotify(7)). A user has 128
+// of these by default.
+absl::StatusOr<UniqueFd> WatchWrites(int fd);
 
 // The names in a directory, but for "." and "..", unsorted.
 absl::StatusOr<std::vector<std::string>> NamesIn(int directory);
@@ -180,5 +206,158 @@ absl::Status MakeDirectories(const std::string& directory);
 // content is there, and the new one once this has returned.
 absl::Status WriteDurably(const std::string& directory, const std::string& name,
                           std::string_view bytes);
+
+// A System V semaphore of one value: 0 is free, 1 is taken. A taken one belongs to the process, not
+// to a thread; it survives exec, is not inherited by fork, and the kernel gives it back (SEM_UNDO)
+// once the process is gone, after its memory is (exit_sem follows exit_mm). Lives in the ipc
+// namespace.
+class UndoSemaphore {
+ public:
+  // The semaphore of `key`, created free if that is asked for. There is no moment in which a new
+  // one is not yet usable: Linux creates it with value 0 (semget(2)). NotFound when it does not
+  // exist.
+  static absl::StatusOr<UndoSemaphore> Open(std::int32_t key, const Ownership& ownership,
+                                            Create create);
+
+  // Waits for zero and adds one, in one atomic operation that does not block. False when it is
+  // taken. Aborted when it was removed meanwhile.
+  absl::StatusOr<bool> TryTake();
+  void Give();
+
+  absl::StatusOr<bool> IsTaken() const;
+  // The process that operated on it last, in the caller's pid namespace; 0 for one that is not in
+  // it.
+  absl::StatusOr<std::int64_t> LastProcess() const;
+  // Whether the key still leads to it.
+  bool IsAtKey() const;
+
+ private:
+  UndoSemaphore(std::int32_t key, int id) : key_(key), id_(id) {}
+
+  std::int32_t key_;
+  int id_;
+};
+
+// An IPv4 address and port of this network namespace.
+struct Endpoint {
+  std::uint32_t address = 0;  // host byte order
+  std::uint16_t port = 0;
+
+  std::string ToString() const;
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+// A TCP socket with SO_REUSEADDR, so that connections of an earlier holder that still time out
+// don't refuse this one. Never SO_REUSEPORT, which would let two listen.
+absl::Status KeepTcpSocket(KeptFd& kept);
+// Binds and listens. False when another socket is in the way: listen decides, as two binds with
+// SO_REUSEADDR coexist until one of them listens (tcp(7)).
+absl::StatusOr<bool> TryListen(const KeptFd& socket, const Endpoint& endpoint);
+// Ends the listening, duplicates of the descriptor included. A Unix socket keeps its name, but
+// refuses connections.
+void StopListening(const KeptFd& socket);
+// Whether it listens at `endpoint`.
+bool ListensAt(const KeptFd& socket, const Endpoint& endpoint);
+
+// A listening socket that is in the way of `endpoint`: at it, or at the wildcard address of IPv4 or
+// IPv6.
+struct Listener {
+  bool exact = false;  // at the endpoint itself
+  std::uint32_t uid = 0;
+  FileIdentity socket;  // as its owner's descriptors show it
+};
+// Asks the kernel (sock_diag(7)); connects to nobody. Ports only show within the network namespace.
+absl::StatusOr<std::vector<Listener>> ListenersInTheWay(const Endpoint& endpoint);
+
+// A Unix socket of the abstract name space that nobody accepts on: whoever connects learns from the
+// kernel (SO_PEERCRED) who listens, even when that process is stopped. False when the name is
+// taken.
+absl::StatusOr<bool> KeepCompanion(const std::string& name, KeptFd& kept);
+struct Peer {
+  std::int64_t pid = 0;  // in the caller's pid namespace; 0: of another one
+  std::uint32_t uid = 0;
+};
+// NotFound: nobody listens. ResourceExhausted: its backlog is full, who it is cannot be told.
+absl::StatusOr<Peer> CompanionPeer(const std::string& name);
+
+// Whether a user belongs to a group, by the password and group databases.
+bool IsMember(std::uint32_t uid, std::uint32_t gid);
+
+// A program's file, with what a copy of it shares.
+struct ProgramFile {
+  FileIdentity file;
+  std::uint64_t size = 0;
+};
+// The regular file at `path`, links followed. The server of a network filesystem is not asked
+// again. NotFound also for what is no regular file.
+absl::StatusOr<ProgramFile> ProgramFileAt(const std::string& path);
+// The path that execvp(3) would execute for `name` in `directory`, the environment's PATH included.
+absl::StatusOr<std::string> FindProgram(const std::string& name, const std::string& directory);
+// `path` without links; `path` itself where that cannot be told.
+std::string WithoutLinks(const std::string& path);
+// The first line of a script after "#!", at most what the kernel reads of it (256 bytes,
+// BINPRM_BUF_SIZE, Linux 5.1). nullopt: no script, or not readable.
+std::optional<std::string> InterpreterLine(const std::string& path);
+absl::StatusOr<UniqueFd> OpenForReading(const std::string& path);
+// Whether two files have the same content.
+absl::StatusOr<bool> SameContent(int a, int b);
+
+// One pass over the process table of the caller's pid namespace: for each process the file that it
+// executes, or `error` EACCES where the caller may not see that. A process whose main thread has
+// ended counts, zombies, kernel threads and thread ids do not. Processes that come and go meanwhile
+// may or may not be seen. FailedPrecondition when /proc shows another pid namespace.
+absl::Status ForEachProgram(
+    const std::function<void(std::int64_t pid, int error, const ProgramFile& program)>& visit);
+
+// The arguments of `pid` as they stand, a NUL after each; empty where they cannot be read. For a
+// first look: whose they are is for ProcessView to say.
+std::string CommandLineOf(std::int64_t pid);
+
+// PermissionDenied when /proc hides the processes of other users from the caller (hidepid).
+absl::Status CheckProcessTable();
+
+// A process and its parent. NotFound when it is gone.
+struct Kin {
+  ProcessIdentity process;
+  std::int64_t parent = 0;
+};
+absl::StatusOr<Kin> KinOf(std::int64_t pid);
+// The same of the calling process.
+absl::StatusOr<Kin> OwnKin();
+
+// A process that is looked at closely. All is read below one open directory, which belongs to that
+// very process: when it is gone everything fails, whoever has its pid by then. Strings are foreign
+// bytes.
+class ProcessView {
+ public:
+  static absl::StatusOr<ProcessView> Open(std::int64_t pid);
+  // The calling process.
+  static absl::StatusOr<ProcessView> OfCaller();
+
+  absl::StatusOr<Kin> Kinship() const;
+  // Since it was forked: exec(3) does not change that.
+  absl::StatusOr<absl::Duration> Age() const;
+  absl::StatusOr<std::uint32_t> EffectiveUser() const;
+  // Not of one below it.
+  absl::StatusOr<bool> IsInOwnPidNamespace() const;
+  absl::StatusOr<ProgramFile> Program() const;
+  // Open for reading.
+  absl::StatusOr<UniqueFd> OpenProgram() const;
+  // Of the program's file, as it was when it was started.
+  std::string ProgramPath() const;
+  absl::StatusOr<std::vector<std::string>> Arguments() const;
+  // NAME=VALUE, as they were at its exec(3).
+  absl::StatusOr<std::vector<std::string>> Environment() const;
+  // The regular file at `path`, as the process would find it: from its working directory.
+  absl::StatusOr<ProgramFile> FileAt(const std::string& path) const;
+
+ private:
+  ProcessView(std::int64_t pid, UniqueFd directory) : pid_(pid), directory_(std::move(directory)) {}
+  int readable() const { return task_ ? task_.get() : directory_.get(); }
+
+  std::int64_t pid_;
+  UniqueFd directory_;
+  UniqueFd task_;  // of a thread that lives, when the main thread has ended
+};
 
 }  // namespace soleguard::os

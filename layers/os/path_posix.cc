@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -225,6 +226,15 @@ absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create cre
   return opened;
 }
 
+absl::Status KeepOpened(const std::string& path, const Ownership& ownership,
+                        const std::function<int()>& open, KeptFd& kept) {
+  absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(path)), open);
+  if (!opened.ok()) return opened;
+  absl::Status checked = CheckOpened(kept, S_IFREG, path, ownership);
+  if (!checked.ok()) kept.Close();
+  return checked;
+}
+
 absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept) {
   const mode_t mode = FileMode(ownership);
   if (mkfifoat(entry.parent, entry.name.c_str(), mode) != 0 && errno != EEXIST) {
@@ -259,15 +269,28 @@ absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
 }
 
 absl::StatusOr<std::string> ReadAt(int fd, std::size_t limit) {
-  std::string bytes(limit, '\0');
-  const auto got = RetryOnEintr([&] { return pread(fd, bytes.data(), bytes.size(), 0); });
+  return ReadRange(fd, {.offset = 0, .size = limit});
+}
+
+absl::StatusOr<std::string> ReadRange(int fd, Range range) {
+  std::string bytes(range.size, '\0');
+  const auto offset = static_cast<off_t>(range.offset);
+  const auto got = RetryOnEintr([&] { return pread(fd, bytes.data(), bytes.size(), offset); });
   if (got < 0) return ErrnoStatus(errno, "read");
   bytes.resize(static_cast<std::size_t>(got));
   return bytes;
 }
 
-absl::Status WriteAt(int fd, std::string_view bytes) {
-  const auto put = RetryOnEintr([&] { return pwrite(fd, bytes.data(), bytes.size(), 0); });
+absl::Status WriteAt(int fd, std::string_view bytes) { return WriteAt(fd, bytes, 0); }
+
+absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      offset + bytes.size() > limit.rlim_cur) {
+    return absl::ResourceExhaustedError("cannot write: the limit of file sizes (ulimit -f)");
+  }
+  const auto put = RetryOnEintr(
+      [&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
   if (put < 0) return ErrnoStatus(errno, "write");
   // A short write to a regular file means that the disk or quota ended there.
   if (static_cast<std::size_t>(put) != bytes.size()) return ErrnoStatus(ENOSPC, "write");

@@ -565,9 +565,9 @@ absl::StatusOr<OpenProcess> OpenIdentity(const Self& self, const ProcessIdentity
 
 // The effective user, from the line "Uid: real effective saved filesystem". (The owner of /proc/PID
 // is root for a process that is not dumpable.)
-absl::StatusOr<std::uint32_t> EffectiveUid(const OpenProcess& process, std::int64_t pid) {
+absl::StatusOr<std::uint32_t> EffectiveUid(int directory, std::int64_t pid) {
   std::array<char, 2048> buffer;
-  const Reading reading = ReadStart(process.directory.get(), "status", buffer);
+  const Reading reading = ReadStart(directory, "status", buffer);
   if (reading.error != 0) return CannotRead(reading.error, pid, "the status");
   std::optional<std::string_view> line = LineAfter(reading.text, "Uid:");
   std::uint32_t uid = 0;
@@ -699,7 +699,7 @@ absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity) {
   if (!self.ok()) return self.status();
   const absl::StatusOr<OpenProcess> process = OpenIdentity(**self, identity);
   if (!process.ok()) return process.status();
-  const absl::StatusOr<std::uint32_t> uid = EffectiveUid(*process, identity.pid);
+  const absl::StatusOr<std::uint32_t> uid = EffectiveUid(process->directory.get(), identity.pid);
   if (!uid.ok()) return uid.status();
 
   const TaskStat& stat = process->stat;
@@ -802,6 +802,24 @@ std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
   return found;
 }
 
+absl::StatusOr<bool> HasOpen(const ProcessIdentity& identity, const FileIdentity& file) {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  const absl::StatusOr<OpenProcess> process = OpenIdentity(**self, identity);
+  if (!process.ok()) return process.status();
+
+  bool has = false;
+  const int error =
+      ForEachNumber(process->readable(), "fd", [&](auto, int descriptors, const char* name) {
+        FileIdentity opened;
+        has = DescriptorFile(descriptors, name, opened) == 0 && opened == file;
+        return !has;
+      });
+  if (absl::StatusOr<TaskStat> again = StatOf(**self, identity); !again.ok()) return again.status();
+  if (error == 0) return has;
+  return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
+}
+
 absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdentity& file) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
@@ -840,4 +858,188 @@ std::string HostName() {
   return uname(&names) == 0 ? names.nodename : std::string();
 }
 
+namespace os {
+namespace {
+
+// A process can make its arguments and environment megabytes long. Who hides behind more than this
+// is not found.
+constexpr std::size_t kComparedLimit = std::size_t{1024} * 1024;
+
+// An errno value, or 0.
+int ProgramFileBelow(int directory, const char* path, ProgramFile& program) {
+  struct statx result = {};
+  // Not synchronised with a server that may be away.
+  if (RetryOnEintr([&] {
+        return statx(directory, path, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_SIZE,
+                     &result);
+      }) != 0) {
+    return errno;
+  }
+  if (!S_ISREG(result.stx_mode)) return ENOENT;
+  program = {.file = {.device = makedev(result.stx_dev_major, result.stx_dev_minor),
+                      .inode = result.stx_ino},
+             .size = result.stx_size};
+  return 0;
+}
+
+// A process without a program: a kernel thread, a zombie, or one whose main thread has ended. The
+// directory of threads has a link for each besides its own two (proc_task_getattr in
+// fs/proc/base.c), and the main thread is counted until it is reaped.
+bool HasOtherThreads(int directory, const char* tasks) {
+  constexpr std::uint32_t kLinksOfOneThread = 3;
+  struct statx result = {};
+  return statx(directory, tasks, 0, STATX_NLINK, &result) == 0 &&
+         result.stx_nlink > kLinksOfOneThread;
+}
+
+int ProgramOfThreads(int proc, const std::string& tasks, ProgramFile& program) {
+  int error = ENOENT;
+  (void)ForEachNumber(proc, tasks.c_str(), [&](auto, int directory, const char* thread) {
+    error = ProgramFileBelow(directory, absl::StrCat(thread, "/exe").c_str(), program);
+    return error != 0;
+  });
+  return error;
+}
+
+}  // namespace
+
+absl::Status ForEachProgram(
+    const std::function<void(std::int64_t pid, int error, const ProgramFile& program)>& visit) {
+  const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
+  if (!pids.ok()) return pids.status();
+  const UniqueFd proc = OpenPath(AT_FDCWD, "/proc");
+  if (!proc) return ErrnoStatus(errno, "open /proc");
+  std::string path;
+  for (const std::int64_t pid : *pids) {
+    path.clear();
+    absl::StrAppend(&path, pid, "/exe");
+    ProgramFile program;
+    int error = ProgramFileBelow(proc.get(), path.c_str(), program);
+    if (error == ENOENT) {
+      const std::string tasks = absl::StrCat(pid, "/task");
+      if (!HasOtherThreads(proc.get(), tasks.c_str())) continue;
+      error = ProgramOfThreads(proc.get(), tasks, program);
+    }
+    if (error == ENOENT || error == ESRCH) continue;
+    if (error == EPERM) error = EACCES;
+    if (error != 0 && error != EACCES) {
+      return ErrnoStatus(error, absl::StrCat("look at the program of process ", pid));
+    }
+    visit(pid, error, program);
+  }
+  return absl::OkStatus();
+}
+
+std::string CommandLineOf(std::int64_t pid) {
+  const std::string path = absl::StrCat("/proc/", pid, "/cmdline");
+  LongReading reading = ReadUpTo(AT_FDCWD, path.c_str(), kComparedLimit);
+  return reading.error == 0 ? std::move(reading.text) : std::string();
+}
+
+absl::Status CheckProcessTable() {
+  // Process 1 is always there and, but for a namespace of one's own, another user's. hidepid=1 lets
+  // its files not be read, hidepid=2 and 4 do not show it (proc(5)).
+  absl::Status status = IdentityOf(1).status();
+  if (!absl::IsPermissionDenied(status)) return status;
+  return absl::PermissionDeniedError(absl::StrCat(
+      "/proc does not show the processes of other users (its option hidepid): ", status.message()));
+}
+
+absl::StatusOr<Kin> KinOf(std::int64_t pid) {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  const absl::StatusOr<TaskStat> stat = StatOfPid(**self, pid);
+  if (!stat.ok()) return stat.status();
+  return Kin{.process = IdentityFrom(**self, pid, *stat), .parent = stat->parent_pid};
+}
+
+absl::StatusOr<Kin> OwnKin() {
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  return Kin{.process = *own, .parent = getppid()};
+}
+
+absl::StatusOr<ProcessView> ProcessView::Open(std::int64_t pid) {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  UniqueFd directory = OpenPath(AT_FDCWD, PathOf(**self, pid).c_str());
+  if (!directory) return CannotRead(errno, pid, "the directory");
+  ProcessView view(pid, std::move(directory));
+  ProgramFile program;
+  if (ProgramFileBelow(view.directory_.get(), "exe", program) != ENOENT) return view;
+  OpenProcess process{.directory = std::move(view.directory_)};
+  UseAnotherThread(process);
+  view.directory_ = std::move(process.directory);
+  view.task_ = std::move(process.task);
+  if (!view.task_) return Gone(pid, "executes nothing");
+  return view;
+}
+
+absl::StatusOr<ProcessView> ProcessView::OfCaller() { return Open(getpid()); }
+
+absl::StatusOr<Kin> ProcessView::Kinship() const {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  const StatReading reading = ReadTaskStat(directory_.get(), "stat");
+  if (reading.error != 0) return CannotRead(reading.error, pid_, "the stat");
+  return Kin{.process = IdentityFrom(**self, pid_, reading.stat),
+             .parent = reading.stat.parent_pid};
+}
+
+absl::StatusOr<absl::Duration> ProcessView::Age() const {
+  const StatReading reading = ReadTaskStat(directory_.get(), "stat");
+  if (reading.error != 0) return CannotRead(reading.error, pid_, "the stat");
+  return soleguard::Age(reading.stat.start_ticks);
+}
+
+absl::StatusOr<std::uint32_t> ProcessView::EffectiveUser() const {
+  return EffectiveUid(directory_.get(), pid_);
+}
+
+absl::StatusOr<bool> ProcessView::IsInOwnPidNamespace() const {
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  const std::string link = ReadLink(readable(), "ns/pid");
+  if (link.empty()) return CannotRead(errno, pid_, "the pid namespace");
+  return link == absl::StrCat("pid:[", own->pid_namespace, "]");
+}
+
+absl::StatusOr<ProgramFile> ProcessView::Program() const {
+  ProgramFile program;
+  const int error = ProgramFileBelow(readable(), "exe", program);
+  if (error != 0) return CannotRead(error, pid_, "the program");
+  return program;
+}
+
+absl::StatusOr<UniqueFd> ProcessView::OpenProgram() const {
+  UniqueFd fd(RetryOnEintr([&] { return openat(readable(), "exe", O_RDONLY | O_CLOEXEC); }));
+  if (!fd) return CannotRead(errno, pid_, "the program");
+  return fd;
+}
+
+std::string ProcessView::ProgramPath() const { return ReadLink(readable(), "exe"); }
+
+absl::StatusOr<std::vector<std::string>> ProcessView::Arguments() const {
+  const LongReading reading = ReadUpTo(readable(), "cmdline", kComparedLimit);
+  if (reading.error != 0) return CannotRead(reading.error, pid_, "the arguments");
+  return SplitArguments(reading.text);
+}
+
+absl::StatusOr<std::vector<std::string>> ProcessView::Environment() const {
+  const LongReading reading = ReadUpTo(readable(), "environ", kComparedLimit);
+  if (reading.error != 0) return CannotRead(reading.error, pid_, "the environment");
+  return SplitArguments(reading.text);
+}
+
+absl::StatusOr<ProgramFile> ProcessView::FileAt(const std::string& path) const {
+  if (path.empty()) return absl::NotFoundError("an empty path");
+  ProgramFile program;
+  const std::string below = absl::StrCat(path.front() == '/' ? "root" : "cwd/", path);
+  const int error = ProgramFileBelow(readable(), below.c_str(), program);
+  if (error == 0) return program;
+  if (error == EACCES || error == EPERM) return CannotRead(error, pid_, "the files");
+  return absl::NotFoundError("no such file");
+}
+
+}  // namespace os
 }  // namespace soleguard

@@ -113,8 +113,10 @@ class FileLayerInterop : public ::testing::TestWithParam<Form> {
     return Guard::Acquire(FileScope::kName, policy(), {.scope = scope_.scope(), .settle = settle});
   }
   std::unique_ptr<Layer> MakeLayer() const {
-    return FindLayerKind("file")->make(scope_.scope(), *InstanceName::Parse(FileScope::kName),
-                                       policy().layers().front().parameters);
+    return FindLayerKind("file")->make({.scope = scope_.scope(),
+                                        .name = *InstanceName::Parse(FileScope::kName),
+                                        .parameters = policy().layers().front().parameters,
+                                        .subject = {}});
   }
   // So that there is a lock file for others to lock.
   void HoldOnce() const { ASSERT_TRUE(IsUnique(Acquire())); }

@@ -94,12 +94,14 @@ UniqueFd Event() { return UniqueFd(eventfd(0, EFD_CLOEXEC)); }
 class ArbiterTest : public ::testing::Test {
  protected:
   // Layers a, b, … are file(path=/a), file(path=/b), …
-  Arbiter& Make(const std::string& policy_text) {
+  Arbiter& Make(const std::string& policy_text, Layer* carrier = nullptr) {
     const auto policy = Policy::Parse(policy_text);
     EXPECT_TRUE(policy.ok()) << policy.status();
-    std::vector<Layer*> asked;
-    for (const LayerSpec& spec : policy->layers())
-      asked.push_back(&layer(spec.parameters.at("path")));
+    std::vector<Arbiter::Member> asked;
+    if (carrier != nullptr) asked.push_back({.layer = carrier, .index = std::nullopt});
+    for (std::size_t i = 0; i < policy->layers().size(); ++i) {
+      asked.push_back({.layer = &layer(policy->layers()[i].parameters.at("path")), .index = i});
+    }
     arbiter_ = std::make_unique<Arbiter>(*policy, std::move(asked), HolderRecord{},
                                          ArbiterTimes{.deadline = kDeadline, .settle = kSettle});
     return *arbiter_;
@@ -288,6 +290,34 @@ TEST_F(ArbiterTest, H14_ALayerThatCannotBePublishedDoesNotConfirm) {
       EXPECT_EQ(log_.back(), "/b freed");
     }
   }
+}
+
+TEST_F(ArbiterTest, H11_ACarrierVetoesAndMustBeHeldButDoesNotConfirm) {
+  Make("any(file(path=/a))", &layer("/carrier"));
+  ExpectDecision(Decision::kUnique);
+  EXPECT_THAT(log_,
+              ElementsAre("/carrier tried", "/a tried", "/carrier established", "/a established"));
+
+  Make("any(file(path=/a))", &layer("/carrier"));
+  layer("/carrier").answers.push_back(By(Standing::kEstablished));
+  ExpectDecision(Decision::kDuplicate);
+
+  Make("any(file(path=/a))", &layer("/carrier"));
+  layer("/carrier").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  ExpectDecision(Decision::kUndetermined);
+
+  Make("any(file(path=/a))", &layer("/carrier"));
+  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  ExpectDecision(Decision::kUndetermined);
+}
+
+TEST_F(ArbiterTest, ABypasserIsADuplicateAtOnce) {
+  Make("file(path=/a)");
+  Contested bypasser = By(Standing::kUnguarded);
+  bypasser.holder.processes = {Process(42)};
+  layer("/a").answers.push_back(std::move(bypasser));
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_THAT(arbiter_->holder().processes, ElementsAre(Process(42)));
 }
 
 TEST_F(ArbiterTest, TheTokenOfTheFirstLayerThatKeepsThemIsInEveryRecord) {

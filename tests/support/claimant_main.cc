@@ -19,13 +19,18 @@ namespace {
 
 using namespace soleguard;  // NOLINT(google-build-using-namespace): one small program
 
-Verdict Acquire(char** argv) {
+Options OptionsOf(char** argv) {
   Options options;
   const auto scope = Scope::Directory(argv[1]);
-  if (!scope.ok()) return Undetermined{.status = scope.status(), .layers = {}};
+  if (!scope.ok()) std::abort();
   options.scope = *scope->WithStateDirectory(std::string(argv[1]) + "/state");
   if (!absl::ParseDuration(argv[4], &options.settle)) std::abort();
   if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
+  return options;
+}
+
+Verdict Acquire(char** argv) {
+  const Options options = OptionsOf(argv);
   if (*argv[3] == '\0') return Guard::Acquire(argv[2], options);
   const auto policy = Policy::Parse(argv[3]);
   if (!policy.ok()) return Undetermined{.status = policy.status(), .layers = {}};
@@ -101,7 +106,10 @@ std::string Obey(const std::string& command, Guard* guard) {
 int main(int argc, char** argv) {
   if (argc != 7) return 64;
   std::string command;
-  if (std::string(argv[6]) == "barrier") std::getline(std::cin, command);
+  if (std::string(argv[6]) == "barrier") {
+    (void)Announce(argv[2], OptionsOf(argv));  // a failure shows in the verdict
+    std::getline(std::cin, command);
+  }
   Verdict verdict = Acquire(argv);
   std::cout << Say(verdict) << std::endl;
   auto* unique = std::get_if<Unique>(&verdict);

@@ -41,7 +41,8 @@ class FileScope {
   }
 
   std::unique_ptr<Layer> MakeLayer() const {
-    return FindLayerKind("file")->make(scope(), *InstanceName::Parse(kName), {});
+    return FindLayerKind("file")->make(
+        {.scope = scope(), .name = *InstanceName::Parse(kName), .parameters = {}, .subject = {}});
   }
   Sighting Look() const { return MakeLayer()->Look(); }
 

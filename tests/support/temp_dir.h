@@ -6,6 +6,8 @@
 #include <string>
 #include <system_error>
 
+#include "support/system_v.h"
+
 namespace soleguard::testing {
 
 // Made new, mode 0700, removed with all that is in it at the end.
@@ -18,6 +20,7 @@ class TempDir {
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
   ~TempDir() {
+    RemoveMutexObjects(path_);
     std::error_code ignored;  // what a test made unremovable is not this test's failure
     std::filesystem::remove_all(path_, ignored);
   }

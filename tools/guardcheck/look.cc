@@ -18,11 +18,18 @@ int Fail(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kUsage : kUndetermined;
 }
 
+// The command that runs as the instance was not said here.
+soleguard::Options ToLook(const Common& common) {
+  soleguard::Options options = common.options;
+  options.subject.unknown = true;
+  return options;
+}
+
 }  // namespace
 
 int ShowStatus(const Common& common, const std::string& name) {
   absl::StatusOr<soleguard::Inspection> inspection =
-      soleguard::Inspect(name, common.policy, common.options);
+      soleguard::Inspect(name, common.policy, ToLook(common));
   if (!inspection.ok()) return Fail(inspection.status());
   if (common.json) {
     Print(StatusJson(name, common, *inspection));
@@ -43,7 +50,7 @@ int ShowList(const Common& common) {
   bool blind = false;
   for (const soleguard::InstanceName& name : *names) {
     absl::StatusOr<soleguard::Inspection> inspection =
-        soleguard::Inspect(name.text(), common.policy, common.options);
+        soleguard::Inspect(name.text(), common.policy, ToLook(common));
     if (!inspection.ok()) return Fail(inspection.status());
     const soleguard::Holder* holder = inspection->holder();
     if (holder != nullptr) running.push_back({.name = name.text(), .holder = *holder});

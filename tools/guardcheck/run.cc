@@ -54,7 +54,8 @@ void MentionPredecessor(const Guard& guard) {
   Say(absl::StrCat(soleguard::EscapeBytes(guard.name()), ": follows a holder that died: pid ",
                    last->identity.pid, ", started ",
                    absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", last->started, absl::UTCTimeZone()),
-                   ", token ", last->token, ". Nothing was left to clean up."));
+                   last->token == 0 ? "" : absl::StrCat(", token ", last->token),
+                   ". Nothing was left to clean up."));
 }
 
 int RunGuarded(Guard guard, const RunRequest& request) {
@@ -93,8 +94,10 @@ int BecomeGuarded(Guard guard, const RunRequest& request) {
 }  // namespace
 
 int Run(const RunRequest& request) {
-  soleguard::Verdict verdict =
-      Guard::Acquire(request.name, request.common.policy, request.common.options);
+  soleguard::Options options = request.common.options;
+  options.hand_on = true;
+  options.subject = {.argv = request.command, .working_directory = ""};
+  soleguard::Verdict verdict = Guard::Acquire(request.name, request.common.policy, options);
   if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
     return Refuse(request, *duplicate);
   }

@@ -16,6 +16,7 @@
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
+#include <absl/time/time.h>
 
 #include "soleguard/fd.h"
 #include "soleguard/name.h"
@@ -32,6 +33,8 @@ enum class Standing {
   kDying,        // killed, not gone yet
   // No record that matches a live process: not written yet, an orphaned child, a foreign locker.
   kUnknown,
+  // Runs, and never asked: started without soleguard, or before the name was guarded.
+  kUnguarded,
 };
 std::string_view ToString(Standing standing);
 
@@ -129,21 +132,52 @@ class Layer {
 // A parameter without a key (`port(47777)`) has the empty key.
 using LayerParameters = std::map<std::string, std::string, std::less<>>;
 
+// What runs as the instance, for a layer that looks for its like: a command that the caller is
+// going to execute, as execvp(3) would, in a working directory. An empty argv: the calling process
+// itself.
+struct Subject {
+  std::vector<std::string> argv;
+  std::string working_directory;
+  // The caller only looks, and does not know what runs as the instance: the records tell.
+  bool unknown = false;
+};
+
+// What a layer is bound to.
+struct LayerContext {
+  Scope scope;
+  InstanceName name;
+  LayerParameters parameters;
+  Subject subject;
+  // How long a process that cannot be told may take to say what it is.
+  absl::Duration settle = absl::Seconds(1);
+};
+
 // A kind of layer.
 struct LayerKind {
   std::string_view name;  // a word of [a-z0-9_], but not all, any or at_least
   // InvalidArgument when a parameter is unknown or has a bad value, foreign text escaped. Refuses a
   // second spelling of what is one object, or a policy could contest itself. Touches nothing.
   absl::Status (*check)(const LayerParameters&);
-  std::unique_ptr<Layer> (*make)(const Scope&, const InstanceName&, const LayerParameters&);
+  std::unique_ptr<Layer> (*make)(const LayerContext&);
+  // It can only look, and tells candidates from others by Register: whoever asks it is registered
+  // before the first layer is tried, so that one who is refused there is known too.
+  bool observer = false;
 };
 
 // All kinds, in the canonical order in which every process tries them: the order is part of the
-// protocol between processes.
+// protocol between processes. A claim of the first can be handed on to a child.
 std::span<const LayerKind> LayerKinds();
 
 // The kind called `name`, or nullptr.
 const LayerKind* FindLayerKind(std::string_view name);
+
+// Says that this process has asked for `name` in `scope`, or is about to: the scan layer of other
+// processes then does not take it for an instance that bypassed the guard. Stays so while the
+// process lives, and ends with it at any exit and SIGKILL, and at exec. Not inherited by forked
+// children. Once more for the same name does nothing. Does not block; thread-safe.
+// ResourceExhausted: too many candidates at once. Unavailable: the scope's directory is on a
+// network filesystem.
+absl::Status Register(const Scope& scope, const InstanceName& name);
 
 // The names that have objects in `scope`, running or not, sorted. Takes no lock. NotFound when the
 // scope has no directory yet.

@@ -108,6 +108,10 @@ struct FileIdentity {
 // over the table and its descriptors: for evidence in a refused start, not for a hot path.
 std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file);
 
+// Whether that process has `file` open now, a socket or a file. PermissionDenied for another user's
+// process.
+absl::StatusOr<bool> HasOpen(const ProcessIdentity& identity, const FileIdentity& file);
+
 // Whether that process holds a flock(2) or fcntl lock on `file` now, from /proc/PID/fdinfo, which
 // is exact and takes no lock. PermissionDenied for another user's process.
 absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdentity& file);

@@ -38,9 +38,16 @@ struct ArbiterTimes {
 // thread-safe.
 class Arbiter {
  public:
-  // `layers` are those of policy.layers(), in that order, and outlive the arbiter. `candidate` is
+  // A layer to ask, which outlives the arbiter.
+  struct Member {
+    Layer* layer;
+    // Which of policy.layers() it is. A member that is none of them does not confirm, but it vetoes
+    // and must be held: it is there for what it carries.
+    std::optional<std::size_t> index;
+  };
+  // `members` are all of policy.layers() and perhaps others, in canonical order. `candidate` is
   // what each layer is told of this process.
-  Arbiter(const Policy& policy, std::vector<Layer*> layers, HolderRecord candidate,
+  Arbiter(const Policy& policy, std::vector<Member> members, HolderRecord candidate,
           ArbiterTimes times);
   Arbiter(const Arbiter&) = delete;
   Arbiter& operator=(const Arbiter&) = delete;
@@ -62,7 +69,7 @@ class Arbiter {
   Decision decision() const { return decision_; }
 
   struct HeldLayer {
-    std::size_t index;  // into policy.layers()
+    Member member;
     std::unique_ptr<Claim> claim;
   };
   // kUnique: the claims, published as established, in the order they were taken.
@@ -85,13 +92,14 @@ class Arbiter {
   void Report(LayerReport report);
   void GiveBack();
   void PublishEstablished();
+  bool Met() const;
 
   const Policy policy_;
-  const std::vector<Layer*> layers_;
+  const std::vector<Member> members_;
   const ArbiterTimes times_;
   HolderRecord record_;
 
-  std::size_t next_ = 0;  // the layer to ask
+  std::size_t next_ = 0;  // the member to ask
   std::vector<HeldLayer> held_;
   std::vector<LayerReport> reports_;
   Decision decision_ = Decision::kUndetermined;
@@ -99,7 +107,7 @@ class Arbiter {
   bool token_is_durable_ = false;
   std::optional<std::uint64_t> token_;
 
-  // The wait for one holder of layers_[next_].
+  // The wait for one holder of members_[next_].
   struct Wait {
     Standing standing;
     std::optional<ProcessIdentity> process;

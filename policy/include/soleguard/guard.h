@@ -30,6 +30,12 @@ struct Options {
   // How long a holder that cannot be told is waited for before it counts as another instance; a
   // candidate is waited for twice as long.
   absl::Duration settle = absl::Seconds(1);
+  // The claim will be handed on to a child, by ShareWithChild or KeepOverExec. Then the name's
+  // directory is locked too, whatever the policy, as the file layer does: a mutex alone would be
+  // free when this process ends. That lock vetoes and must be held, but it does not confirm.
+  bool hand_on = false;
+  // What will run as the instance, when that is not the calling process itself.
+  Subject subject = {};
 };
 
 struct Unique;
@@ -109,6 +115,12 @@ class Guard {
 
   std::unique_ptr<Core> core_;
 };
+
+// Says that this process is about to acquire `name`: for a program that needs longer than
+// options.settle from its start to Acquire. Without it another start whose policy has `scan` waits
+// for this process that long, and then takes it for an instance that runs unguarded. Acquire does
+// the same by itself. Lasts as long as the process; does not block; thread-safe.
+absl::Status Announce(std::string_view name, const Options& options = {});
 
 // This process is the only instance.
 struct Unique {

@@ -44,7 +44,8 @@ class Policy {
   // and 32 different layers.
   static absl::StatusOr<Policy> Parse(std::string_view text);
 
-  // Every layer built so far must confirm.
+  // Every exclusive layer built so far must confirm. Observers are left out: what an instance looks
+  // like is for who knows the program to say.
   static Policy Default();
 
   // Canonical text: Parse(p.ToString()) equals p.

@@ -1,0 +1,160 @@
+// The scan layer beside the floor, over a table with a thousand processes of one program: a walk
+// that looks for another program, one that looks for a script, and one that looks for that program
+// with other arguments, so that a thousand command lines have to be read. The floor is getdents64
+// and fstatat(PID/exe) alone, in the same run.
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include <soleguard/guard.h>
+#include <soleguard/layer.h>
+
+extern char** environ;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+constexpr int kProcesses = 1000;
+
+pid_t Spawn(Words words) {
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t pid = -1;
+  if (posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0) std::abort();
+  return pid;
+}
+
+// A thousand processes that wait. As they are this process's children, they are never a match;
+// those that look like the subject cost all that a match costs up to that point.
+class Crowd {
+ public:
+  Crowd() {
+    for (int i = 0; i < kProcesses; ++i) pids_.push_back(Spawn({"sleep", "600"}));
+  }
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+  ~Crowd() {
+    for (const pid_t pid : pids_) (void)kill(pid, SIGKILL);
+    for (const pid_t pid : pids_) (void)waitpid(pid, nullptr, 0);
+  }
+
+ private:
+  std::vector<pid_t> pids_;
+};
+
+int Entries() {
+  int count = 0;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/proc"), &closedir);
+  while (const dirent* entry = readdir(directory.get())) {
+    count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? 1 : 0;
+  }
+  return count;
+}
+
+void PerProcess(benchmark::State& state, int processes) {
+  using benchmark::Counter;
+  state.counters["processes"] = processes;
+  state.counters["each"] = Counter(static_cast<double>(state.iterations()) * processes,
+                                   Counter::kIsRate | Counter::kInvert);
+}
+
+void Floor(benchmark::State& state) {
+  const int processes = Entries();
+  struct stat wanted = {};
+  if (stat("/proc/self/exe", &wanted) != 0) std::abort();
+  std::vector<char> buffer(1 << 16);
+  for (auto _ : state) {
+    const int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int hits = 0;
+    while (true) {
+      const long got = syscall(SYS_getdents64, proc, buffer.data(), buffer.size());
+      if (got <= 0) break;
+      for (long at = 0; at < got;) {
+        std::array<unsigned short, 1> length{};
+        constexpr std::ptrdiff_t kLengthAt = 16;  // d_reclen of linux_dirent64 (getdents(2))
+        constexpr std::ptrdiff_t kNameAt = 19;
+        std::memcpy(length.data(), buffer.data() + at + kLengthAt, sizeof length);
+        const char* name = buffer.data() + at + kNameAt;
+        at += length[0];
+        if (name[0] < '1' || name[0] > '9') continue;
+        std::array<char, 32> path{};
+        std::memcpy(path.data(), name, std::strlen(name));
+        std::memcpy(path.data() + std::strlen(name), "/exe", 5);
+        struct stat status = {};
+        if (fstatat(proc, path.data(), &status, 0) != 0) continue;
+        hits += status.st_ino == wanted.st_ino && status.st_dev == wanted.st_dev ? 1 : 0;
+      }
+    }
+    (void)close(proc);
+    benchmark::DoNotOptimize(hits);
+  }
+  PerProcess(state, processes);
+}
+
+std::string MakeDirectory() {
+  std::string path = "/tmp/soleguard-bench-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) std::abort();
+  return path;
+}
+
+void Scan(benchmark::State& state, const Words& subject) {
+  static const std::string directory = MakeDirectory();
+  const int processes = Entries();
+  const auto layer = soleguard::FindLayerKind("scan")->make(
+      {.scope = *soleguard::Scope::Directory(directory),
+       .name = *soleguard::InstanceName::Parse("bench"),
+       .parameters = {},
+       .subject = {.argv = subject, .working_directory = "/"}});
+  for (auto _ : state) {
+    soleguard::Attempt attempt = layer->Try({});
+    if (!std::holds_alternative<soleguard::Held>(attempt)) std::abort();
+  }
+  PerProcess(state, processes);
+}
+
+void ScanForAnother(benchmark::State& state) { Scan(state, {"cat", "a"}); }
+void ScanForAScript(benchmark::State& state) { Scan(state, {"/usr/bin/python3", "/etc/passwd"}); }
+void ScanForTheSameProgram(benchmark::State& state) { Scan(state, {"sleep", "601"}); }
+
+void RegisterAgain(benchmark::State& state) {
+  const std::string directory = MakeDirectory();
+  soleguard::Options options;
+  options.scope = *soleguard::Scope::Directory(directory);
+  if (!soleguard::Announce("bench", options).ok()) std::abort();
+  for (auto _ : state) {
+    if (!soleguard::Announce("bench", options).ok()) std::abort();
+  }
+  (void)!system(("rm -r " + directory).c_str());
+}
+
+BENCHMARK(Floor)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(ScanForAnother)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(ScanForAScript)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(ScanForTheSameProgram)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(RegisterAgain)->Unit(benchmark::kMicrosecond)->UseRealTime();
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  const Crowd crowd;
+  benchmark::RunSpecifiedBenchmarks();
+}

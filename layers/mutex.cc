@@ -1,0 +1,294 @@
+// The mutex layer: a System V semaphore with SEM_UNDO, which the kernel gives back when the process
+// is gone.
+//
+// Lives in    the ipc namespace.
+// Released by Release, exit and SIGKILL, after the process's memory is gone and before its files
+// are; by
+//             unshare(CLONE_SYSVSEM) in the holder. Not by exec. A forked child never has it.
+// Faked by    a process of the same user (in a group's scope: of the group).
+// Blinded by  ipcrm by the same user, RemoveIPC at logout, another ipc namespace.
+// Covered by  file and port, which live elsewhere, and scan. See docs/layer-mutex.md.
+//
+// The key is a hash, so two names may share a semaphore. The record beside it, in a shared-memory
+// segment of the same hash, says whose it is: the other name then learns Unavailable, never
+// Contested.
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/shared_memory_object.hpp>
+
+#include "hash.h"
+#include "holder.h"
+#include "kinds.h"
+#include "os/os.h"
+#include "ownership.h"
+#include "soleguard/layer.h"
+#include "soleguard/text.h"
+#include "wake.h"
+
+namespace soleguard {
+namespace {
+
+namespace ipc = boost::interprocess;
+
+struct Target {
+  Scope scope;
+  InstanceName name;
+
+  // Positive, so never IPC_PRIVATE.
+  std::int32_t key() const {
+    constexpr std::uint64_t kRange = 0x7ffffffe;
+    return static_cast<std::int32_t>(HashOf(scope, name) % kRange) + 1;
+  }
+  // Named after the key: who meets another name's semaphore finds that name's record.
+  std::string segment() const { return absl::StrFormat("soleguard-%08x", key()); }
+};
+
+absl::Status KeepSegment(const Target& target, const os::Ownership& ownership, os::Create create,
+                         os::KeptFd& kept) {
+  const std::string name = target.segment();
+  // What Boost opened is duplicated, so that the descriptor is kept like all others: it must not be
+  // written once the program has reused its number.
+  return os::KeepOpened(
+      "shared memory " + name, ownership,
+      [&]() -> int {
+        try {
+          if (create == os::Create::kNo) {
+            const ipc::shared_memory_object segment(ipc::open_only, name.c_str(), ipc::read_only);
+            return os::DuplicateDescriptor(segment.get_mapping_handle().handle);
+          }
+          const bool shared = ownership.rule == os::Ownership::Rule::kGroup;
+          const ipc::shared_memory_object segment(ipc::open_or_create, name.c_str(),
+                                                  ipc::read_write,
+                                                  ipc::permissions(shared ? 0660 : 0600));
+          return os::DuplicateDescriptor(segment.get_mapping_handle().handle);
+        } catch (const ipc::interprocess_exception& error) {
+          errno = error.get_native_error();
+          return -1;
+        }
+      },
+      kept);
+}
+
+// Read like a file, not mapped: a segment that is truncated meanwhile cannot raise SIGBUS.
+absl::StatusOr<DecodedRecord> RecordIn(const os::KeptFd& segment) {
+  return ReadRecord([&] { return os::ReadAt(segment.get(), kRecordSize); });
+}
+
+bool IsOf(const HolderRecord& record, const Target& target) {
+  return record.name == target.name.text() && record.scope == target.scope.ToString();
+}
+
+absl::Status Collision(const HolderRecord& record) {
+  return absl::UnavailableError(
+      absl::StrCat("the semaphore is in use for another name with the same hash, \"",
+                   EscapeBytes(record.name), "\" of scope ", EscapeBytes(record.scope)));
+}
+
+class MutexClaim final : public Claim {
+ public:
+  MutexClaim(const Target& target, os::UndoSemaphore semaphore)
+      : target_(target), semaphore_(semaphore), wake_(target.scope, target.name, "mutex") {}
+  ~MutexClaim() override { Release(); }
+
+  // Says who this is, now that the semaphore is taken.
+  absl::Status Introduce(const os::Ownership& ownership, const HolderRecord& candidate);
+
+  absl::Status Publish(const HolderRecord& record) override;
+  absl::Status Verify() const override;
+  void Release() override;
+  std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
+  absl::Status KeepOverExec() override { return CheckOwner(); }  // the kernel keeps it (semop(2))
+
+ private:
+  absl::Status CheckOwner() const;
+
+  const Target target_;
+  const os::ProcessMark owner_;
+  os::UndoSemaphore semaphore_;
+  Wake wake_;
+  os::KeptFd segment_;
+  bool taken_ = true;
+  std::uint64_t sequence_ = 0;
+  std::optional<HolderRecord> predecessor_;
+};
+
+absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate) {
+  wake_.Open();  // before the record: who reads that finds a writer
+  absl::Status kept = KeepSegment(target_, ownership, os::Create::kYes, segment_);
+  if (!kept.ok()) return kept;
+  absl::StatusOr<DecodedRecord> last = RecordIn(segment_);
+  if (last.ok()) {
+    sequence_ = last->sequence;
+    if (IsOf(last->record, target_)) predecessor_ = std::move(last->record);
+  }
+  return os::WriteAt(segment_.get(), EncodeRecord(candidate, ++sequence_));
+}
+
+absl::Status MutexClaim::CheckOwner() const {
+  if (!owner_.IsCurrent()) {
+    return absl::FailedPreconditionError(
+        "not the owner: the claim belongs to the process that this one was forked from");
+  }
+  if (!taken_) return absl::FailedPreconditionError("the claim was released");
+  return absl::OkStatus();
+}
+
+absl::Status MutexClaim::Publish(const HolderRecord& record) {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  if (!segment_.StillOurs()) {
+    return absl::DataLossError("the program closed the descriptor of its shared memory");
+  }
+  if (record.state == RecordState::kReleasing) wake_.Open();
+  absl::Status written = os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
+  if (!written.ok()) return written;
+  if (record.state == RecordState::kEstablished) wake_.Close();
+  return absl::OkStatus();
+}
+
+absl::Status MutexClaim::Verify() const {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  if (!semaphore_.IsAtKey()) {
+    return absl::DataLossError(
+        "the semaphore was removed (ipcrm, RemoveIPC at logout), or this process left its ipc "
+        "namespace");
+  }
+  absl::StatusOr<bool> taken = semaphore_.IsTaken();
+  if (!taken.ok()) return taken.status();
+  absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
+  if (!last.ok()) return last.status();
+  absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  if (*taken && *last == own->pid) return absl::OkStatus();
+  return absl::DataLossError("the semaphore was given back (unshare of CLONE_SYSVSEM, semctl)");
+}
+
+void MutexClaim::Release() {
+  if (!taken_ || !owner_.IsCurrent()) return;
+  taken_ = false;
+  segment_.Close();
+  // Given back only where it is still this process's: once removed, the key may lead to another's.
+  semaphore_.Give();
+  wake_.Close();  // last: who is woken finds the layer free
+}
+
+class MutexLayerImpl final : public Layer {
+ public:
+  explicit MutexLayerImpl(Target target) : target_(std::move(target)) {}
+
+  std::string_view text() const override { return "mutex"; }
+  Attempt Try(const HolderRecord& candidate) override;
+  Sighting Look() const override;
+  std::vector<ProcessIdentity> Suspects() const override;
+
+ private:
+  Attempt Refused(const os::Ownership& ownership) const;
+  std::string Where() const { return absl::StrFormat("System V semaphore 0x%08x", target_.key()); }
+
+  const Target target_;
+};
+
+Attempt MutexLayerImpl::Refused(const os::Ownership& ownership) const {
+  // The watch is opened before the record is read: a decision in between is then in the record, a
+  // later one hangs the watch up.
+  UniqueFd decision = Wake(target_.scope, target_.name, "mutex").Watch();
+  os::KeptFd segment;
+  std::optional<HolderRecord> record;
+  if (KeepSegment(target_, ownership, os::Create::kNo, segment).ok()) {
+    absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
+    if (decoded.ok()) record = std::move(decoded->record);
+  }
+  if (record.has_value() && !IsOf(*record, target_)) {
+    if (LivenessOf(record->identity) == Liveness::kAlive) return Unavailable{Collision(*record)};
+    record.reset();  // left by the other name's last holder
+  }
+  Contested contested;
+  contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"));
+  contested.wake = WakeUps(contested.holder, std::move(decision));
+  return contested;
+}
+
+Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
+  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  if (!ownership.ok()) return Unavailable{ownership.status()};
+  constexpr int kMaxRemovals = 100;
+  for (int i = 0; i < kMaxRemovals; ++i) {
+    absl::StatusOr<os::UndoSemaphore> semaphore =
+        os::UndoSemaphore::Open(target_.key(), *ownership, os::Create::kYes);
+    if (!semaphore.ok()) return Unavailable{semaphore.status()};
+    absl::StatusOr<bool> taken = semaphore->TryTake();
+    if (absl::IsAborted(taken.status())) continue;
+    if (!taken.ok()) return Unavailable{taken.status()};
+    if (!*taken) return Refused(*ownership);
+
+    auto claim = std::make_unique<MutexClaim>(target_, *semaphore);
+    // The race: removed and made anew between opening and taking. A removed one cannot be taken
+    // (EIDRM), so only a removal after this line is left, and Verify finds that.
+    if (!semaphore->IsAtKey()) continue;
+    absl::Status introduced = claim->Introduce(*ownership, candidate);
+    if (!introduced.ok()) return Unavailable{introduced};
+    return Held{std::move(claim)};
+  }
+  return Unavailable{absl::AbortedError(
+      absl::StrCat(Where(), " was removed ", kMaxRemovals, " times while it was being taken"))};
+}
+
+Sighting MutexLayerImpl::Look() const {
+  const os::Ownership anyone{.rule = os::Ownership::Rule::kAnyone};
+  absl::StatusOr<os::UndoSemaphore> semaphore =
+      os::UndoSemaphore::Open(target_.key(), anyone, os::Create::kNo);
+  if (absl::IsNotFound(semaphore.status())) return Free{};
+  if (!semaphore.ok()) return Unavailable{semaphore.status()};
+  absl::StatusOr<bool> taken = semaphore->IsTaken();
+  if (!taken.ok()) return Unavailable{taken.status()};
+
+  os::KeptFd segment;
+  std::optional<HolderRecord> record;
+  if (KeepSegment(target_, anyone, os::Create::kNo, segment).ok()) {
+    absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
+    if (decoded.ok()) record = std::move(decoded->record);
+  }
+  if (record.has_value() && !IsOf(*record, target_)) {
+    if (*taken && LivenessOf(record->identity) == Liveness::kAlive) {
+      return Unavailable{Collision(*record)};
+    }
+    record.reset();  // left by the other name's last holder
+  }
+  if (!*taken) return Free{std::move(record)};
+  return Taken{JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"))};
+}
+
+std::vector<ProcessIdentity> MutexLayerImpl::Suspects() const {
+  absl::StatusOr<os::UndoSemaphore> semaphore = os::UndoSemaphore::Open(
+      target_.key(), {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo);
+  if (!semaphore.ok()) return {};
+  absl::StatusOr<std::int64_t> pid = semaphore->LastProcess();
+  if (!pid.ok() || *pid == 0) return {};
+  absl::StatusOr<ProcessIdentity> process = IdentityOf(*pid);
+  return process.ok() ? std::vector{*std::move(process)} : std::vector<ProcessIdentity>{};
+}
+
+absl::Status CheckParameters(const LayerParameters& parameters) {
+  if (parameters.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("mutex takes no parameters");
+}
+
+std::unique_ptr<Layer> MakeMutexLayer(const LayerContext& context) {
+  return std::make_unique<MutexLayerImpl>(Target{.scope = context.scope, .name = context.name});
+}
+
+}  // namespace
+
+LayerKind MutexLayer() {
+  return {.name = "mutex", .check = &CheckParameters, .make = &MakeMutexLayer};
+}
+
+}  // namespace soleguard

@@ -1,0 +1,415 @@
+// The port layer: a TCP socket that listens on loopback. Nobody is ever served there.
+//
+// Lives in    the network namespace.
+// Released by Release, exit and SIGKILL, once the last descriptor is closed. Not by exec if kept.
+// Faked by    nobody as a holder: a listener that is not soleguard's, or of a user outside the
+// scope, is
+//             named and makes the layer unavailable, never "already running".
+// Blinded by  another network namespace; a foreign program on the port.
+// Covered by  file and mutex, which live elsewhere, and scan. See docs/layer-port.md.
+//
+// The port is fixed and below the ephemeral range; the name is hashed into the address, 127.a.b.c.
+// A companion socket in the abstract name space, made before and closed after the port, says by the
+// kernel's word who listens, even when that process is stopped. The record, in the name's
+// directory, says how far it is.
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+
+#include "hash.h"
+#include "holder.h"
+#include "kinds.h"
+#include "name_directory.h"
+#include "os/os.h"
+#include "ownership.h"
+#include "soleguard/layer.h"
+#include "soleguard/text.h"
+#include "wake.h"
+
+namespace soleguard {
+namespace {
+
+// Not registered with IANA, and below 32768, where Linux's ephemeral ports begin.
+constexpr std::uint16_t kPort = 23717;
+
+struct Target {
+  Scope scope;
+  InstanceName name;
+  std::optional<std::uint16_t> port;  // of port(47777)
+
+  std::string text() const { return port.has_value() ? absl::StrCat("port(", *port, ")") : "port"; }
+  std::string file_suffix() const {
+    return port.has_value() ? absl::StrCat("port.", *port) : "port";
+  }
+
+  // A pure function of scope and name. Neither 127.0.0.1 nor its neighbours, where other programs
+  // are, nor an address that looks like a network's or a broadcast.
+  os::Endpoint endpoint() const {
+    if (port.has_value()) return {.address = 0x7f000001, .port = *port};
+    const std::uint64_t hash = HashOf(scope, name);
+    const auto a = static_cast<std::uint32_t>(1 + hash % 254);
+    const auto b = static_cast<std::uint32_t>(hash / 254 % 256);
+    const auto c = static_cast<std::uint32_t>(1 + hash / (254 * 256) % 254);
+    return {.address = 0x7f000000U | a << 16 | b << 8 | c, .port = kPort};
+  }
+
+  // All of the hash: two names that meet at an address still have two companions.
+  std::string companion() const {
+    return absl::StrFormat("soleguard/%016x/%s", HashOf(scope, name), endpoint().ToString());
+  }
+};
+
+bool MayHold(std::uint32_t uid, const os::Ownership& ownership) {
+  switch (ownership.rule) {
+    case os::Ownership::Rule::kOwner:
+    case os::Ownership::Rule::kOwnerOrRoot:
+      return uid == ownership.uid;
+    case os::Ownership::Rule::kGroup:
+      return uid == 0 || os::IsMember(uid, ownership.gid);
+    case os::Ownership::Rule::kAnyone:
+      return true;
+  }
+  return false;
+}
+
+// "nginx (pid 812)", or what can be told.
+std::string ProgramOf(const os::Listener& listener) {
+  for (const ProcessIdentity& process : ProcessesWithOpen(listener.socket)) {
+    const absl::StatusOr<ProcessDescription> description = Describe(process);
+    if (!description.ok()) continue;
+    return absl::StrCat(EscapeBytes(description->executable), " (pid ", process.pid, ")");
+  }
+  return absl::StrCat("a program of ", EscapeBytes(UserName(listener.uid)), " (uid ", listener.uid,
+                      ")");
+}
+
+absl::Status Foreign(const os::Endpoint& endpoint, const os::Listener& listener) {
+  return absl::UnavailableError(absl::StrCat(
+      listener.exact ? "" : "the wildcard address covers ", endpoint.ToString(), " is in use by ",
+      ProgramOf(listener), ", which is not an instance; end it or choose another port"));
+}
+
+// The record, beside the file layer's in the name's directory.
+class Record {
+ public:
+  explicit Record(const Target& target)
+      : directory_(target.scope, target.name), file_("record." + target.file_suffix()) {}
+
+  absl::Status OpenForWriting() { return Open(os::Create::kYes); }
+  // nullopt: none, or not readable.
+  std::optional<DecodedRecord> Read() {
+    if (!file_fd_ && !Open(os::Create::kNo).ok()) return std::nullopt;
+    absl::StatusOr<DecodedRecord> decoded =
+        ReadRecord([&] { return os::ReadAt(file_fd_.get(), kRecordSize); });
+    return decoded.ok() ? std::optional(*std::move(decoded)) : std::nullopt;
+  }
+  absl::Status Write(const HolderRecord& record, std::uint64_t sequence) {
+    if (!file_fd_.StillOurs()) {
+      return absl::DataLossError("the program closed the descriptor of the port's record");
+    }
+    return os::WriteAt(file_fd_.get(), EncodeRecord(record, sequence));
+  }
+  void Close() { file_fd_.Close(); }
+
+ private:
+  absl::Status Open(os::Create create) {
+    absl::Status opened = directory_.Open(create);
+    if (opened.ok()) {
+      opened = os::KeepFile(directory_.EntryOf(file_), directory_.ownership(), create, file_fd_);
+    }
+    directory_.Close();
+    return opened;
+  }
+
+  NameDirectory directory_;
+  const std::string file_;
+  os::KeptFd file_fd_;
+};
+
+class PortClaim final : public Claim {
+ public:
+  explicit PortClaim(const Target& target)
+      : target_(target), wake_(target.scope, target.name, target.file_suffix()), record_(target) {}
+  ~PortClaim() override { Release(); }
+
+  enum class Taking { kTaken, kNameTaken, kPortTaken };
+  // `mute`: a companion that is there and does not answer is somebody's leftover.
+  absl::StatusOr<Taking> Take(const os::Ownership& ownership, bool mute);
+  absl::Status Introduce(const HolderRecord& candidate);
+
+  absl::Status Publish(const HolderRecord& record) override;
+  absl::Status Verify() const override;
+  void Release() override;
+  std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
+  absl::StatusOr<std::vector<UniqueFd>> Share() override;
+  absl::Status KeepOverExec() override;
+
+ private:
+  absl::Status CheckOwner() const;
+
+  const Target target_;
+  const os::ProcessMark owner_;
+  // In this order: an ending process closes its descriptors from the lowest number on, and a port
+  // whose companion is gone would look foreign.
+  os::KeptFd socket_;
+  os::KeptFd companion_;
+  Wake wake_;
+  Record record_;
+  bool taken_ = false;
+  bool shared_ = false;
+  std::uint64_t sequence_ = 0;
+  std::optional<HolderRecord> predecessor_;
+};
+
+absl::StatusOr<PortClaim::Taking> PortClaim::Take(const os::Ownership& ownership, bool mute) {
+  absl::Status made = os::KeepTcpSocket(socket_);
+  if (!made.ok()) return made;
+  absl::StatusOr<bool> named = os::KeepCompanion(target_.companion(), companion_);
+  if (!named.ok()) return named.status();
+  if (!*named) {
+    absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
+    // A stranger who took the name, or a descriptor of a holder's that a raw clone(2) kept, can
+    // hide who holds the port, but cannot hold it.
+    const bool answers = !absl::IsNotFound(peer.status());
+    const bool stranger = peer.ok() && !MayHold(peer->uid, ownership);
+    if (answers ? !stranger : !mute) return Taking::kNameTaken;
+  }
+  absl::StatusOr<bool> listens = os::TryListen(socket_, target_.endpoint());
+  if (!listens.ok()) return listens.status();
+  taken_ = *listens;
+  return taken_ ? Taking::kTaken : Taking::kPortTaken;
+}
+
+absl::Status PortClaim::Introduce(const HolderRecord& candidate) {
+  wake_.Open();  // before the record: who reads that finds a writer
+  absl::Status opened = record_.OpenForWriting();
+  if (!opened.ok()) return opened;
+  if (std::optional<DecodedRecord> last = record_.Read()) {
+    sequence_ = last->sequence;
+    predecessor_ = std::move(last->record);
+  }
+  return record_.Write(candidate, ++sequence_);
+}
+
+absl::Status PortClaim::CheckOwner() const {
+  if (!owner_.IsCurrent()) {
+    return absl::FailedPreconditionError(
+        "not the owner: the claim belongs to the process that this one was forked from");
+  }
+  if (!taken_) return absl::FailedPreconditionError("the claim was released");
+  return absl::OkStatus();
+}
+
+absl::Status PortClaim::Publish(const HolderRecord& record) {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  if (record.state == RecordState::kReleasing) wake_.Open();
+  absl::Status written = record_.Write(record, ++sequence_);
+  if (!written.ok()) return written;
+  if (record.state == RecordState::kEstablished) wake_.Close();
+  return absl::OkStatus();
+}
+
+absl::Status PortClaim::Verify() const {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  if (!socket_.StillOurs()) {
+    return absl::DataLossError(
+        absl::StrCat("the program closed the descriptor of ", target_.endpoint().ToString()));
+  }
+  if (os::ListensAt(socket_, target_.endpoint())) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(target_.endpoint().ToString(), " is no longer listened on"));
+}
+
+void PortClaim::Release() {
+  if (!owner_.IsCurrent()) return;
+  const bool taken = std::exchange(taken_, false);
+  record_.Close();
+  // Not only closed: a child that a raw clone(2) made may have kept the descriptor.
+  if (taken && !shared_) {
+    if (socket_.StillOurs()) os::StopListening(socket_);
+    if (companion_.StillOurs()) os::StopListening(companion_);
+  }
+  socket_.Close();
+  companion_.Close();
+  wake_.Close();  // last: who is woken finds the layer free
+}
+
+absl::StatusOr<std::vector<UniqueFd>> PortClaim::Share() {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  std::vector<UniqueFd> copies;
+  for (const os::KeptFd* kept : {&socket_, &companion_}) {
+    if (!*kept) continue;  // the companion's name was taken by a stranger
+    absl::StatusOr<UniqueFd> copy = kept->Duplicate();
+    if (!copy.ok()) return copy.status();
+    copies.push_back(*std::move(copy));
+  }
+  shared_ = true;
+  return copies;
+}
+
+absl::Status PortClaim::KeepOverExec() {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  absl::Status kept = socket_.KeepOverExec();
+  return kept.ok() && companion_ ? companion_.KeepOverExec() : kept;
+}
+
+class PortLayerImpl final : public Layer {
+ public:
+  explicit PortLayerImpl(Target target) : target_(std::move(target)), text_(target_.text()) {}
+
+  std::string_view text() const override { return text_; }
+  Attempt Try(const HolderRecord& candidate) override;
+  Sighting Look() const override;
+  std::vector<ProcessIdentity> Suspects() const override;
+
+ private:
+  std::string Where() const { return target_.endpoint().ToString(); }
+  Contested RefusedBy(std::optional<os::Peer> peer) const;
+  // The listener that is in the way, if it is an instance of this name by its record.
+  std::optional<Holder> KnownHolder(const os::Listener& listener) const;
+
+  const Target target_;
+  const std::string text_;
+};
+
+// Somebody of the scope has the companion: whoever it is, it is about this very name.
+Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
+  // The watch is opened before the record is read: a decision in between is then in the record, a
+  // later one hangs the watch up.
+  UniqueFd decision = Wake(target_.scope, target_.name, target_.file_suffix()).Watch();
+  std::optional<HolderRecord> record;
+  if (std::optional<DecodedRecord> decoded = Record(target_).Read()) record = decoded->record;
+  // An older record, while the new holder has not written its own.
+  if (record.has_value() && peer.has_value() && peer->pid != 0 &&
+      record->identity.pid != peer->pid && LivenessOf(record->identity) != Liveness::kUnknown) {
+    record.reset();
+  }
+  Contested contested;
+  contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"));
+  contested.wake = WakeUps(contested.holder, std::move(decision));
+  return contested;
+}
+
+std::optional<Holder> PortLayerImpl::KnownHolder(const os::Listener& listener) const {
+  std::optional<DecodedRecord> decoded = Record(target_).Read();
+  if (!decoded.has_value() || !listener.exact) return std::nullopt;
+  const HolderRecord& record = decoded->record;
+  for (const auto* process :
+       {&record.identity, record.instance.has_value() ? &*record.instance : nullptr}) {
+    if (process == nullptr || LivenessOf(*process) == Liveness::kGone) continue;
+    const absl::StatusOr<bool> has = HasOpen(*process, listener.socket);
+    // One that cannot be looked into (another pid namespace or user) is believed: the port is
+    // taken.
+    if (has.ok() && !*has) continue;
+    return JudgeHolder(record, absl::StrCat(Where(), " is listened on by pid ", process->pid));
+  }
+  return std::nullopt;
+}
+
+Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
+  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  if (!ownership.ok()) return Unavailable{ownership.status()};
+  constexpr int kMaxVanished = 100;
+  constexpr int kMute = 50;  // tries, far more than a contender needs from bind to listen
+  for (int i = 0; i < kMaxVanished; ++i) {
+    auto claim = std::make_unique<PortClaim>(target_);
+    absl::StatusOr<PortClaim::Taking> taking = claim->Take(*ownership, /*mute=*/i >= kMute);
+    if (!taking.ok()) return Unavailable{taking.status()};
+    if (*taking == PortClaim::Taking::kTaken) {
+      absl::Status introduced = claim->Introduce(candidate);
+      if (!introduced.ok()) return Unavailable{introduced};
+      return Held{std::move(claim)};
+    }
+    claim.reset();  // its companion must not be taken for a holder's
+    if (*taking == PortClaim::Taking::kNameTaken) {
+      absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
+      if (absl::IsNotFound(peer.status())) continue;  // gone meanwhile
+      return RefusedBy(peer.ok() ? std::optional(*peer) : std::nullopt);
+    }
+    absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
+    if (!listeners.ok()) return Unavailable{listeners.status()};
+    if (listeners->empty()) continue;  // gone meanwhile
+    for (const os::Listener& listener : *listeners) {
+      if (MayHold(listener.uid, *ownership) && KnownHolder(listener).has_value()) {
+        return RefusedBy(std::nullopt);
+      }
+    }
+    return Unavailable{Foreign(target_.endpoint(), listeners->front())};
+  }
+  return Unavailable{absl::AbortedError(
+      absl::StrCat(Where(),
+                   " is in use, and nobody listens: a socket is bound there, and its program "
+                   "does not show"))};
+}
+
+Sighting PortLayerImpl::Look() const {
+  absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
+  if (!listeners.ok()) return Unavailable{listeners.status()};
+  if (listeners->empty()) {
+    std::optional<DecodedRecord> last = Record(target_).Read();
+    return Free{last.has_value() ? std::optional(last->record) : std::nullopt};
+  }
+  for (const os::Listener& listener : *listeners) {
+    if (std::optional<Holder> holder = KnownHolder(listener)) return Taken{*std::move(holder)};
+  }
+  return Unavailable{Foreign(target_.endpoint(), listeners->front())};
+}
+
+std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {
+  std::vector<ProcessIdentity> suspects;
+  absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
+  if (!listeners.ok()) return suspects;
+  for (const os::Listener& listener : *listeners) {
+    for (ProcessIdentity& process : ProcessesWithOpen(listener.socket)) {
+      suspects.push_back(std::move(process));
+    }
+  }
+  return suspects;
+}
+
+absl::StatusOr<std::uint16_t> ParsePort(const std::string& text) {
+  int port = 0;
+  if (absl::SimpleAtoi(text, &port) && port >= 1 && port <= 65535 && absl::StrCat(port) == text) {
+    return static_cast<std::uint16_t>(port);
+  }
+  return absl::InvalidArgumentError("a port is a number from 1 to 65535");
+}
+
+absl::Status CheckParameters(const LayerParameters& parameters) {
+  for (const auto& [key, value] : parameters) {
+    if (!key.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("port has no parameter \"", key, "\"; it takes a port number: port(47777)"));
+    }
+    absl::StatusOr<std::uint16_t> port = ParsePort(value);
+    if (!port.ok()) return port.status();
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<Layer> MakePortLayer(const LayerContext& context) {
+  const auto port = context.parameters.find("");
+  return std::make_unique<PortLayerImpl>(
+      Target{.scope = context.scope,
+             .name = context.name,
+             .port = port == context.parameters.end() ? std::nullopt
+                                                      : std::optional(*ParsePort(port->second))});
+}
+
+}  // namespace
+
+LayerKind PortLayer() {
+  return {.name = "port", .check = &CheckParameters, .make = &MakePortLayer};
+}
+
+}  // namespace soleguard

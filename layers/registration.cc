@@ -1,0 +1,286 @@
+#include "registration.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
+
+#include "hash.h"
+#include "soleguard/layer.h"
+#include "soleguard/text.h"
+
+namespace soleguard {
+namespace {
+
+constexpr char kFile[] = "candidates";
+
+// The file is sparse and at most 2 MiB long. All of this is part of the protocol.
+constexpr std::size_t kSlotSize = 512;
+constexpr std::size_t kSlots = 4096;
+// A process is in one of the slots that follow its own, so that a reader has few to look at, and a
+// writer that meets others has room. With 3,600 of 4,096 taken, one in a million finds none.
+constexpr std::size_t kWindow = 128;
+
+os::Range RangeOf(std::size_t slot) { return {.offset = slot * kSlotSize, .size = kSlotSize}; }
+
+// A slot's text, filled up with zeros:
+//   soleguard-candidate 1 CHECKSUM BOOT_ID PID_NAMESPACE PID START_TICKS NAME\n
+constexpr std::string_view kMagic = "soleguard-candidate 1 ";
+
+std::string TextOf(const ProcessIdentity& process) {
+  return absl::StrCat(process.boot_id, " ", process.pid_namespace, " ", process.pid, " ",
+                      process.start_ticks, " ");
+}
+
+std::string Encode(const ProcessIdentity& process, std::string_view name) {
+  std::string text = TextOf(process);
+  text.append(name);
+  std::string slot(kMagic);
+  absl::StrAppendFormat(&slot, "%016x %s\n", HashOf(text), text);
+  slot.resize(kSlotSize);  // a name has at most 255 bytes and the rest at most 150
+  return slot;
+}
+
+// nullopt: never written, torn, of another version, or nonsense.
+std::optional<Registrations::Entry> Decode(std::string_view slot) {
+  if (!slot.starts_with(kMagic)) return std::nullopt;
+  slot.remove_prefix(kMagic.size());
+  const std::size_t end = slot.find('\n');
+  constexpr std::size_t kChecksumSize = 17;
+  if (end == std::string_view::npos || end < kChecksumSize) return std::nullopt;
+  const std::string_view text = slot.substr(kChecksumSize, end - kChecksumSize);
+  if (slot.substr(0, kChecksumSize) != absl::StrFormat("%016x ", HashOf(text))) {
+    return std::nullopt;
+  }
+  constexpr int kFields = 5;  // the last one, the name, may have blanks
+  const std::vector<std::string> fields = absl::StrSplit(
+      absl::string_view(text.data(), text.size()), absl::MaxSplits(' ', kFields - 1));
+  Registrations::Entry entry;
+  if (fields.size() != kFields || !absl::SimpleAtoi(fields[1], &entry.process.pid_namespace) ||
+      !absl::SimpleAtoi(fields[2], &entry.process.pid) ||
+      !absl::SimpleAtoi(fields[3], &entry.process.start_ticks)) {
+    return std::nullopt;
+  }
+  entry.process.boot_id = fields[0];
+  entry.name = fields[4];
+  return entry;
+}
+
+// The first slot of a process. Its pid alone would not spread them: in containers that share a
+// scope the same few pids occur again and again.
+std::size_t FirstSlot(const ProcessIdentity& process) { return HashOf(TextOf(process)) % kSlots; }
+
+absl::Status CheckFilesystem(const os::KeptFd& file, const std::string& path) {
+  absl::StatusOr<bool> independent = os::LockFamiliesAreIndependent(file.get());
+  if (!independent.ok()) return independent.status();
+  if (*independent) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(
+      EscapeBytes(path),
+      " is on a network filesystem, where a lock does not end with its process for certain; "
+      "registering candidates needs a scope directory on a local one"));
+}
+
+std::string PathIn(const Scope& scope) { return absl::StrCat(scope.directory(), "/", kFile); }
+
+// The registrations of this process in one scope.
+class OwnSlots {
+ public:
+  absl::Status Add(const Scope& scope, const ProcessIdentity& own, const InstanceName& name) {
+    if (!StillStands(scope)) {
+      slots_.clear();
+      absl::Status opened = Open(scope);
+      if (!opened.ok()) return opened;
+    }
+    if (slots_.contains(name.text())) return absl::OkStatus();
+    absl::StatusOr<std::size_t> slot = TakeSlot(own);
+    if (!slot.ok()) return slot.status();
+    absl::Status written =
+        os::WriteAt(file_.get(), Encode(own, name.text()), RangeOf(*slot).offset);
+    if (!written.ok()) return written;
+    slots_[name.text()] = *slot;
+    return absl::OkStatus();
+  }
+
+  absl::Status KeepOverExec() const {
+    if (file_.StillOurs()) return file_.KeepOverExec();
+    return absl::FailedPreconditionError("this process is not registered in the scope");
+  }
+
+ private:
+  // A program may have closed all descriptors, or somebody deleted the file.
+  bool StillStands(const Scope& scope) const {
+    if (!file_.StillOurs()) return false;
+    const absl::StatusOr<bool> same = os::PathIs(PathIn(scope), file_.file());
+    return same.ok() && *same;
+  }
+
+  absl::Status Open(const Scope& scope) {
+    absl::StatusOr<os::Ownership> ownership =
+        os::KeepScopeDirectory(scope, os::Create::kYes, directory_);
+    if (!ownership.ok()) return ownership.status();
+    // Keeps tmp cleaners out (tmpfiles.d(5)). One that is at work has it exclusively for a moment.
+    (void)os::TryFlock(directory_.get(), /*exclusive=*/false);
+    const std::string path = PathIn(scope);
+    absl::Status opened = os::KeepFile({.parent = directory_.get(), .name = kFile, .path = path},
+                                       *ownership, os::Create::kYes, file_);
+    if (opened.ok()) opened = CheckFilesystem(file_, path);
+    if (!opened.ok()) file_.Close();
+    return opened;
+  }
+
+  // Locks the first free slot. A lock of this process's own never stands in its way: those are
+  // passed over.
+  absl::StatusOr<std::size_t> TakeSlot(const ProcessIdentity& own) {
+    const std::size_t first = FirstSlot(own);
+    for (std::size_t i = 0; i < kWindow; ++i) {
+      const std::size_t slot = (first + i) % kSlots;
+      const auto is_slot = [slot](const auto& taken) { return taken.second == slot; };
+      if (std::any_of(slots_.begin(), slots_.end(), is_slot)) continue;
+      absl::StatusOr<bool> locked = os::TryOfdLock(file_.get(), RangeOf(slot));
+      if (!locked.ok()) return locked.status();
+      if (*locked) return slot;
+    }
+    return absl::ResourceExhaustedError(absl::StrCat("too many candidates at once: the ", kWindow,
+                                                     " slots for this process are taken"));
+  }
+
+  os::KeptFd directory_;
+  os::KeptFd file_;
+  std::map<std::string, std::size_t> slots_;  // by name
+};
+
+// The registrations of this process.
+class OwnRegistrations {
+ public:
+  // Never destroyed: a registration lasts as long as the process. A forked child gets a new one:
+  // what it inherited is its parent's, its mutex perhaps locked for ever.
+  static OwnRegistrations& OfThisProcess() {
+    static std::atomic<OwnRegistrations*> current{nullptr};
+    OwnRegistrations* found = current.load();
+    while (found == nullptr || !found->process_.IsCurrent()) {
+      auto fresh = std::make_unique<OwnRegistrations>();
+      if (current.compare_exchange_strong(found, fresh.get())) return *fresh.release();
+    }
+    return *found;
+  }
+
+  absl::Status Add(const Scope& scope, const ProcessIdentity& own, const InstanceName& name) {
+    const std::lock_guard lock(mutex_);
+    return scopes_[scope.directory()].Add(scope, own, name);
+  }
+
+  absl::Status KeepOverExec(const Scope& scope) {
+    const std::lock_guard lock(mutex_);
+    return scopes_[scope.directory()].KeepOverExec();
+  }
+
+ private:
+  const os::ProcessMark process_;
+  std::mutex mutex_;
+  std::map<std::string, OwnSlots> scopes_;  // by directory
+};
+
+}  // namespace
+
+absl::Status Register(const Scope& scope, const InstanceName& name) {
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  return OwnRegistrations::OfThisProcess().Add(scope, *own, name);
+}
+
+absl::Status KeepRegistrationOverExec(const Scope& scope) {
+  return OwnRegistrations::OfThisProcess().KeepOverExec(scope);
+}
+
+absl::Status Registrations::Open(const Scope& scope) {
+  file_.Close();
+  os::KeptFd directory;
+  const os::Ownership anyone{.rule = os::Ownership::Rule::kAnyone};
+  absl::Status opened = os::KeepScopeDirectory(scope, os::Create::kNo, directory).status();
+  const std::string path = PathIn(scope);
+  if (opened.ok()) {
+    opened = os::KeepFile({.parent = directory.get(), .name = kFile, .path = path}, anyone,
+                          os::Create::kNo, file_);
+  }
+  if (opened.ok()) return CheckFilesystem(file_, path);
+  return absl::IsNotFound(opened) ? absl::OkStatus() : opened;
+}
+
+namespace {
+
+// The slots from `first` on, as far as the file goes. `visit` returns false to end.
+template <typename Visit>
+absl::Status ForEachEntry(const os::KeptFd& file, std::size_t first, std::size_t count,
+                          Visit visit) {
+  const absl::StatusOr<std::string> bytes =
+      os::ReadRange(file.get(), {.offset = first * kSlotSize, .size = count * kSlotSize});
+  if (!bytes.ok()) return bytes.status();
+  const std::string_view view(*bytes);
+  for (std::size_t i = 0; i < view.size() / kSlotSize; ++i) {
+    const std::string_view slot = view.substr(i * kSlotSize, kSlotSize);
+    if (slot.starts_with(kMagic) && !visit(first + i, slot)) break;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<bool> Registrations::Has(const ProcessIdentity& process) const {
+  if (!file_) return false;
+  // What is torn is being written this very moment: the registration has not happened yet, and
+  // whoever waits for it is woken by the same write.
+  bool found = false;
+  absl::Status status;
+  const auto visit = [&](std::size_t slot, std::string_view text) {
+    const std::optional<Entry> entry = Decode(text);
+    if (!entry.has_value() || entry->process != process) return true;
+    const absl::StatusOr<bool> locked = os::SeesOfdLock(file_.get(), RangeOf(slot));
+    status = locked.status();
+    found = locked.ok() && *locked;
+    return status.ok() && !found;
+  };
+  const std::size_t first = FirstSlot(process);
+  const std::size_t until_end = std::min(kWindow, kSlots - first);
+  absl::Status read = ForEachEntry(file_, first, until_end, visit);
+  if (read.ok() && status.ok() && !found && until_end < kWindow) {
+    read = ForEachEntry(file_, 0, kWindow - until_end, visit);
+  }
+  if (!read.ok()) return read;
+  if (!status.ok()) return status;
+  return found;
+}
+
+absl::StatusOr<std::vector<Registrations::Entry>> Registrations::All() const {
+  std::vector<Entry> all;
+  if (!file_) return all;
+  absl::Status status;
+  const absl::Status read =
+      ForEachEntry(file_, 0, kSlots, [&](std::size_t slot, std::string_view text) {
+        const absl::StatusOr<bool> locked = os::SeesOfdLock(file_.get(), RangeOf(slot));
+        status = locked.status();
+        if (!locked.ok() || !*locked) return locked.ok();
+        if (std::optional<Entry> entry = Decode(text)) all.push_back(*std::move(entry));
+        return true;
+      });
+  if (!read.ok()) return read;
+  if (!status.ok()) return status;
+  return all;
+}
+
+absl::StatusOr<UniqueFd> Registrations::Watch() const {
+  if (!file_) return absl::NotFoundError("nobody has registered yet");
+  return os::WatchWrites(file_.get());
+}
+
+}  // namespace soleguard

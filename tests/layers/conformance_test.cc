@@ -1,0 +1,331 @@
+// What every exclusive layer has to do, asked of each that is registered.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <absl/strings/match.h>
+#include <absl/strings/str_cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/guard.h"
+#include "support/child.h"
+#include "support/claimant.h"
+#include "support/temp_dir.h"
+
+namespace soleguard {
+namespace {
+
+using testing::Claimant;
+using ::testing::HasSubstr;
+
+std::vector<std::string> ExclusiveKinds() {
+  std::vector<std::string> kinds;
+  for (const LayerKind& kind : LayerKinds()) {
+    if (!kind.observer) kinds.emplace_back(kind.name);
+  }
+  return kinds;
+}
+
+HolderRecord Candidate(const Scope& scope) {
+  HolderRecord record;
+  record.name = "x";
+  record.scope = scope.ToString();
+  record.identity = *OwnIdentity();
+  return record;
+}
+
+// A layer under test, in a scope of its own.
+class Conformance : public ::testing::TestWithParam<std::string> {
+ protected:
+  Claimant Start(const std::string& name = "x") {
+    return Claimant({.scope = directory_.path(), .name = name, .policy = GetParam()});
+  }
+  std::unique_ptr<Layer> Make(const std::string& name = "x") const {
+    return FindLayerKind(GetParam())
+        ->make({.scope = scope(),
+                .name = *InstanceName::Parse(name),
+                .parameters = {},
+                .subject = {}});
+  }
+  Scope scope() const { return *Scope::Directory(directory_.path()); }
+  Verdict Acquire(absl::Duration settle = absl::Seconds(1)) const {
+    return Guard::Acquire("x", *Policy::Parse(GetParam()), {.scope = scope(), .settle = settle});
+  }
+  bool IsFree() const {
+    const Verdict verdict = Acquire();
+    return std::holds_alternative<Unique>(verdict);
+  }
+  static void Kill(Claimant& claimant) {
+    claimant.program().Signal(SIGKILL);
+    (void)claimant.program().Wait();
+  }
+
+  const testing::TempDir directory_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Layers, Conformance, ::testing::ValuesIn(ExclusiveKinds()),
+                         [](const auto& kind) { return kind.param; });
+
+TEST_P(Conformance, ASecondProcessIsRefusedAndLearnsWho) {
+  Claimant first = Start();
+  ASSERT_TRUE(first.unique()) << first.verdict();
+  Claimant second = Start();
+  EXPECT_EQ(second.verdict(), absl::StrCat("duplicate ", first.pid(), " established"));
+}
+
+TEST_P(Conformance, ASecondObjectInTheProcessGetsNothingAndDropsNothing) {
+  Attempt first = Make()->Try(Candidate(scope()));
+  ASSERT_TRUE(std::holds_alternative<Held>(first));
+  {
+    const Attempt second = Make()->Try(Candidate(scope()));
+    EXPECT_TRUE(std::holds_alternative<Contested>(second));
+  }
+  EXPECT_TRUE(std::get<Held>(first).claim->Verify().ok());
+  Claimant other = Start();
+  EXPECT_FALSE(other.unique());
+}
+
+TEST_P(Conformance, H08_AfterTheOwnersSigkillTheNextStartWorksAtOnce) {
+  for (int i = 0; i < 3; ++i) {
+    Claimant owner = Start();
+    ASSERT_TRUE(owner.unique()) << owner.verdict();
+    Kill(owner);
+  }
+  EXPECT_TRUE(IsFree());
+}
+
+TEST_P(Conformance, H15_AFrozenOwnerIsNamedAndLives) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  owner.program().Signal(SIGSTOP);
+  owner.program().WaitUntilStopped();
+  Claimant second = Start();
+  EXPECT_EQ(second.verdict(), absl::StrCat("duplicate ", owner.pid(), " established"));
+  EXPECT_EQ(Describe(*IdentityOf(owner.pid()))->state, 'T');
+  owner.program().Signal(SIGCONT);
+  EXPECT_EQ(owner.Ask("verify"), "ok");
+}
+
+TEST_P(Conformance, H27_ADyingOwnerWithAGigabyteIsWaitedFor) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  ASSERT_EQ(owner.Ask("allocate"), "touched");
+  owner.program().Signal(SIGKILL);
+  EXPECT_TRUE(IsFree());  // while it is still being torn down
+}
+
+TEST_P(Conformance, H10_AForkedChildKeepsNothing) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  const int child = std::stoi(owner.Ask("fork"));
+  Kill(owner);
+  EXPECT_TRUE(IsFree());
+  EXPECT_EQ(kill(child, SIGKILL), 0) << "it must have lived until now";
+}
+
+TEST_P(Conformance, H10_AForkedChildsCopyIsNotTheOwnersAndReleasesNothing) {
+  const Verdict verdict = Acquire();
+  const auto* unique = std::get_if<Unique>(&verdict);
+  ASSERT_NE(unique, nullptr);
+  EXPECT_THAT(testing::InChild([&] {
+                auto& guard = const_cast<Guard&>(unique->guard);
+                const std::string said = guard.Verify().ToString();
+                guard.Release();
+                return said;
+              }),
+              HasSubstr("not the owner"));
+  EXPECT_TRUE(unique->guard.Verify().ok());
+  Claimant other = Start();
+  EXPECT_FALSE(other.unique());
+}
+
+TEST_P(Conformance, H10_AnExecutedChildKeepsNothing) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  const int child = std::stoi(owner.Ask("exec"));
+  // The name is free as soon as the child has executed its program, which closes what it got.
+  Kill(owner);
+  EXPECT_TRUE(IsFree());
+  (void)kill(child, SIGKILL);
+}
+
+TEST_P(Conformance, H28_WhatARawCloneKeepsIsNamed) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  const int orphan = std::stoi(owner.Ask("clone"));
+  const ProcessIdentity identity = *IdentityOf(orphan);
+  Kill(owner);
+  {
+    const Verdict verdict = Acquire(absl::Milliseconds(50));
+    if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
+      EXPECT_THAT(duplicate->holder.processes, ::testing::Contains(identity));
+    } else {
+      EXPECT_TRUE(std::holds_alternative<Unique>(verdict)) << "a mechanism that no child can keep";
+    }
+  }
+  absl::StatusOr<UniqueFd> ended = OpenPidfd(identity);
+  ASSERT_TRUE(ended.ok());
+  ASSERT_TRUE(SendSignal(identity, SIGKILL).ok());
+  const std::array<UniqueFd, 1> wait = {*std::move(ended)};
+  ASSERT_TRUE(WaitForAny(wait, absl::Seconds(30)));
+  EXPECT_TRUE(IsFree());
+}
+
+TEST_P(Conformance, H28_AReleaseFreesItWhateverARawCloneKept) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  const int orphan = std::stoi(owner.Ask("clone"));
+  EXPECT_EQ(owner.Ask("release"), "released");
+  EXPECT_TRUE(IsFree());
+  (void)kill(orphan, SIGKILL);
+}
+
+TEST_P(Conformance, H31_AfterAllDescriptorsWereClosedItStandsOrSaysThatItDoesNot) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  EXPECT_EQ(owner.Ask("closefrom"), "closed");
+  const bool stands = owner.Ask("verify") == "ok";
+  EXPECT_EQ(IsFree(), !stands);
+  EXPECT_EQ(owner.Ask("release"), "released");
+}
+
+TEST_P(Conformance, H01_OfManyAtOnceExactlyOneIsUnique) {
+  constexpr int kProcesses = 24;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Claimant> claimants;
+    for (int i = 0; i < kProcesses; ++i) {
+      claimants.emplace_back(
+          Claimant::Setup{.scope = directory_.path(), .policy = GetParam(), .at_barrier = true});
+    }
+    for (Claimant& claimant : claimants) claimant.Go();
+    int unique = 0;
+    for (Claimant& claimant : claimants) {
+      EXPECT_TRUE(claimant.unique() || claimant.duplicate()) << claimant.verdict();
+      if (claimant.unique()) ++unique;
+    }
+    EXPECT_EQ(unique, 1) << "round " << round;
+  }
+}
+
+TEST_P(Conformance, H21_NamesThatDifferInTheirLastByteAreTwo) {
+  const std::string stem(254, 'n');
+  Claimant a = Start(stem + "a");
+  Claimant b = Start(stem + "b");
+  EXPECT_TRUE(a.unique()) << a.verdict();
+  EXPECT_TRUE(b.unique()) << b.verdict();
+}
+
+TEST_P(Conformance, H34_EveryAllowedByteMayBeAName) {
+  for (int byte = 1; byte < 256; ++byte) {
+    const std::string name(1, static_cast<char>(byte));
+    if (!InstanceName::Parse(name).ok()) continue;
+    const Attempt attempt = Make(name)->Try(Candidate(scope()));
+    const auto* unavailable = std::get_if<Unavailable>(&attempt);
+    EXPECT_TRUE(std::holds_alternative<Held>(attempt))
+        << byte << ": " << (unavailable != nullptr ? unavailable->status.ToString() : "contested");
+  }
+}
+
+TEST_P(Conformance, TwoScopesAreTwo) {
+  const testing::TempDir elsewhere;
+  Claimant here = Start();
+  Claimant there({.scope = elsewhere.path(), .policy = GetParam()});
+  EXPECT_TRUE(here.unique()) << here.verdict();
+  EXPECT_TRUE(there.unique()) << there.verdict();
+}
+
+TEST_P(Conformance, ALookSeesTheOwnerAndCreatesNothing) {
+  const std::unique_ptr<Layer> layer = Make();
+  EXPECT_TRUE(std::holds_alternative<Free>(layer->Look()));
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+  {
+    Claimant owner = Start();
+    ASSERT_TRUE(owner.unique());
+    const Sighting sighting = layer->Look();
+    const auto* taken = std::get_if<Taken>(&sighting);
+    ASSERT_NE(taken, nullptr);
+    EXPECT_EQ(taken->holder.standing, Standing::kEstablished);
+    EXPECT_EQ(taken->holder.record->identity, *IdentityOf(owner.pid()));
+    EXPECT_EQ(owner.Ask("release"), "released");
+  }
+  EXPECT_TRUE(std::holds_alternative<Free>(layer->Look()));
+}
+
+TEST_P(Conformance, ManyLooksDisturbNoStart) {
+  const std::unique_ptr<Layer> layer = Make();
+  const pid_t looker = fork();
+  if (looker == 0) {
+    while (true) (void)layer->Look();
+  }
+  for (int i = 0; i < 30; ++i) {
+    Claimant owner = Start();
+    EXPECT_TRUE(owner.unique()) << owner.verdict();
+    EXPECT_EQ(owner.Ask("release"), "released");
+  }
+  EXPECT_EQ(kill(looker, SIGKILL), 0);
+  EXPECT_EQ(waitpid(looker, nullptr, 0), looker);
+}
+
+TEST_P(Conformance, H06_PidNamespacesDoNotHideTheOwner) {
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique());
+  const std::string said = testing::InNewPidNamespace([&] {
+    const Verdict verdict = Acquire(absl::Milliseconds(50));
+    return std::string(std::holds_alternative<Duplicate>(verdict) ? "duplicate" : "not refused");
+  });
+  if (absl::StartsWith(said, "skip:")) GTEST_SKIP() << said;
+  EXPECT_EQ(said, "duplicate");
+}
+
+// The files and segments that hold records of this scope.
+std::vector<std::string> Records(const std::string& scope) {
+  std::vector<std::string> records;
+  for (const char* name : {"record", "record.port"}) {
+    const std::string path = absl::StrCat(scope, "/names/x/", name);
+    if (std::filesystem::exists(path)) records.push_back(path);
+  }
+  for (const auto& segment : std::filesystem::directory_iterator("/dev/shm")) {
+    std::ifstream file(segment.path(), std::ios::binary);
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (absl::StrContains(text, scope)) records.push_back(segment.path().string());
+  }
+  return records;
+}
+
+TEST_P(Conformance, H26_ADamagedRecordNeitherOpensNorWedgesTheName) {
+  for (const std::string& content :
+       {std::string(), std::string(4096, '\0'), std::string(4096, '\xff'),
+        std::string("soleguard-record 9 1 1 1\n{}")}) {
+    Claimant owner = Start();
+    ASSERT_TRUE(owner.unique()) << owner.verdict();
+    const std::vector<std::string> records = Records(directory_.path());
+    ASSERT_FALSE(records.empty());
+    for (const std::string& record : records) {
+      std::ofstream(record, std::ios::binary | std::ios::trunc) << content;
+    }
+    {
+      const Verdict verdict = Acquire(absl::Milliseconds(50));
+      EXPECT_FALSE(std::holds_alternative<Unique>(verdict));
+      if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
+        EXPECT_THAT(duplicate->holder.processes, ::testing::Contains(*IdentityOf(owner.pid())));
+      }
+    }
+    Kill(owner);
+    EXPECT_TRUE(IsFree());
+  }
+}
+
+}  // namespace
+}  // namespace soleguard

@@ -1,0 +1,276 @@
+// Registration of candidates, with real processes.
+#include "registration.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/guard.h"
+#include "soleguard/layer.h"
+#include "support/looker.h"
+#include "support/temp_dir.h"
+
+namespace soleguard {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::Looker;
+
+class RegistrationTest : public ::testing::Test {
+ protected:
+  absl::Status Add(const std::string& name = "x") const {
+    return Register(scope(), *InstanceName::Parse(name));
+  }
+  Scope scope() const { return *Scope::Directory(directory_.path()); }
+  bool Has(const ProcessIdentity& process) const {
+    Registrations registrations;
+    EXPECT_TRUE(registrations.Open(scope()).ok());
+    const absl::StatusOr<bool> has = registrations.Has(process);
+    EXPECT_TRUE(has.ok()) << has.status();
+    return has.ok() && *has;
+  }
+  std::vector<std::string> Names() const {
+    Registrations registrations;
+    EXPECT_TRUE(registrations.Open(scope()).ok());
+    const auto all = registrations.All();
+    std::vector<std::string> names;
+    for (const Registrations::Entry& entry : *all) names.push_back(entry.name);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  std::string file() const { return directory_ / "candidates"; }
+
+  const testing::TempDir directory_;
+};
+
+TEST_F(RegistrationTest, WhoHasRegisteredIsKnownByEveryNameAndNobodyElseIs) {
+  EXPECT_FALSE(Has(*OwnIdentity()));
+  EXPECT_FALSE(std::filesystem::exists(file())) << "looking must create nothing";
+  ASSERT_TRUE(Add("x").ok());
+  ASSERT_TRUE(Add("x").ok());
+  ASSERT_TRUE(Add(std::string(255, 'n')).ok());
+  EXPECT_TRUE(Has(*OwnIdentity()));
+  EXPECT_FALSE(Has(*IdentityOf(getppid())));
+  EXPECT_EQ(Names(), (std::vector<std::string>{std::string(255, 'n'), "x"}));
+  struct stat status = {};
+  ASSERT_EQ(stat(file().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600U);
+}
+
+TEST_F(RegistrationTest, ANameMayHaveBlanksAndAnyByte) {
+  const std::string name = " a \xff b ";
+  ASSERT_TRUE(Add(name).ok());
+  EXPECT_EQ(Names(), std::vector<std::string>{name});
+}
+
+TEST_F(RegistrationTest, AnIdentityOfAnotherTimeOrPlaceIsAnother) {
+  ASSERT_TRUE(Add().ok());
+  for (const auto& change : std::vector<void (*)(ProcessIdentity&)>{
+           [](ProcessIdentity& other) { ++other.start_ticks; },
+           [](ProcessIdentity& other) { ++other.pid_namespace; },
+           [](ProcessIdentity& other) { other.boot_id[0] ^= 1; }}) {
+    ProcessIdentity other = *OwnIdentity();
+    change(other);
+    EXPECT_FALSE(Has(other));
+  }
+}
+
+TEST_F(RegistrationTest, AnnounceRegistersAndRefusesABadName) {
+  Options options;
+  options.scope = scope();
+  EXPECT_TRUE(absl::IsInvalidArgument(Announce("a/b", options)));
+  EXPECT_FALSE(Has(*OwnIdentity()));
+  EXPECT_TRUE(Announce("x", options).ok());
+  EXPECT_TRUE(Has(*OwnIdentity()));
+}
+
+TEST_F(RegistrationTest, ItVanishesWithTheProcessThatWasKilled) {
+  Looker looker({.scope = directory_.path()});
+  const ProcessIdentity process = *IdentityOf(looker.pid());
+  EXPECT_FALSE(Has(process));
+  ASSERT_EQ(looker.Ask("register"), "ok");
+  EXPECT_TRUE(Has(process));
+  looker.program().Signal(SIGKILL);
+  (void)looker.program().Wait();
+  EXPECT_FALSE(Has(process));
+  EXPECT_TRUE(Names().empty());
+}
+
+TEST_F(RegistrationTest, H10_AForkedChildIsNotItsParentsRegistrationAndMayHaveItsOwn) {
+  ASSERT_TRUE(Add().ok());
+  const ProcessIdentity parent = *OwnIdentity();
+  const pid_t child = fork();
+  if (child == 0) {
+    if (Has(*OwnIdentity())) _exit(1);
+    if (!Has(parent)) _exit(2);
+    if (!Add().ok()) _exit(3);
+    _exit(Has(*OwnIdentity()) && Has(parent) ? 0 : 4);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(Has(parent));
+}
+
+TEST_F(RegistrationTest, H10_AForkedChildThatOutlivesItsParentDoesNotKeepIt) {
+  Looker looker({.scope = directory_.path()});
+  ASSERT_EQ(looker.Ask("register"), "ok");
+  const ProcessIdentity process = *IdentityOf(looker.pid());
+  const ProcessIdentity child = *IdentityOf(std::stoll(looker.Ask("fork")));
+  looker.program().Signal(SIGKILL);
+  (void)looker.program().Wait();
+  EXPECT_EQ(LivenessOf(child), Liveness::kAlive);
+  EXPECT_FALSE(Has(process));
+  EXPECT_FALSE(Has(child));
+  EXPECT_TRUE(Names().empty());
+}
+
+TEST_F(RegistrationTest, H31_AProgramThatClosedAllDescriptorsLosesItAndMayRegisterAgain) {
+  Looker looker({.scope = directory_.path()});
+  ASSERT_EQ(looker.Ask("register"), "ok");
+  ASSERT_EQ(looker.Ask("closefrom"), "closed");
+  EXPECT_FALSE(Has(*IdentityOf(looker.pid())));
+  ASSERT_EQ(looker.Ask("register"), "ok");
+  EXPECT_TRUE(Has(*IdentityOf(looker.pid())));
+}
+
+TEST_F(RegistrationTest, H04_WhenTheFileWasDeletedTheNextRegistrationMakesItAnew) {
+  ASSERT_TRUE(Add("x").ok());
+  ASSERT_TRUE(std::filesystem::remove(file()));
+  EXPECT_FALSE(Has(*OwnIdentity()));
+  ASSERT_TRUE(Add("x").ok());
+  EXPECT_TRUE(Has(*OwnIdentity()));
+}
+
+TEST_F(RegistrationTest, DamagedSlotsAreNobodysAndAreTakenAgain) {
+  ASSERT_TRUE(Add().ok());
+  std::string bytes(std::filesystem::file_size(file()), '\0');
+  std::ifstream(file()).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  const std::size_t slot = bytes.find("soleguard-candidate");
+  ASSERT_NE(slot, std::string::npos);
+  // Each byte of the text counts.
+  for (std::size_t i = slot; bytes[i] != '\n'; ++i) {
+    std::string damaged = bytes;
+    damaged[i] = static_cast<char>(damaged[i] ^ 1);
+    std::ofstream(file(), std::ios::in)
+        .write(damaged.data(), static_cast<std::streamsize>(damaged.size()));
+    ASSERT_FALSE(Has(*OwnIdentity())) << "byte " << i - slot;
+  }
+  std::ofstream(file(), std::ios::in)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  EXPECT_TRUE(Has(*OwnIdentity()));
+
+  std::ofstream(file(), std::ios::trunc).write("", 0);
+  EXPECT_FALSE(Has(*OwnIdentity()));
+  EXPECT_TRUE(Names().empty());
+  std::ofstream(file()) << std::string(100'000, '\xff');
+  EXPECT_FALSE(Has(*OwnIdentity()));
+  ASSERT_TRUE(Add("another").ok());
+  EXPECT_TRUE(Has(*OwnIdentity()));
+}
+
+TEST_F(RegistrationTest, TheSlotsOfTheDeadAreTakenAgainAndTheFileStaysBounded) {
+  constexpr int kProcesses = 300;
+  for (int i = 0; i < kProcesses; ++i) {
+    const pid_t child = fork();
+    if (child == 0) _exit(Add("name" + std::to_string(i)).ok() ? 0 : 1);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+  }
+  EXPECT_TRUE(Names().empty());
+  EXPECT_LE(std::filesystem::file_size(file()), 4096U * 512);
+}
+
+TEST_F(RegistrationTest, WhenItsSlotsAreTakenItSaysSo) {
+  int added = 0;
+  absl::Status status;
+  while ((status = Add("name" + std::to_string(added))).ok() && added < 5000) ++added;
+  EXPECT_EQ(added, 128);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_TRUE(Has(*OwnIdentity()));
+  EXPECT_EQ(Names().size(), 128U);
+}
+
+TEST_F(RegistrationTest, ThreadsMayRegisterAtOnce) {
+  std::vector<std::thread> threads;
+  std::atomic<int> failures = 0;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([this, i, &failures] {
+      for (int j = 0; j < 20; ++j) {
+        // Half of the names are another thread's too.
+        if (!Add("name" + std::to_string(j + i % 2 * 20)).ok()) ++failures;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(Names().size(), 40U);
+}
+
+TEST_F(RegistrationTest, H01_ManyAtOnceAllGetASlotOfTheirOwn) {
+  constexpr std::size_t kProcesses = 64;
+  std::vector<Looker> lookers;
+  for (std::size_t i = 0; i < kProcesses; ++i) {
+    lookers.emplace_back(Looker::Setup{.scope = directory_.path()});
+  }
+  for (Looker& looker : lookers) looker.program().WriteLine("register");
+  for (Looker& looker : lookers) EXPECT_EQ(looker.program().ReadLine(), "ok");
+  for (Looker& looker : lookers) EXPECT_TRUE(Has(*IdentityOf(looker.pid())));
+  EXPECT_EQ(Names().size(), kProcesses);
+}
+
+TEST_F(RegistrationTest, AWatchWakesAtTheNextRegistration) {
+  ASSERT_TRUE(Add().ok());
+  Registrations registrations;
+  ASSERT_TRUE(registrations.Open(scope()).ok());
+  std::array<UniqueFd, 1> watch = {*registrations.Watch()};
+  EXPECT_FALSE(WaitForAny(watch, absl::Nanoseconds(1)));
+  ASSERT_TRUE(Add("another").ok());
+  EXPECT_TRUE(WaitForAny(watch, absl::Seconds(30)));
+}
+
+TEST_F(RegistrationTest, H14_WhatStandsInTheWayIsAnErrorThatNamesIt) {
+  ASSERT_TRUE(std::filesystem::create_directory(file()));
+  const absl::Status status = Add();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(file()));
+  Registrations registrations;
+  EXPECT_FALSE(registrations.Open(scope()).ok());
+}
+
+TEST_F(RegistrationTest, H20_APlantedLinkIsRefusedAndItsTargetUntouched) {
+  const std::string target = directory_ / "target";
+  std::ofstream(target) << "mine";
+  std::filesystem::create_symlink(target, file());
+  EXPECT_FALSE(Add().ok());
+  std::string text;
+  std::ifstream(target) >> text;
+  EXPECT_EQ(text, "mine");
+}
+
+TEST_F(RegistrationTest, ALimitOfFileSizesIsAnErrorAndNoSignal) {
+  const auto run = testing::RunProgram(
+      {.argv = {"bash", "-c", "ulimit -f 0; echo register | exec \"$0\" \"$@\"",
+                SOLEGUARD_TEST_LOOKER, directory_.path(), "x", "0s", "scan", "/"}});
+  EXPECT_EQ(run.code, 0);
+  EXPECT_THAT(run.output, HasSubstr("ulimit -f"));
+}
+
+}  // namespace
+}  // namespace soleguard
