@@ -23,7 +23,7 @@ std::string Unique(const char* what) {
 void SystemVSemaphore(benchmark::State& state) {
   const key_t key = 0x50000000 | getpid();
   int id = -1;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     id = semget(key, 1, IPC_CREAT | 0600);
     std::array<sembuf, 2> take = {sembuf{0, 0, IPC_NOWAIT}, sembuf{0, 1, IPC_NOWAIT | SEM_UNDO}};
     if (semop(id, take.data(), take.size()) != 0) std::abort();
@@ -46,7 +46,7 @@ void RobustMutex(benchmark::State& state) {
   (void)pthread_mutex_init(static_cast<pthread_mutex_t*>(page), &attributes);
   (void)munmap(page, 4096);
   (void)close(made);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const int fd = shm_open(name.c_str(), O_RDWR, 0600);
     void* map = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     auto* mutex = static_cast<pthread_mutex_t*>(map);
@@ -62,7 +62,7 @@ BENCHMARK(RobustMutex);
 void BoostNamedMutex(benchmark::State& state) {
   namespace ipc = boost::interprocess;
   const std::string name = Unique("named");
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     ipc::named_mutex mutex(ipc::open_or_create, name.c_str());
     if (!mutex.try_lock()) std::abort();
     mutex.unlock();

@@ -14,9 +14,11 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -24,8 +26,6 @@
 
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
-
-extern char** environ;
 
 namespace {
 
@@ -81,7 +81,7 @@ void Floor(benchmark::State& state) {
   struct stat wanted = {};
   if (stat("/proc/self/exe", &wanted) != 0) std::abort();
   std::vector<char> buffer(1 << 16);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int hits = 0;
     while (true) {
@@ -109,21 +109,33 @@ void Floor(benchmark::State& state) {
   PerProcess(state, processes);
 }
 
-std::string MakeDirectory() {
-  std::string path = "/tmp/soleguard-bench-XXXXXX";
-  if (mkdtemp(path.data()) == nullptr) std::abort();
-  return path;
-}
+// A scope of the benchmark's own, gone with it.
+class Directory {
+ public:
+  Directory() {
+    if (mkdtemp(path_.data()) == nullptr) std::abort();
+  }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  ~Directory() {
+    std::error_code ignored;  // a leftover in /tmp changes no figure
+    std::filesystem::remove_all(path_, ignored);
+  }
+  soleguard::Scope scope() const { return *soleguard::Scope::Directory(path_); }
+
+ private:
+  std::string path_ = "/tmp/soleguard-bench-XXXXXX";
+};
 
 void Scan(benchmark::State& state, const Words& subject) {
-  static const std::string directory = MakeDirectory();
+  const Directory directory;
   const int processes = Entries();
   const auto layer = soleguard::FindLayerKind("scan")->make(
-      {.scope = *soleguard::Scope::Directory(directory),
+      {.scope = directory.scope(),
        .name = *soleguard::InstanceName::Parse("bench"),
        .parameters = {},
        .subject = {.argv = subject, .working_directory = "/"}});
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     soleguard::Attempt attempt = layer->Try({});
     if (!std::holds_alternative<soleguard::Held>(attempt)) std::abort();
   }
@@ -135,14 +147,13 @@ void ScanForAScript(benchmark::State& state) { Scan(state, {"/usr/bin/python3", 
 void ScanForTheSameProgram(benchmark::State& state) { Scan(state, {"sleep", "601"}); }
 
 void RegisterAgain(benchmark::State& state) {
-  const std::string directory = MakeDirectory();
+  const Directory directory;
   soleguard::Options options;
-  options.scope = *soleguard::Scope::Directory(directory);
+  options.scope = directory.scope();
   if (!soleguard::Announce("bench", options).ok()) std::abort();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     if (!soleguard::Announce("bench", options).ok()) std::abort();
   }
-  (void)!system(("rm -r " + directory).c_str());
 }
 
 BENCHMARK(Floor)->Unit(benchmark::kMicrosecond)->UseRealTime();

@@ -55,7 +55,7 @@ struct Target {
     const std::uint64_t hash = HashOf(scope, name);
     const auto a = static_cast<std::uint32_t>(1 + hash % 254);
     const auto b = static_cast<std::uint32_t>(hash / 254 % 256);
-    const auto c = static_cast<std::uint32_t>(1 + hash / (254 * 256) % 254);
+    const auto c = static_cast<std::uint32_t>(1 + hash / 254 / 256 % 254);
     return {.address = 0x7f000000U | a << 16 | b << 8 | c, .port = kPort};
   }
 

@@ -120,6 +120,7 @@ absl::StatusOr<UndoSemaphore> UndoSemaphore::Open(std::int32_t key, const Owners
   return UndoSemaphore(key, id);
 }
 
+// NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
 absl::StatusOr<bool> UndoSemaphore::TryTake() {
   std::array<sembuf, 2> operations = {
       sembuf{.sem_num = 0, .sem_op = 0, .sem_flg = IPC_NOWAIT},
@@ -134,6 +135,7 @@ absl::StatusOr<bool> UndoSemaphore::TryTake() {
   return ErrnoStatus(errno, absl::StrCat("take ", NameOf(key_)));
 }
 
+// NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
 void UndoSemaphore::Give() {
   sembuf operation = {.sem_num = 0, .sem_op = -1, .sem_flg = IPC_NOWAIT | SEM_UNDO};
   (void)semop(id_, &operation, 1);  // fails when it was removed: then it is given back already

@@ -389,6 +389,22 @@ TEST(Run, H04_WithTheLockFileDeletedASecondStartIsStillRefused) {
   EXPECT_EQ(first.Exit(0), 0);
 }
 
+// ---- policies
+
+// The mutex is guardcheck's own and would be free once it is killed; the command inherits the lock
+// on the name's directory.
+TEST(RunPolicy, H11_WhateverThePolicyTheNamesDirectoryIsLockedToo) {
+  for (const char* policy : {"mutex", "port", "any(mutex, port)"}) {
+    const Guardcheck guardcheck;
+    Guarded first = guardcheck.Start({"--policy", policy});
+    (void)first.command();
+    EXPECT_EQ(guardcheck.CallRun({"true"}, {"--policy", policy}).code, 75) << policy;
+    EXPECT_EQ(guardcheck.CallRun({"true"}, {"--policy", "file"}).code, 75) << policy;
+    EXPECT_EQ(first.Exit(0), 0);
+    EXPECT_EQ(guardcheck.CallRun({"true"}, {"--policy", policy}).code, 0) << policy;
+  }
+}
+
 // ---- run --exec
 
 TEST(RunExec, BecomesTheCommandWhichHoldsTheNameUntilItEnds) {

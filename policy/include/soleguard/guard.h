@@ -62,7 +62,7 @@ class Guard {
   // with InvalidArgument. A second Guard of the same name in one process is a Duplicate.
   // Thread-safe.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
-  // With every layer built so far.
+  // Under Policy::Default.
   static Verdict Acquire(std::string_view name, const Options& options = {});
 
   Guard(Guard&&) noexcept;

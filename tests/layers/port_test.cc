@@ -1,0 +1,164 @@
+// What is special to the port layer: other programs listen on ports too.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <variant>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "hash.h"
+#include "soleguard/guard.h"
+#include "support/child.h"
+#include "support/claimant.h"
+#include "support/temp_dir.h"
+
+namespace soleguard {
+namespace {
+
+using ::testing::AllOf;
+using testing::Claimant;
+using ::testing::HasSubstr;
+using testing::InChild;
+
+// A foreign program's socket.
+class Foreigner {
+ public:
+  explicit Foreigner(std::uint32_t address, std::uint16_t port = 0)
+      : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in name = {};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(address);
+    name.sin_port = htons(port);
+    socklen_t size = sizeof name;
+    if (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&name), size) != 0 ||
+        getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0) {
+      throw std::runtime_error("bind failed");
+    }
+    port_ = ntohs(name.sin_port);
+  }
+  void Listen() {
+    if (listen(socket_.get(), 1) != 0) throw std::runtime_error("listen failed");
+  }
+  std::uint16_t port() const { return port_; }
+
+ private:
+  UniqueFd socket_;
+  std::uint16_t port_ = 0;
+};
+
+class PortTest : public ::testing::Test {
+ protected:
+  Scope scope() const { return *Scope::Directory(directory_.path()); }
+  Verdict Acquire(const std::string& policy) const {
+    return Guard::Acquire("x", *Policy::Parse(policy), {.scope = scope()});
+  }
+  // What the companion of "x" is called, as the kernel lists it.
+  std::string CompanionName() const {
+    const std::string begin =
+        absl::StrFormat("soleguard/%016x/", HashOf(scope(), *InstanceName::Parse("x")));
+    std::ifstream sockets("/proc/net/unix");
+    for (std::string line; std::getline(sockets, line);) {
+      const std::size_t at = line.find(begin);
+      if (at != std::string::npos) return line.substr(at);
+    }
+    return "";
+  }
+  static std::string Reason(const Verdict& verdict) {
+    const auto* undetermined = std::get_if<Undetermined>(&verdict);
+    return undetermined != nullptr ? std::string(undetermined->status.message()) : "no reason";
+  }
+
+  const testing::TempDir directory_;
+};
+
+TEST_F(PortTest, H17_AForeignListenerIsNamedAndNeverAlreadyRunning) {
+  for (const std::uint32_t address : {INADDR_LOOPBACK, INADDR_ANY}) {
+    Foreigner foreigner(address);
+    foreigner.Listen();
+    const std::string policy = absl::StrCat("port(", foreigner.port(), ")");
+    const Verdict verdict = Acquire(policy);
+    EXPECT_TRUE(std::holds_alternative<Undetermined>(verdict));
+    EXPECT_THAT(Reason(verdict),
+                AllOf(HasSubstr(absl::StrCat("pid ", getpid())), HasSubstr("not an instance")));
+    const auto inspection = Inspect("x", *Policy::Parse(policy), {.scope = scope()});
+    EXPECT_EQ(inspection->holder(), nullptr);
+    EXPECT_TRUE(inspection->blind());
+  }
+}
+
+TEST_F(PortTest, AChosenPortIsHeldOnLoopbackOnly) {
+  std::uint16_t port = 0;
+  {
+    const Foreigner probe(INADDR_LOOPBACK);
+    port = probe.port();
+  }
+  const Verdict verdict = Acquire(absl::StrCat("port(", port, ")"));
+  ASSERT_TRUE(std::holds_alternative<Unique>(verdict)) << Reason(verdict);
+  EXPECT_TRUE(std::get<Unique>(verdict).guard.Verify().ok());
+  // Another loopback address with the same port is free.
+  Foreigner elsewhere(INADDR_LOOPBACK + 1, port);
+  elsewhere.Listen();
+  EXPECT_THROW(Foreigner(INADDR_LOOPBACK, port), std::runtime_error);
+}
+
+TEST_F(PortTest, ACompanionThatAStrangerSquatsHidesTheHolderButOpensNothing) {
+  if (getuid() != 0) GTEST_SKIP() << "only root can be two users";
+  std::string name;
+  {
+    // What the companion is called, as the kernel shows it.
+    const Verdict verdict = Acquire("port");
+    ASSERT_TRUE(std::holds_alternative<Unique>(verdict));
+    name = CompanionName();
+  }
+  ASSERT_FALSE(name.empty());
+  const testing::Child squatter([&] {
+    if (setuid(65534) != 0) return std::string("setuid failed");
+    const int socket_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    if (bind(socket_fd, reinterpret_cast<const sockaddr*>(&address), size) != 0)
+      return std::string("bind failed");
+    return std::string(listen(socket_fd, 1) == 0 ? "squats" : "listen failed");
+  });
+  ASSERT_EQ(squatter.answer(), "squats");
+  Claimant first({.scope = directory_.path(), .policy = "port"});
+  EXPECT_TRUE(first.unique()) << first.verdict();
+  Claimant second({.scope = directory_.path(), .policy = "port"});
+  EXPECT_EQ(second.verdict(), absl::StrCat("duplicate ", first.pid(), " established"));
+}
+
+// The limit that docs/layer-port.md names; all(file, port) would still refuse.
+TEST_F(PortTest, AnotherNetworkNamespaceIsAnotherPort) {
+  Claimant first({.scope = directory_.path(), .policy = "port"});
+  ASSERT_TRUE(first.unique());
+  const std::string said = InChild([this] {
+    if (unshare(CLONE_NEWNET) != 0) return std::string("skip");
+    const Verdict alone = Acquire("port");
+    return std::string(std::holds_alternative<Unique>(alone) ? "free" : "refused");
+  });
+  if (said == "skip") GTEST_SKIP() << "no network namespaces here";
+  EXPECT_EQ(said, "free");
+}
+
+TEST_F(PortTest, RefusesWhatIsNoPort) {
+  for (const char* text :
+       {"port(0)", "port(65536)", "port(http)", "port(080)", "port(number=80)"}) {
+    EXPECT_FALSE(Policy::Parse(text).ok()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace soleguard
