@@ -188,6 +188,7 @@ absl::StatusOr<std::vector<std::string>> NamesIn(int directory);
 
 struct User {
   std::string name;
+  std::uint32_t gid = 0;  // of the primary group
   std::string home;
 };
 // The entry of `uid` in the password database: /etc/passwd first, then what nsswitch.conf(5) names.
@@ -280,7 +281,8 @@ struct Peer {
 // NotFound: nobody listens. ResourceExhausted: its backlog is full, who it is cannot be told.
 absl::StatusOr<Peer> CompanionPeer(const std::string& name);
 
-// Whether a user belongs to a group, by the password and group databases.
+// Whether a user belongs to a group, by the password database and /etc/group. Groups that only a
+// name service knows are not seen: a program that is linked statically cannot load it.
 bool IsMember(std::uint32_t uid, std::uint32_t gid);
 
 // A program's file, with what a copy of it shares.

@@ -1,11 +1,9 @@
 #include <arpa/inet.h>
-#include <grp.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -234,19 +232,6 @@ absl::StatusOr<Peer> CompanionPeer(const std::string& name) {
     return ErrnoStatus(errno, "ask for the companion's credentials");
   }
   return Peer{.pid = credentials.pid, .uid = credentials.uid};
-}
-
-bool IsMember(std::uint32_t uid, std::uint32_t gid) {
-  std::array<char, 16384> buffer{};
-  passwd entry = {};
-  passwd* found = nullptr;
-  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-    return false;
-  }
-  std::array<gid_t, 1024> groups{};
-  int count = static_cast<int>(groups.size());
-  if (getgrouplist(found->pw_name, found->pw_gid, groups.data(), &count) < 0) return false;
-  return std::find(groups.begin(), groups.begin() + count, gid) != groups.begin() + count;
 }
 
 }  // namespace soleguard::os

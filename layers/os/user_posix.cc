@@ -6,6 +6,7 @@
 // that is linked statically, as guardcheck may be, cannot load them (tried: libnss_systemd crashes
 // it, of the same glibc), so it asks getent(1).
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <spawn.h>
 #include <sys/auxv.h>
@@ -15,6 +16,8 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +41,13 @@ std::string ReadAll(int fd) {
   return text;
 }
 
+std::optional<std::uint32_t> ParseId(std::string_view text) {
+  std::uint32_t id = 0;
+  const char* const end = text.data() + text.size();
+  const auto [parsed, error] = std::from_chars(text.data(), end, id);
+  return error == std::errc() && parsed == end ? std::optional(id) : std::nullopt;
+}
+
 // "name:password:uid:gid:comment:home:shell" (passwd(5)).
 std::optional<User> ParseEntry(std::string_view line, std::uint32_t uid) {
   std::array<std::string_view, 7> fields;
@@ -46,13 +56,10 @@ std::optional<User> ParseEntry(std::string_view line, std::uint32_t uid) {
     field = line.substr(0, end);
     line.remove_prefix(std::min(end + 1, line.size()));
   }
-  std::uint32_t number = 0;
-  const char* const end = fields[2].data() + fields[2].size();
-  const auto [parsed, error] = std::from_chars(fields[2].data(), end, number);
-  if (error != std::errc() || parsed != end || number != uid || fields[0].empty()) {
-    return std::nullopt;
-  }
-  return User{.name = std::string(fields[0]), .home = std::string(fields[5])};
+  if (ParseId(fields[2]) != uid || fields[0].empty()) return std::nullopt;
+  const std::optional<std::uint32_t> gid = ParseId(fields[3]);
+  if (!gid.has_value()) return std::nullopt;
+  return User{.name = std::string(fields[0]), .gid = *gid, .home = std::string(fields[5])};
 }
 
 std::optional<User> FindEntry(std::string_view text, std::uint32_t uid) {
@@ -72,7 +79,8 @@ std::optional<User> AskNameServices(std::uint32_t uid) {
     passwd entry = {};
     passwd* found = nullptr;
     const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-    if (error == 0 && found != nullptr) return User{.name = found->pw_name, .home = found->pw_dir};
+    if (error == 0 && found != nullptr)
+      return User{.name = found->pw_name, .gid = found->pw_gid, .home = found->pw_dir};
     if (error != ERANGE && error != EINTR) break;
   }
   return std::nullopt;
@@ -109,6 +117,25 @@ std::optional<User> FindUser(std::uint32_t uid) {
     if (std::optional<User> user = FindEntry(ReadAll(file.get()), uid)) return user;
   }
   return IsStatic() ? AskGetent(uid) : AskNameServices(uid);
+}
+
+bool IsMember(std::uint32_t uid, std::uint32_t gid) {
+  const std::optional<User> user = FindUser(uid);
+  if (!user.has_value()) return false;
+  if (user->gid == gid) return true;
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/etc/group", "re"),
+                                                             &std::fclose);
+  if (file == nullptr) return false;
+  std::vector<char> buffer(kLimit);  // a group of thousands is one line
+  group entry = {};
+  group* found = nullptr;
+  while (fgetgrent_r(file.get(), &entry, buffer.data(), buffer.size(), &found) == 0) {
+    if (found->gr_gid != gid) continue;
+    for (char** member = found->gr_mem; *member != nullptr; ++member) {
+      if (user->name == *member) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace soleguard::os

@@ -12,11 +12,10 @@
 #include <thread>
 #include <utility>
 
+#include <absl/strings/str_cat.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/process/v2.hpp>
 #include <boost/process/v2/src.hpp>  // its compiled part, needed once per program
-
-extern char** environ;
 
 namespace soleguard::testing {
 namespace {
@@ -66,13 +65,13 @@ std::vector<std::string> Environment(const std::map<std::string, std::string>& a
     const std::string text = *entry;
     if (!added.contains(text.substr(0, text.find('=')))) all.push_back(text);
   }
-  for (const auto& [key, value] : added) all.push_back(key + "=" + value);
+  for (const auto& [key, value] : added) all.push_back(absl::StrCat(key, "=", value));
   return all;
 }
 
 std::string Executable(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
-  const std::string found = process::environment::find_executable(name).string();
+  std::string found = process::environment::find_executable(name).string();
   if (found.empty()) throw std::runtime_error("no program " + name + " in PATH");
   return found;
 }
@@ -110,7 +109,7 @@ class Program::Impl {
     return *code_;
   }
 
-  void WaitUntilStopped() {
+  void WaitUntilStopped() const {
     siginfo_t info = {};
     while (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT) != 0) {
       if (errno != EINTR) throw std::system_error(errno, std::system_category(), "waitid");
@@ -119,7 +118,7 @@ class Program::Impl {
       throw std::runtime_error("the program ended instead of stopping");
   }
 
-  std::optional<std::string> ReadLine() {
+  std::optional<std::string> ReadLine() const {
     std::string line;
     char c = 0;
     while (true) {
@@ -140,7 +139,7 @@ class Program::Impl {
   std::optional<int> code_;
 };
 
-Program::Program(Setup setup) : impl_(std::make_unique<Impl>(setup)) {}
+Program::Program(const Setup& setup) : impl_(std::make_unique<Impl>(setup)) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -167,8 +166,8 @@ std::string Program::Errors() { return ReadAll(impl_->err_.read); }
 int Program::Wait() { return impl_->Wait(); }
 void Program::WaitUntilStopped() { impl_->WaitUntilStopped(); }
 
-Finished RunProgram(Program::Setup setup) {
-  Program program(std::move(setup));
+Finished RunProgram(const Program::Setup& setup) {
+  Program program(setup);
   program.CloseInput();
   Finished finished;
   std::thread errors([&] { finished.errors = program.Errors(); });  // neither pipe may fill up

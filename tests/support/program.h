@@ -21,7 +21,7 @@ class Program {
     std::map<std::string, std::string> environment = {};  // added to this process's
     std::string directory = "/";                          // working directory
   };
-  explicit Program(Setup setup);
+  explicit Program(const Setup& setup);
   Program(Program&&) noexcept;
   Program& operator=(Program&&) noexcept;
   ~Program();
@@ -52,6 +52,6 @@ struct Finished {
   std::string output;
   std::string errors;
 };
-Finished RunProgram(Program::Setup setup);
+Finished RunProgram(const Program::Setup& setup);
 
 }  // namespace soleguard::testing

@@ -1,5 +1,8 @@
 #include <unistd.h>
 
+#include <cstdint>
+#include <cstdio>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -25,6 +28,24 @@ TEST(UserTest, AgreesWithGetent) {
   ASSERT_EQ(user.has_value(), getent.code == 0);
   if (user.has_value()) {
     EXPECT_THAT(getent.output, StartsWith(user->name + ":"));
+  }
+}
+
+TEST(UserTest, AMemberIsOneByThePrimaryGroupOrByTheGroupsList) {
+  EXPECT_TRUE(IsMember(0, 0));
+  EXPECT_FALSE(IsMember(65534, 0));
+  EXPECT_FALSE(IsMember(4'000'000'001, 0));
+  // The first group of this machine that lists a member whom the password database knows.
+  const soleguard::testing::Finished groups = soleguard::testing::RunProgram(
+      {.argv = {"sh", "-c",
+                "while IFS=: read -r _ _ gid members; do first=${members%%,*}; "
+                "[ -n \"$first\" ] && uid=$(id -u \"$first\" 2>/dev/null) && echo \"$uid $gid\" && "
+                "break; "
+                "done < /etc/group"}});
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  if (std::sscanf(groups.output.c_str(), "%u %u", &uid, &gid) == 2) {
+    EXPECT_TRUE(IsMember(uid, gid)) << groups.output;
   }
 }
 
