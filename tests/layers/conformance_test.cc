@@ -141,7 +141,7 @@ TEST_P(Conformance, H10_AForkedChildsCopyIsNotTheOwnersAndReleasesNothing) {
   ASSERT_NE(unique, nullptr);
   EXPECT_THAT(testing::InChild([&] {
                 auto& guard = const_cast<Guard&>(unique->guard);
-                const std::string said = guard.Verify().ToString();
+                std::string said = guard.Verify().ToString();
                 guard.Release();
                 return said;
               }),

@@ -58,20 +58,23 @@ class FakeLayer : public Layer {
   std::string_view text() const override { return text_; }
   Attempt Try(const HolderRecord&) override {
     log_.push_back(text_ + " tried");
-    if (answers.empty()) return Held{std::make_unique<FakeClaim>(text_, log_)};
-    Attempt answer = std::move(answers.front());
-    answers.pop_front();
+    if (answers_.empty()) return Held{std::make_unique<FakeClaim>(text_, log_)};
+    Attempt answer = std::move(answers_.front());
+    answers_.pop_front();
     return answer;
   }
   Sighting Look() const override { return Free{}; }
   std::vector<ProcessIdentity> Suspects() const override { return suspects; }
 
-  std::deque<Attempt> answers;  // then Held
+  // The next answer after those before it; when none is left, Held.
+  void WillAnswer(Attempt attempt) { answers_.push_back(std::move(attempt)); }
+
   std::vector<ProcessIdentity> suspects;
 
  private:
   const std::string text_;
   Log& log_;
+  std::deque<Attempt> answers_;
 };
 
 ProcessIdentity Process(std::int64_t pid) {
@@ -140,7 +143,7 @@ TEST_F(ArbiterTest, TriesTheLayersInCanonicalOrderWhateverThePolicySays) {
 
 TEST_F(ArbiterTest, AnEstablishedHolderDecidesAtOnceAndEverythingIsGivenBackInReverse) {
   Make("all(file(path=/a), file(path=/b), file(path=/c), file(path=/d))");
-  layer("/c").answers.push_back(By(Standing::kEstablished, 42));
+  layer("/c").WillAnswer(By(Standing::kEstablished, 42));
   ExpectDecision(Decision::kDuplicate);
   EXPECT_EQ(arbiter_->holder().record->identity.pid, 42);
   EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/a releasing", "/b releasing",
@@ -149,13 +152,13 @@ TEST_F(ArbiterTest, AnEstablishedHolderDecidesAtOnceAndEverythingIsGivenBackInRe
 
 TEST_F(ArbiterTest, EvidenceOfAnotherVetoesAPolicyThatIsMetWithoutThatLayer) {
   Make("any(file(path=/a), file(path=/b))");
-  layer("/b").answers.push_back(By(Standing::kEstablished));
+  layer("/b").WillAnswer(By(Standing::kEstablished));
   ExpectDecision(Decision::kDuplicate);
 }
 
 TEST_F(ArbiterTest, AnUnavailableLayerIsNotedAndTheNextIsAsked) {
   Make("any(file(path=/a), file(path=/b))");
-  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/a").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
   ExpectDecision(Decision::kUnique);
   ASSERT_EQ(arbiter_->reports().size(), 2U);
   EXPECT_EQ(arbiter_->reports()[0].outcome, LayerReport::Outcome::kUnavailable);
@@ -164,8 +167,8 @@ TEST_F(ArbiterTest, AnUnavailableLayerIsNotedAndTheNextIsAsked) {
 
 TEST_F(ArbiterTest, TooFewLayersAreUndeterminedWithEachReason) {
   Make("at_least(2, file(path=/a), file(path=/b), file(path=/c))");
-  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
-  layer("/c").answers.push_back(Unavailable{absl::ResourceExhaustedError("disk full")});
+  layer("/a").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/c").WillAnswer(Unavailable{absl::ResourceExhaustedError("disk full")});
   ExpectDecision(Decision::kUndetermined);
   EXPECT_THAT(std::string(arbiter_->status().message()),
               AllOf(HasSubstr("/a: no entry"), HasSubstr("/c: disk full")));
@@ -174,8 +177,8 @@ TEST_F(ArbiterTest, TooFewLayersAreUndeterminedWithEachReason) {
 
 TEST_F(ArbiterTest, AHolderBehindAnUnavailableLayerIsStillADuplicate) {
   Make("all(file(path=/a), file(path=/b))");
-  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
-  layer("/b").answers.push_back(By(Standing::kEstablished));
+  layer("/a").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/b").WillAnswer(By(Standing::kEstablished));
   ExpectDecision(Decision::kDuplicate);
 }
 
@@ -185,7 +188,7 @@ TEST_F(ArbiterTest, H01_ACandidateIsWaitedForAndTheSameLayerTriedAgain) {
   Contested candidate = By(Standing::kCandidate);
   candidate.wake.push_back(Event());
   const int wake = candidate.wake.front().get();
-  layer("/b").answers.push_back(std::move(candidate));
+  layer("/b").WillAnswer(std::move(candidate));
 
   const Arbiter::Next next = Run();
   ASSERT_EQ(next.action, Action::kWait);
@@ -202,7 +205,7 @@ TEST_F(ArbiterTest, AWaitForACandidateThatExpiresIsUndeterminedAndNeverSkippedOv
   for (const Standing standing : {Standing::kCandidate, Standing::kReleasing}) {
     log_.clear();
     Make("any(file(path=/a), file(path=/b))");
-    for (int i = 0; i < 2; ++i) layer("/a").answers.push_back(By(standing, 42));
+    for (int i = 0; i < 2; ++i) layer("/a").WillAnswer(By(standing, 42));
     EXPECT_EQ(Run(absl::Milliseconds(100)).action, Action::kWait);
     ExpectDecision(Decision::kUndetermined, absl::Milliseconds(100) + 2 * kSettle);
     EXPECT_THAT(std::string(arbiter_->status().message()), HasSubstr("pid 42"));
@@ -212,9 +215,9 @@ TEST_F(ArbiterTest, AWaitForACandidateThatExpiresIsUndeterminedAndNeverSkippedOv
 
 TEST_F(ArbiterTest, AWaitBeginsAnewWhenAnotherProcessIsCited) {
   Make("file(path=/a)");
-  layer("/a").answers.push_back(By(Standing::kCandidate, 1));
-  layer("/a").answers.push_back(By(Standing::kCandidate, 2));
-  layer("/a").answers.push_back(By(Standing::kCandidate, 2));
+  layer("/a").WillAnswer(By(Standing::kCandidate, 1));
+  layer("/a").WillAnswer(By(Standing::kCandidate, 2));
+  layer("/a").WillAnswer(By(Standing::kCandidate, 2));
   EXPECT_EQ(Run().action, Action::kWait);
   EXPECT_EQ(Run(absl::Milliseconds(1900)).action, Action::kWait);
   EXPECT_EQ(Run(absl::Milliseconds(3800)).action, Action::kWait);
@@ -223,7 +226,7 @@ TEST_F(ArbiterTest, AWaitBeginsAnewWhenAnotherProcessIsCited) {
 
 TEST_F(ArbiterTest, ManyCandidatesInTurnAreWaitedForUntilTheDeadlineOnly) {
   Make("file(path=/a)");
-  for (int i = 0; i < 11; ++i) layer("/a").answers.push_back(By(Standing::kCandidate, i));
+  for (int i = 0; i < 11; ++i) layer("/a").WillAnswer(By(Standing::kCandidate, i));
   for (int i = 0; i < 10; ++i) EXPECT_EQ(Run(absl::Seconds(i)).action, Action::kWait);
   ExpectDecision(Decision::kUndetermined, kDeadline);
 }
@@ -234,7 +237,7 @@ TEST_F(ArbiterTest, H27_ADyingHolderIsWaitedForUntilTheDeadline) {
   for (int i = 0; i < 3; ++i) {
     Contested dying = By(Standing::kDying, 42);
     dying.wake.push_back(Event());
-    layer("/a").answers.push_back(std::move(dying));
+    layer("/a").WillAnswer(std::move(dying));
   }
   EXPECT_EQ(Run().at_most, kDeadline);
   EXPECT_EQ(Run(kDeadline - absl::Milliseconds(1)).at_most, absl::Milliseconds(1));
@@ -246,7 +249,7 @@ TEST_F(ArbiterTest,
        H28_AHolderThatCannotBeToldIsADuplicateAfterTheSettleTimeWithWhatTheKernelKnows) {
   Make("file(path=/a)");
   layer("/a").suspects = {Process(42)};
-  for (int i = 0; i < 3; ++i) layer("/a").answers.push_back(By(Standing::kUnknown));
+  for (int i = 0; i < 3; ++i) layer("/a").WillAnswer(By(Standing::kUnknown));
   const Arbiter::Next next = Run();
   EXPECT_EQ(next.action, Action::kWait);
   EXPECT_LE(next.at_most, absl::Milliseconds(25)) << "no event announces a foreign locker's end";
@@ -257,16 +260,16 @@ TEST_F(ArbiterTest,
 
 TEST_F(ArbiterTest, AHolderThatCannotBeToldInTheTimeThatIsLeftIsUndetermined) {
   Make("file(path=/a)");
-  for (int i = 0; i < 2; ++i) layer("/a").answers.push_back(By(Standing::kUnknown));
+  for (int i = 0; i < 2; ++i) layer("/a").WillAnswer(By(Standing::kUnknown));
   EXPECT_EQ(Run(kDeadline - kSettle / 2).action, Action::kWait);
   ExpectDecision(Decision::kUndetermined, kDeadline);
 }
 
 TEST_F(ArbiterTest, AnUnknownHolderThatShowsItselfIsJudgedAnew) {
   Make("file(path=/a)");
-  layer("/a").answers.push_back(By(Standing::kUnknown));
-  layer("/a").answers.push_back(By(Standing::kCandidate, 42));
-  layer("/a").answers.push_back(By(Standing::kEstablished, 42));
+  layer("/a").WillAnswer(By(Standing::kUnknown));
+  layer("/a").WillAnswer(By(Standing::kCandidate, 42));
+  layer("/a").WillAnswer(By(Standing::kEstablished, 42));
   EXPECT_EQ(Run().action, Action::kWait);
   EXPECT_EQ(Run(absl::Milliseconds(1)).action, Action::kWait);
   ExpectDecision(Decision::kDuplicate, absl::Milliseconds(2));
@@ -281,7 +284,7 @@ TEST_F(ArbiterTest, H14_ALayerThatCannotBePublishedDoesNotConfirm) {
     Make(policy);
     auto mute = std::make_unique<FakeClaim>("/a", log_);
     mute->publish_status = absl::InternalError("input/output error");
-    layer("/a").answers.push_back(Held{std::move(mute)});
+    layer("/a").WillAnswer(Held{std::move(mute)});
     ExpectDecision(decision);
     EXPECT_THAT(log_, ::testing::Contains("/a freed"));
     EXPECT_EQ(arbiter_->reports()[0].outcome, LayerReport::Outcome::kUnavailable);
@@ -299,15 +302,15 @@ TEST_F(ArbiterTest, H11_ACarrierVetoesAndMustBeHeldButDoesNotConfirm) {
               ElementsAre("/carrier tried", "/a tried", "/carrier established", "/a established"));
 
   Make("any(file(path=/a))", &layer("/carrier"));
-  layer("/carrier").answers.push_back(By(Standing::kEstablished));
+  layer("/carrier").WillAnswer(By(Standing::kEstablished));
   ExpectDecision(Decision::kDuplicate);
 
   Make("any(file(path=/a))", &layer("/carrier"));
-  layer("/carrier").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/carrier").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
   ExpectDecision(Decision::kUndetermined);
 
   Make("any(file(path=/a))", &layer("/carrier"));
-  layer("/a").answers.push_back(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/a").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
   ExpectDecision(Decision::kUndetermined);
 }
 
@@ -315,7 +318,7 @@ TEST_F(ArbiterTest, ABypasserIsADuplicateAtOnce) {
   Make("file(path=/a)");
   Contested bypasser = By(Standing::kUnguarded);
   bypasser.holder.processes = {Process(42)};
-  layer("/a").answers.push_back(std::move(bypasser));
+  layer("/a").WillAnswer(std::move(bypasser));
   ExpectDecision(Decision::kDuplicate);
   EXPECT_THAT(arbiter_->holder().processes, ElementsAre(Process(42)));
 }
@@ -326,8 +329,8 @@ TEST_F(ArbiterTest, TheTokenOfTheFirstLayerThatKeepsThemIsInEveryRecord) {
   auto with = std::make_unique<FakeClaim>("/b", log_);
   with->token = Claim::Token{.value = 77, .durable = true};
   const FakeClaim& first = *without;
-  layer("/a").answers.push_back(Held{std::move(without)});
-  layer("/b").answers.push_back(Held{std::move(with)});
+  layer("/a").WillAnswer(Held{std::move(without)});
+  layer("/b").WillAnswer(Held{std::move(with)});
   ExpectDecision(Decision::kUnique);
   EXPECT_EQ(arbiter_->token(), 77U);
   EXPECT_TRUE(arbiter_->token_is_durable());
@@ -337,7 +340,7 @@ TEST_F(ArbiterTest, TheTokenOfTheFirstLayerThatKeepsThemIsInEveryRecord) {
 
 TEST_F(ArbiterTest, AnAbandonedArbitrationGivesEverythingBack) {
   Make("all(file(path=/a), file(path=/b))");
-  layer("/b").answers.push_back(By(Standing::kCandidate));
+  layer("/b").WillAnswer(By(Standing::kCandidate));
   EXPECT_EQ(Run().action, Action::kWait);
   arbiter_.reset();
   EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/a releasing", "/a freed"));

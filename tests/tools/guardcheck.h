@@ -30,7 +30,7 @@ inline Words operator+(Words words, const Words& more) {
 // A started guardcheck whose command is `instance` (instance_main.cc).
 class Guarded {
  public:
-  explicit Guarded(Program::Setup setup) : wrapper_(std::move(setup)) {}
+  explicit Guarded(const Program::Setup& setup) : wrapper_(setup) {}
 
   // Blocks until the command has begun.
   pid_t command() {

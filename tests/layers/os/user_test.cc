@@ -1,7 +1,7 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdio>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -42,9 +42,10 @@ TEST(UserTest, AMemberIsOneByThePrimaryGroupOrByTheGroupsList) {
                 "[ -n \"$first\" ] && uid=$(id -u \"$first\" 2>/dev/null) && echo \"$uid $gid\" && "
                 "break; "
                 "done < /etc/group"}});
+  std::istringstream found(groups.output);
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  if (std::sscanf(groups.output.c_str(), "%u %u", &uid, &gid) == 2) {
+  if (found >> uid >> gid) {
     EXPECT_TRUE(IsMember(uid, gid)) << groups.output;
   }
 }
