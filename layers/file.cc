@@ -136,7 +136,7 @@ class FileClaim final : public Claim {
   absl::StatusOr<Taking> TakeLock();
   absl::StatusOr<Taking> TakeLockOnce(bool& replaced);
   absl::Status Introduce(HolderRecord candidate);
-  absl::Status CheckOwner() const;
+  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::Status CheckStanding(const os::KeptFd& kept, const std::string& path) const;
 
   const Target target_;
@@ -298,15 +298,6 @@ void FileClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
   Free();
-}
-
-absl::Status FileClaim::CheckOwner() const {
-  if (!owner_.IsCurrent()) {
-    return absl::FailedPreconditionError(
-        "not the owner: the claim belongs to the process that this one was forked from");
-  }
-  if (!taken_) return absl::FailedPreconditionError("the claim was released");
-  return absl::OkStatus();
 }
 
 absl::Status FileClaim::Publish(const HolderRecord& record) {

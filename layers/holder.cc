@@ -57,6 +57,15 @@ std::string_view ToString(Standing standing) {
   return "unknown";
 }
 
+absl::Status CheckOwner(const os::ProcessMark& owner, bool released) {
+  if (!owner.IsCurrent()) {
+    return absl::FailedPreconditionError(
+        "not the owner: the claim belongs to the process that this one was forked from");
+  }
+  if (released) return absl::FailedPreconditionError("the claim was released");
+  return absl::OkStatus();
+}
+
 Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {
   Holder holder;
   if (record.has_value()) holder.standing = StandingOf(*record);

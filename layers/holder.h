@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "os/os.h"
 #include "soleguard/fd.h"
 #include "soleguard/layer.h"
 #include "soleguard/record.h"
@@ -25,6 +26,10 @@ absl::StatusOr<DecodedRecord> ReadRecord(Read read) {
   }
   return decoded;
 }
+
+// OK in the process that took a claim, until it has released it. FailedPrecondition in a forked
+// child: "not the owner".
+absl::Status CheckOwner(const os::ProcessMark& owner, bool released);
 
 // The holder of a layer that the kernel says is taken, and whose last valid record is `record`.
 // `evidence` says what was seen and where.

@@ -107,7 +107,7 @@ class MutexClaim final : public Claim {
   absl::Status KeepOverExec() override { return CheckOwner(); }  // the kernel keeps it (semop(2))
 
  private:
-  absl::Status CheckOwner() const;
+  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
 
   const Target target_;
   const os::ProcessMark owner_;
@@ -129,15 +129,6 @@ absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderR
     if (IsOf(last->record, target_)) predecessor_ = std::move(last->record);
   }
   return os::WriteAt(segment_.get(), EncodeRecord(candidate, ++sequence_));
-}
-
-absl::Status MutexClaim::CheckOwner() const {
-  if (!owner_.IsCurrent()) {
-    return absl::FailedPreconditionError(
-        "not the owner: the claim belongs to the process that this one was forked from");
-  }
-  if (!taken_) return absl::FailedPreconditionError("the claim was released");
-  return absl::OkStatus();
 }
 
 absl::Status MutexClaim::Publish(const HolderRecord& record) {

@@ -151,7 +151,7 @@ class PortClaim final : public Claim {
   absl::Status KeepOverExec() override;
 
  private:
-  absl::Status CheckOwner() const;
+  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
 
   const Target target_;
   const os::ProcessMark owner_;
@@ -195,15 +195,6 @@ absl::Status PortClaim::Introduce(const HolderRecord& candidate) {
     predecessor_ = std::move(last->record);
   }
   return record_.Write(candidate, ++sequence_);
-}
-
-absl::Status PortClaim::CheckOwner() const {
-  if (!owner_.IsCurrent()) {
-    return absl::FailedPreconditionError(
-        "not the owner: the claim belongs to the process that this one was forked from");
-  }
-  if (!taken_) return absl::FailedPreconditionError("the claim was released");
-  return absl::OkStatus();
 }
 
 absl::Status PortClaim::Publish(const HolderRecord& record) {

@@ -507,14 +507,7 @@ class ScanClaim final : public Claim {
   }
 
  private:
-  absl::Status CheckOwner() const {
-    if (!owner_.IsCurrent()) {
-      return absl::FailedPreconditionError(
-          "not the owner: the claim belongs to the process that this one was forked from");
-    }
-    if (released_) return absl::FailedPreconditionError("the claim was released");
-    return absl::OkStatus();
-  }
+  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, released_); }
 
   const Scope scope_;
   const os::ProcessMark owner_;

@@ -14,6 +14,7 @@
 #include <absl/time/time.h>
 
 #include "soleguard/guard.h"
+#include "support/forked.h"
 
 namespace {
 
@@ -58,7 +59,7 @@ std::string Say(const Verdict& verdict) {
 }
 
 pid_t Exec() {
-  const pid_t child = fork();
+  const pid_t child = testing::ForkAndWait(testing::Until::kExecuted);
   if (child == 0) {
     execlp("sleep", "sleep", "60", nullptr);
     _exit(127);
@@ -77,7 +78,7 @@ std::string Obey(const std::string& command, Guard* guard) {
     return "released";
   }
   if (command == "fork") {
-    const pid_t child = fork();
+    const pid_t child = testing::ForkAndWait(testing::Until::kForkReturned);
     if (child == 0) Linger();
     return std::to_string(child);
   }

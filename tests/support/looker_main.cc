@@ -38,6 +38,7 @@
 #include "registration.h"
 #include "soleguard/layer.h"
 #include "soleguard/policy.h"
+#include "support/forked.h"
 
 namespace {
 
@@ -137,7 +138,7 @@ class Looker {
   }
 
   static std::string Fork() {
-    const pid_t child = fork();
+    const pid_t child = soleguard::testing::ForkAndWait(soleguard::testing::Until::kForkReturned);
     if (child == 0) {
       char byte = 0;
       while (read(STDIN_FILENO, &byte, 1) > 0) {
