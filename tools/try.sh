@@ -122,11 +122,17 @@ clean_up() {
   done < <(cat "$work/ledger" "$work/storm" 2>/dev/null |
     awk '{ print $1; if ($2 == "worker") print $3 }' | sort -u)
   rm -rf "$work"
+  # What the mutex layer keeps outlives the scope of this job.
+  if [[ -n "$semaphore" ]]; then
+    ipcrm -S "$semaphore" 2>/dev/null || true
+    rm -f "/dev/shm/soleguard-${semaphore#0x}"
+  fi
 }
 
 # ---- the main job --------------------------------------------------------------------------------
 
 job() {
+  semaphore=""
   work="$(mktemp -d "${TMPDIR:-/tmp}/soleguard-try-XXXXXX")"
   claim="$work/scope/names/$name"
   trap clean_up EXIT
@@ -157,6 +163,7 @@ job() {
   done
   show "guardcheck status $name"
   show_output "$work/status.err"
+  semaphore="$(grep -oE '0x[0-9a-f]{8}' "$work/status.err" | head -n 1)"
   expect "$holder" "$work/status.err"
   ok "bot $first_bot and workers ${event[2]}, ${event[3]} append to the ledger; token $first_token"
 
