@@ -16,9 +16,11 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "hash.h"
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/claimant.h"
@@ -289,17 +291,15 @@ TEST_P(Conformance, H06_PidNamespacesDoNotHideTheOwner) {
   EXPECT_EQ(said, "duplicate");
 }
 
-// The files and segments that hold records of this scope.
-std::vector<std::string> Records(const std::string& scope) {
+// The files and segments that hold records of "x" in this scope; the key is as layers/mutex.cc has
+// it.
+std::vector<std::string> Records(const Scope& scope) {
+  const std::uint64_t key = HashOf(scope, *InstanceName::Parse("x")) % 0x7ffffffe + 1;
   std::vector<std::string> records;
-  for (const char* name : {"record", "record.port"}) {
-    const std::string path = absl::StrCat(scope, "/names/x/", name);
+  for (const std::string& path :
+       {scope.directory() + "/names/x/record", scope.directory() + "/names/x/record.port",
+        absl::StrFormat("/dev/shm/soleguard-%08x", key)}) {
     if (std::filesystem::exists(path)) records.push_back(path);
-  }
-  for (const auto& segment : std::filesystem::directory_iterator("/dev/shm")) {
-    std::ifstream file(segment.path(), std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(file), {}};
-    if (absl::StrContains(text, scope)) records.push_back(segment.path().string());
   }
   return records;
 }
@@ -310,7 +310,7 @@ TEST_P(Conformance, H26_ADamagedRecordNeitherOpensNorWedgesTheName) {
         std::string("soleguard-record 9 1 1 1\n{}")}) {
     Claimant owner = Start();
     ASSERT_TRUE(owner.unique()) << owner.verdict();
-    const std::vector<std::string> records = Records(directory_.path());
+    const std::vector<std::string> records = Records(scope());
     ASSERT_FALSE(records.empty());
     for (const std::string& record : records) {
       std::ofstream(record, std::ios::binary | std::ios::trunc) << content;
