@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -126,8 +127,7 @@ void Measure(const Spawner& spawner, Subject& subject, bool keep) {
 
 // The value below which `share` of the values are. Sorts a copy.
 double Quantile(std::vector<double> values, double share) {
-  const auto index = static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
-  const auto wanted = values.begin() + static_cast<std::ptrdiff_t>(index);
+  const auto wanted = values.begin() + std::lround(share * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), wanted, values.end());
   return *wanted;
 }
