@@ -134,9 +134,8 @@ absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderR
 absl::Status MutexClaim::Publish(const HolderRecord& record) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  if (!segment_.StillOurs()) {
-    return absl::DataLossError("the program closed the descriptor of its shared memory");
-  }
+  absl::Status ours = segment_.CheckStillOurs("/dev/shm/" + target_.segment());
+  if (!ours.ok()) return ours;
   if (record.state == RecordState::kReleasing) wake_.Open();
   absl::Status written = os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
   if (!written.ok()) return written;

@@ -110,9 +110,8 @@ class Record {
     return decoded.ok() ? std::optional(*std::move(decoded)) : std::nullopt;
   }
   absl::Status Write(const HolderRecord& record, std::uint64_t sequence) {
-    if (!file_fd_.StillOurs()) {
-      return absl::DataLossError("the program closed the descriptor of the port's record");
-    }
+    absl::Status ours = file_fd_.CheckStillOurs(directory_.path() + "/" + file_);
+    if (!ours.ok()) return ours;
     return os::WriteAt(file_fd_.get(), EncodeRecord(record, sequence));
   }
   void Close() { file_fd_.Close(); }
@@ -210,10 +209,8 @@ absl::Status PortClaim::Publish(const HolderRecord& record) {
 absl::Status PortClaim::Verify() const {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  if (!socket_.StillOurs()) {
-    return absl::DataLossError(
-        absl::StrCat("the program closed the descriptor of ", target_.endpoint().ToString()));
-  }
+  absl::Status ours = socket_.CheckStillOurs(target_.endpoint().ToString());
+  if (!ours.ok()) return ours;
   if (os::ListensAt(socket_, target_.endpoint())) return absl::OkStatus();
   return absl::DataLossError(
       absl::StrCat(target_.endpoint().ToString(), " is no longer listened on"));
