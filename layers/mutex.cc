@@ -260,6 +260,8 @@ std::vector<ProcessIdentity> MutexLayerImpl::Suspects() const {
   absl::StatusOr<os::UndoSemaphore> semaphore = os::UndoSemaphore::Open(
       target_.key(), {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo);
   if (!semaphore.ok()) return {};
+  const absl::StatusOr<bool> taken = semaphore->IsTaken();
+  if (!taken.ok() || !*taken) return {};
   absl::StatusOr<std::int64_t> pid = semaphore->LastProcess();
   if (!pid.ok() || *pid == 0) return {};
   absl::StatusOr<ProcessIdentity> process = IdentityOf(*pid);

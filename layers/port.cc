@@ -101,10 +101,11 @@ class Record {
   explicit Record(const Target& target)
       : directory_(target.scope, target.name), file_("record." + target.file_suffix()) {}
 
+  absl::Status OpenForReading() { return Open(os::Create::kNo); }
   absl::Status OpenForWriting() { return Open(os::Create::kYes); }
   // nullopt: none, or not readable.
   std::optional<DecodedRecord> Read() {
-    if (!file_fd_ && !Open(os::Create::kNo).ok()) return std::nullopt;
+    if (!file_fd_ && !OpenForReading().ok()) return std::nullopt;
     absl::StatusOr<DecodedRecord> decoded =
         ReadRecord([&] { return os::ReadAt(file_fd_.get(), kRecordSize); });
     return decoded.ok() ? std::optional(*std::move(decoded)) : std::nullopt;
@@ -344,7 +345,11 @@ Sighting PortLayerImpl::Look() const {
   absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
   if (!listeners.ok()) return Unavailable{listeners.status()};
   if (listeners->empty()) {
-    std::optional<DecodedRecord> last = Record(target_).Read();
+    Record record(target_);
+    // Without a place for its record nobody can hold the layer.
+    absl::Status opened = record.OpenForReading();
+    if (!opened.ok() && !absl::IsNotFound(opened)) return Unavailable{opened};
+    std::optional<DecodedRecord> last = record.Read();
     return Free{last.has_value() ? std::optional(last->record) : std::nullopt};
   }
   for (const os::Listener& listener : *listeners) {

@@ -137,6 +137,34 @@ std::unique_ptr<Layer> MakeCarrier(const Policy& policy, const Options& options,
   return kind.make({.scope = options.scope, .name = name, .parameters = {}, .subject = {}});
 }
 
+// The layers to ask, in canonical order.
+struct Layers {
+  Layers(const Policy& policy, const Options& options, const InstanceName& name)
+      : of_policy(MakeLayers(policy, options, name)), carrier(MakeCarrier(policy, options, name)) {}
+
+  // `view`: what the arbiter is given of each.
+  template <typename View>
+  std::vector<Arbiter::Member> Members(View view) const {
+    std::vector<Arbiter::Member> members;
+    if (carrier != nullptr) members.push_back({.layer = view(*carrier), .index = std::nullopt});
+    for (std::size_t i = 0; i < of_policy.size(); ++i) {
+      members.push_back({.layer = view(*of_policy[i]), .index = i});
+    }
+    return members;
+  }
+
+  const std::vector<std::unique_ptr<Layer>> of_policy;
+  const std::unique_ptr<Layer> carrier;  // or none
+};
+
+void Drive(Arbiter& arbiter, Clock::time_point begin) {
+  while (true) {
+    const Arbiter::Next next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
+    if (next.action == Arbiter::Next::Action::kDecided) return;
+    if (next.action == Arbiter::Next::Action::kWait) (void)WaitForAny(next.wake, next.at_most);
+  }
+}
+
 // Whether the holder who left this record ended without releasing. One that was still a candidate
 // never ran; one that said releasing ended in order; one that became another program could not say.
 bool Died(const HolderRecord& last) {
@@ -270,20 +298,11 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   Reservation reservation(names, key);
   RegisterIfObserved(policy, options, *instance);
 
-  const std::vector<std::unique_ptr<Layer>> layers = MakeLayers(policy, options, *instance);
-  const std::unique_ptr<Layer> carrier = MakeCarrier(policy, options, *instance);
-  std::vector<Arbiter::Member> members;
-  if (carrier != nullptr) members.push_back({.layer = carrier.get(), .index = std::nullopt});
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    members.push_back({.layer = layers[i].get(), .index = i});
-  }
-  Arbiter arbiter(policy, std::move(members), Candidate(*instance, policy, options.scope, *own),
+  const Layers layers(policy, options, *instance);
+  Arbiter arbiter(policy, layers.Members([](Layer& layer) { return &layer; }),
+                  Candidate(*instance, policy, options.scope, *own),
                   {.deadline = options.deadline, .settle = options.settle});
-  while (true) {
-    const Arbiter::Next next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
-    if (next.action == Arbiter::Next::Action::kDecided) break;
-    if (next.action == Arbiter::Next::Action::kWait) (void)WaitForAny(next.wake, next.at_most);
-  }
+  Drive(arbiter, begin);
 
   switch (arbiter.decision()) {
     case Arbiter::Decision::kUnique: {
@@ -356,15 +375,94 @@ bool Inspection::blind() const {
   return false;
 }
 
+namespace {
+
+// What a layer that was only looked at gives: nothing is held.
+class NoClaim final : public Claim {
+ public:
+  absl::Status Publish(const HolderRecord&) override { return absl::OkStatus(); }
+  absl::Status Verify() const override { return absl::OkStatus(); }
+  void Release() override {}
+  absl::Status KeepOverExec() override { return absl::OkStatus(); }
+};
+
+// A layer for somebody who only looks: what the arbiter tries is looked at.
+class OnlyLooked final : public Layer {
+ public:
+  explicit OnlyLooked(const Layer& layer) : layer_(layer) {}
+
+  std::string_view text() const override { return layer_.text(); }
+  Attempt Try(const HolderRecord&) override {
+    seen_ = layer_.Look();
+    if (std::holds_alternative<Free>(*seen_)) seen_ = LookTwice();
+    if (const auto* unavailable = std::get_if<Unavailable>(&*seen_)) return *unavailable;
+    const auto* taken = std::get_if<Taken>(&*seen_);
+    if (taken == nullptr) return Held{std::make_unique<NoClaim>()};
+    Contested contested{.holder = taken->holder, .wake = {}};
+    if (taken->holder.standing == Standing::kDying && taken->holder.record.has_value()) {
+      absl::StatusOr<UniqueFd> ended = OpenPidfd(taken->holder.record->identity);
+      if (ended.ok()) contested.wake.push_back(*std::move(ended));
+    }
+    return contested;
+  }
+  Sighting Look() const override { return layer_.Look(); }
+  std::vector<ProcessIdentity> Suspects() const override { return layer_.Suspects(); }
+
+  // What was seen last; looks if it was not tried.
+  Sighting TakeSeen() { return seen_.has_value() ? *std::move(seen_) : Look(); }
+
+ private:
+  // A foreign locker (flock(1)) shows to nobody who takes no lock, but for what it has open.
+  Sighting LookTwice() const {
+    std::vector<ProcessIdentity> suspects = layer_.Suspects();
+    if (suspects.empty()) return Free{};
+    std::string evidence =
+        absl::StrCat("pid ", suspects.front().pid, " has it, and no record says so");
+    return Taken{{.standing = Standing::kUnknown,
+                  .record = std::nullopt,
+                  .processes = std::move(suspects),
+                  .evidence = std::move(evidence)}};
+  }
+
+  const Layer& layer_;
+  std::optional<Sighting> seen_;
+};
+
+}  // namespace
+
 absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
                                    const Options& options) {
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
   Inspection inspection;
-  for (const std::unique_ptr<Layer>& layer : MakeLayers(policy, options, *instance)) {
-    inspection.layers.push_back({.layer = std::string(layer->text()), .sighting = layer->Look()});
+  const Layers layers(policy, options, *instance);
+  for (const Arbiter::Member& member : layers.Members([](Layer& layer) { return &layer; })) {
+    inspection.layers.push_back(
+        {.layer = std::string(member.layer->text()), .sighting = member.layer->Look()});
   }
   return inspection;
+}
+
+absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
+                               const Options& options) {
+  const Clock::time_point begin = Clock::now();
+  absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
+  if (!instance.ok()) return instance.status();
+  const Layers layers(policy, options, *instance);
+  std::vector<std::unique_ptr<OnlyLooked>> looked;
+  Arbiter arbiter(policy, layers.Members([&looked](const Layer& layer) {
+    return looked.emplace_back(std::make_unique<OnlyLooked>(layer)).get();
+  }),
+                  /*candidate=*/{}, {.deadline = options.deadline, .settle = options.settle});
+  Drive(arbiter, begin);
+
+  Forecast forecast{.decision = arbiter.decision(), .holder = {}, .status = arbiter.status()};
+  if (forecast.decision == Arbiter::Decision::kDuplicate) forecast.holder = arbiter.holder();
+  for (const std::unique_ptr<OnlyLooked>& layer : looked) {
+    forecast.inspection.layers.push_back(
+        {.layer = std::string(layer->text()), .sighting = layer->TakeSeen()});
+  }
+  return forecast;
 }
 
 }  // namespace soleguard

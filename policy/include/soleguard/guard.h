@@ -139,7 +139,8 @@ struct Undetermined {
   std::vector<LayerReport> layers;
 };
 
-// What each layer of a policy shows now, in canonical order.
+// What each layer of a policy shows now, in canonical order. With options.hand_on the lock on the
+// name's directory is among them, whatever the policy.
 struct Inspection {
   struct LayerSighting {
     std::string layer;
@@ -156,5 +157,19 @@ struct Inspection {
 // so a holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
 absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
                                    const Options& options = {});
+
+// What Acquire would find.
+struct Forecast {
+  Arbiter::Decision decision = Arbiter::Decision::kUndetermined;
+  std::optional<Holder> holder;  // kDuplicate: who has it
+  absl::Status status;           // kUndetermined: why
+  Inspection inspection;         // every layer, also those that Acquire would not have asked
+};
+// Whether Acquire would make the subject (options.subject) the only instance now. As Inspect, it
+// disturbs nobody and takes nothing: another start may come first, and what cannot be created (a
+// full disk) shows only when it is tried. Waits as Acquire does for a holder that is dying,
+// deciding, releasing or cannot be told, so that the answer is the one of a start. Thread-safe.
+absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
+                               const Options& options = {});
 
 }  // namespace soleguard
