@@ -1,4 +1,4 @@
-// guardcheck status and list: what they show, and that they disturb nobody.
+// guardcheck check, status and list: what they show, and that they disturb nobody.
 #include <atomic>
 #include <filesystem>
 #include <string>
@@ -23,6 +23,7 @@ TEST(Look, CreatesNothingInAFreshScope) {
   const Guardcheck guardcheck;
   EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 3);
   EXPECT_EQ(guardcheck.Call({"list"}).code, 0);
+  EXPECT_EQ(guardcheck.Call({"check", "x"}).code, 0);
   EXPECT_TRUE(std::filesystem::is_empty(guardcheck.directory().path()));
   // Nor for another name in a scope that is in use.
   EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
@@ -63,8 +64,75 @@ TEST(Status, JsonHasTheKeysOfTheReference) {
   EXPECT_EQ(json.at("running"), true);
   EXPECT_EQ(json.at("holder").at("standing"), "established");
   EXPECT_EQ(json.at("holder").at("process").at("pid"), run.command());
-  EXPECT_THAT(Keys(json.at("layers").at(0)), ElementsAre("layer", "sighting", "evidence"));
+  EXPECT_THAT(Keys(json.at("layers").at(0)),
+              ElementsAre("layer", "sighting", "standing", "evidence"));
   EXPECT_EQ(run.Exit(0), 0);
+}
+
+TEST(Check, H22_Is0WhenItMayStart75WhenItIsTakenAnd69WhenItCannotTell) {
+  const Guardcheck guardcheck;
+  const Finished free = guardcheck.Call({"check", "x"});
+  EXPECT_EQ(free.code, 0);
+  EXPECT_EQ(free.errors, "");
+  EXPECT_THAT(free.output, StartsWith("x may start.\n"));
+
+  Guarded run = guardcheck.Start();
+  run.Settle();
+  const Finished taken = guardcheck.Call({"check", "x"});
+  EXPECT_EQ(taken.code, 75);
+  EXPECT_THAT(taken.output, StartsWith("x is already running; a start would be refused.\n"));
+  EXPECT_THAT(taken.output, HasSubstr(absl::StrCat("  pid         ", run.command())));
+  EXPECT_EQ(run.Exit(0), 0);
+
+  std::filesystem::remove_all(guardcheck.scope());
+  std::filesystem::create_directories(guardcheck.scope());
+  std::filesystem::create_symlink("/", guardcheck.scope() + "/names");  // planted
+  const Finished blind = guardcheck.Call({"check", "x"});
+  EXPECT_EQ(blind.code, 69);
+  EXPECT_THAT(blind.output, StartsWith("Cannot tell whether x may start"));
+}
+
+TEST(Check, JsonHasTheKeysOfTheReference) {
+  const Guardcheck guardcheck;
+  boost::json::object json = ParseObject(guardcheck.Call({"check", "x", "--json"}).output);
+  EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "verdict", "layers"));
+  EXPECT_EQ(json.at("verdict"), "unique");
+  Guarded run = guardcheck.Start({"--policy", "file"});
+  run.Settle();
+  json = ParseObject(guardcheck.Call({"check", "x", "--json"}).output);
+  EXPECT_THAT(Keys(json),
+              ElementsAre("schema", "name", "scope", "policy", "verdict", "holder", "layers"));
+  EXPECT_EQ(json.at("verdict"), "duplicate");
+  EXPECT_EQ(json.at("holder").at("process").at("pid"), run.command());
+  EXPECT_EQ(json.at("layers").at(0).at("sighting"), "taken");
+  EXPECT_EQ(json.at("layers").at(1).at("sighting"), "free");  // asked all the same
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
+// The like of the command runs, and never asked.
+TEST(Check, WithTheCommandItFindsAnInstanceWithoutAGuard) {
+  const Guardcheck guardcheck;
+  const Words command = {SOLEGUARD_TEST_INSTANCE,
+                         guardcheck.directory() / "an argument of its own"};
+  const Words scan = {"check", "x", "--policy", "all(file, scan)", "--settle", "10ms", "--"};
+  EXPECT_EQ(guardcheck.Call(scan + command).code, 0);
+  Program stray({.argv = command});
+  ASSERT_EQ(stray.ReadLine(), absl::StrCat("ready ", stray.pid()));
+  const Finished taken = guardcheck.Call(scan + command);
+  EXPECT_EQ(taken.code, 75);
+  EXPECT_THAT(taken.output, HasSubstr(absl::StrCat(stray.pid(), " (runs without a guard")));
+  EXPECT_THAT(taken.output, HasSubstr("file        free"));
+  EXPECT_EQ(guardcheck.Call(scan + Words{"true"}).code, 0);
+}
+
+TEST(Check, WithoutTheCommandALayerThatLooksForItIsAUsageError) {
+  const Guardcheck guardcheck;
+  const Finished check = guardcheck.Call({"check", "x", "--policy", "all(file, scan)"});
+  EXPECT_EQ(check.code, 64);
+  EXPECT_THAT(check.errors, HasSubstr("say behind --"));
+  // It is told what to look for.
+  EXPECT_EQ(guardcheck.Call({"check", "x", "--policy", "all(file, scan(env=\"NO=BODY\"))"}).code,
+            0);
 }
 
 TEST(Status, H22_CannotTellIsNeitherYesNorNo) {
@@ -101,7 +169,7 @@ TEST(Look, H34_EveryNameWorks) {
   EXPECT_THAT(Keys(list), ElementsAre("schema", "scope", "running"));
   Words listed;
   for (const boost::json::value& entry : list.at("running").as_array()) {
-    EXPECT_THAT(Keys(entry), ElementsAre("name", "holder"));
+    EXPECT_THAT(Keys(entry), ElementsAre("name", "holder", "layers"));
     listed.push_back(UnescapeBytes(std::string(entry.at("name").as_string())));
   }
   EXPECT_THAT(listed, ::testing::UnorderedElementsAreArray(names));
@@ -118,10 +186,24 @@ TEST(List, ShowsWhatRunsAndNothingElse) {
   run.Settle();
   const Finished list = guardcheck.Call({"list"});
   EXPECT_EQ(list.code, 0);
-  EXPECT_THAT(list.output, ::testing::MatchesRegex(absl::StrCat(
-                               "NAME +PID +STARTED +USER +COMMAND\nx +", run.command(), " .*\n")));
+  EXPECT_THAT(list.output, ::testing::MatchesRegex(
+                               absl::StrCat("NAME +PID +STARTED +USER +SEEN BY +COMMAND\nx +",
+                                            run.command(), " .* file,mutex,port  .*\n")));
   EXPECT_EQ(run.Exit(0), 0);
   EXPECT_EQ(guardcheck.Call({"list"}).output, "No guarded program is running in this scope.\n");
+}
+
+// The layers tell on their own: one that lost sight of the holder is not named.
+TEST(List, H04_SaysWhichLayersSeeTheHolder) {
+  const Guardcheck guardcheck;
+  Guarded run = guardcheck.Start({"--policy", "all(file, port)"});
+  run.Settle();
+  EXPECT_THAT(guardcheck.Call({"list"}).output, HasSubstr(" file,port  "));
+  const boost::json::object json = ParseObject(guardcheck.Call({"list", "--json"}).output);
+  const boost::json::value& layers = json.at("running").at(0).at("layers");
+  EXPECT_EQ(layers.at(1).at("layer"), "mutex");
+  EXPECT_EQ(layers.at(1).at("sighting"), "free");
+  EXPECT_EQ(run.Exit(0), 0);
 }
 
 // One that cannot be told is no reason to hide the others, nor to say that all is well.
@@ -142,7 +224,7 @@ TEST(Look, DisturbsNoStart) {
   const Guardcheck guardcheck;
   std::atomic<bool> over = false;
   std::vector<std::thread> lookers;
-  for (const Words& words : {Words{"status", "x"}, Words{"list"}}) {
+  for (const Words& words : {Words{"status", "x"}, Words{"list"}, Words{"check", "x"}}) {
     lookers.emplace_back([&guardcheck, &over, words] {
       while (!over) (void)guardcheck.Call(words);
     });

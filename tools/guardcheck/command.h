@@ -24,8 +24,16 @@ struct RunRequest {
   absl::Duration grace = absl::Seconds(5);  // for what the command leaves behind
 };
 
+// What would be started is said where the policy has to know it.
+struct CheckRequest {
+  Common common;
+  std::string name;
+  std::vector<std::string> command;
+};
+
 // Each returns the exit code.
 int Run(const RunRequest& request);
+int ShowCheck(const CheckRequest& request);
 int ShowStatus(const Common& common, const std::string& name);
 int ShowList(const Common& common);
 

@@ -1,4 +1,4 @@
-// status and list: they look, and take no lock, not for a moment.
+// check, status and list: they look, and take no lock, not for a moment.
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -18,14 +18,37 @@ int Fail(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kUsage : kUndetermined;
 }
 
-// The command that runs as the instance was not said here.
+// As a run would: whatever its policy, it locks the name's directory.
 soleguard::Options ToLook(const Common& common) {
   soleguard::Options options = common.options;
-  options.subject.unknown = true;
+  options.hand_on = true;
+  options.subject.unknown = true;  // which command runs as the instance was not said here
   return options;
 }
 
 }  // namespace
+
+int ShowCheck(const CheckRequest& request) {
+  soleguard::Options options = ToLook(request.common);
+  if (!request.command.empty()) options.subject = {.argv = request.command};
+  absl::StatusOr<soleguard::Forecast> forecast =
+      soleguard::Check(request.name, request.common.policy, options);
+  if (!forecast.ok()) return Fail(forecast.status());
+  if (request.common.json) {
+    Print(CheckJson(request.name, request.common, *forecast));
+  } else {
+    (void)std::fputs(CheckText(request.name, request.common, *forecast).c_str(), stdout);
+  }
+  switch (forecast->decision) {
+    case soleguard::Arbiter::Decision::kUnique:
+      return kYes;
+    case soleguard::Arbiter::Decision::kDuplicate:
+      return kTaken;
+    case soleguard::Arbiter::Decision::kUndetermined:
+      break;
+  }
+  return kUndetermined;
+}
 
 int ShowStatus(const Common& common, const std::string& name) {
   absl::StatusOr<soleguard::Inspection> inspection =
@@ -52,9 +75,9 @@ int ShowList(const Common& common) {
     absl::StatusOr<soleguard::Inspection> inspection =
         soleguard::Inspect(name.text(), common.policy, ToLook(common));
     if (!inspection.ok()) return Fail(inspection.status());
-    const soleguard::Holder* holder = inspection->holder();
-    if (holder != nullptr) running.push_back({.name = name.text(), .holder = *holder});
-    if (holder == nullptr && inspection->blind()) {
+    if (inspection->holder() != nullptr) {
+      running.push_back({.name = name.text(), .inspection = *std::move(inspection)});
+    } else if (inspection->blind()) {
       blind = true;
       (void)std::fputs(StatusText(name.text(), *inspection).c_str(), stderr);
     }

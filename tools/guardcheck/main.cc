@@ -99,6 +99,16 @@ std::string CheckedName(const std::string& name) {
   return name;
 }
 
+// An observer looks for the like of the command, unless its parameters say what to look for.
+void NeedsNoCommand(const soleguard::Policy& policy) {
+  for (const soleguard::LayerSpec& layer : policy.layers()) {
+    if (soleguard::FindLayerKind(layer.kind)->observer && layer.parameters.empty()) {
+      throw UsageError("check: layer " + layer.kind +
+                       " looks for other instances of the command: say behind -- which one it is");
+    }
+  }
+}
+
 // An option with a value. An empty one is a script's unset variable more often than a wish, and the
 // default instead of it could be another scope, in which a second instance runs.
 void AddOption(CLI::App& command, const std::string& option, std::string& value,
@@ -177,6 +187,22 @@ int Main(int argc, char** argv) {
     });
   }
 
+  CLI::App* check = app.add_subcommand(
+      "check", "check NAME [-- COMMAND...]: may it start now? Asks every layer, takes none");
+  if (called == "check") {
+    check->add_option("NAME", settings.name, "the instance name")->required();
+    AddCommonOptions(*check, settings);
+    AddTimeOptions(*check, settings);
+    check->callback([&] {
+      action = [&] {
+        const Common common = Resolve(settings);
+        if (command.empty()) NeedsNoCommand(common.policy);
+        return ShowCheck(
+            {.common = common, .name = CheckedName(settings.name), .command = std::move(command)});
+      };
+    });
+  }
+
   CLI::App* status = app.add_subcommand("status", "status NAME: is it running, and who is it");
   if (called == "status") {
     status->add_option("NAME", settings.name, "the instance name")->required();
@@ -199,7 +225,9 @@ int Main(int argc, char** argv) {
     }
     std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
     app.parse(std::move(words));
-    if (own < argc && !run->parsed()) throw UsageError("-- and a command belong to run only");
+    if (own < argc && !run->parsed() && !check->parsed()) {
+      throw UsageError("-- and a command belong to run and check only");
+    }
     return action();
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);

@@ -131,17 +131,23 @@ void AddRecord(Lines& lines, const HolderRecord& record) {
 }
 
 std::string HolderText(const Holder& holder) {
-  Lines lines;
-  const bool matches = holder.standing != soleguard::Standing::kUnknown;
-  if (matches && holder.record.has_value()) AddRecord(lines, *holder.record);
-  std::string text = lines.text();
+  if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
+    Lines lines;
+    AddRecord(lines, *holder.record);
+    return lines.text();
+  }
+  std::string text;
   for (const ProcessIdentity& identity : holder.processes) {
     Lines suspect;
     const bool orphaned = holder.record.has_value() && holder.record->instance == identity;
-    suspect.Add("pid", orphaned
-                           ? absl::StrCat(identity.pid, ", was guarded by guardcheck, pid ",
-                                          holder.record->identity.pid, ", which is gone")
-                           : absl::StrCat(identity.pid, " (has the lock; no record names it)"));
+    std::string why = " (has the lock; no record names it)";
+    if (holder.standing == soleguard::Standing::kUnguarded) {
+      why = " (runs without a guard: it never asked for the name)";
+    } else if (orphaned) {
+      why = absl::StrCat(", was guarded by guardcheck, pid ", holder.record->identity.pid,
+                         ", which is gone");
+    }
+    suspect.Add("pid", absl::StrCat(identity.pid, why));
     if (const auto process = Live(identity)) AddProcess(suspect, *process);
     if (orphaned && holder.record->token != 0) {
       suspect.Add("token", absl::StrCat(holder.record->token));
@@ -185,8 +191,11 @@ std::string Where(const Common& common) {
 
 // Only commands that exist, and never "delete the lock file".
 std::string NextSteps(const std::string& name, const Common& common, const Holder& holder) {
-  std::string text = absl::StrCat("What you can do\n  guardcheck status ", ShellWord(name),
-                                  Where(common), "\n      shows it again\n");
+  std::string text = "What you can do\n";
+  if (holder.standing != soleguard::Standing::kUnguarded) {  // status looks for holders
+    absl::StrAppend(&text, "  guardcheck status ", ShellWord(name), Where(common),
+                    "\n      shows it again\n");
+  }
   std::vector<std::int64_t> pids;
   if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
     // Not across a pid namespace: there the number is somebody else's.
@@ -277,6 +286,38 @@ json::array LayersJson(const std::vector<LayerReport>& layers) {
   return array;
 }
 
+std::string SightingsText(const soleguard::Inspection& inspection) {
+  std::string text;
+  for (const auto& layer : inspection.layers) {
+    std::string said = "free";
+    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
+      said = absl::StrCat("taken: ", taken->holder.evidence, "; the holder is ",
+                          std::string(ToString(taken->holder.standing)));
+    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
+      said = absl::StrCat("cannot tell: ", unavailable->status.message());
+    }
+    absl::StrAppendFormat(&text, "  %-11s %s\n", EscapeBytes(layer.layer), said);
+  }
+  return text;
+}
+
+json::array SightingsJson(const soleguard::Inspection& inspection) {
+  json::array layers;
+  for (const auto& layer : inspection.layers) {
+    json::object entry{{"layer", Escaped(layer.layer)}, {"sighting", "free"}};
+    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
+      entry["sighting"] = "taken";
+      entry["standing"] = std::string(ToString(taken->holder.standing));
+      entry["evidence"] = Escaped(taken->holder.evidence);
+    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
+      entry["sighting"] = "unavailable";
+      entry["reason"] = Escaped(Text(unavailable->status.message()));
+    }
+    layers.push_back(std::move(entry));
+  }
+  return layers;
+}
+
 json::object Head(const std::string& name, const Common& common) {
   return {{"schema", 1},
           {"name", Escaped(name)},
@@ -330,16 +371,7 @@ std::string StatusText(const std::string& name, const soleguard::Inspection& ins
   } else {
     text = absl::StrCat(EscapeBytes(name), " is not running.\n");
   }
-  for (const auto& layer : inspection.layers) {
-    std::string said = "free";
-    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
-      said = absl::StrCat("taken: ", taken->holder.evidence);
-    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
-      said = absl::StrCat("cannot tell: ", unavailable->status.message());
-    }
-    absl::StrAppendFormat(&text, "  %-11s %s\n", EscapeBytes(layer.layer), said);
-  }
-  return text;
+  return absl::StrCat(text, SightingsText(inspection));
 }
 
 json::value StatusJson(const std::string& name, const Common& common,
@@ -349,44 +381,112 @@ json::value StatusJson(const std::string& name, const Common& common,
   object["running"] = nullptr;  // cannot tell
   if (holder != nullptr || !inspection.blind()) object["running"] = holder != nullptr;
   object["holder"] = holder != nullptr ? HolderJson(*holder) : json::value();
-  json::array layers;
-  for (const auto& layer : inspection.layers) {
-    json::object entry{{"layer", Escaped(layer.layer)}, {"sighting", "free"}};
-    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
-      entry["sighting"] = "taken";
-      entry["evidence"] = Escaped(taken->holder.evidence);
-    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
-      entry["sighting"] = "unavailable";
-      entry["reason"] = Escaped(Text(unavailable->status.message()));
-    }
-    layers.push_back(std::move(entry));
-  }
-  object["layers"] = std::move(layers);
+  object["layers"] = SightingsJson(inspection);
   return object;
 }
 
+std::string CheckText(const std::string& name, const Common& common,
+                      const soleguard::Forecast& forecast) {
+  const std::string layers =
+      absl::StrCat("What the layers see\n", SightingsText(forecast.inspection));
+  switch (forecast.decision) {
+    case soleguard::Arbiter::Decision::kUnique:
+      return absl::StrCat(EscapeBytes(name), " may start.\n\n", layers);
+    case soleguard::Arbiter::Decision::kDuplicate:
+      return absl::StrCat(EscapeBytes(name),
+                          " is already running; a start would be refused.\n\nWho holds it\n",
+                          HolderText(*forecast.holder), "\n", layers, "\n",
+                          NextSteps(name, common, *forecast.holder));
+    case soleguard::Arbiter::Decision::kUndetermined:
+      break;
+  }
+  return absl::StrCat("Cannot tell whether ", EscapeBytes(name),
+                      " may start; a start would be refused.\n  ", forecast.status.message(),
+                      "\n\n", layers);
+}
+
+json::value CheckJson(const std::string& name, const Common& common,
+                      const soleguard::Forecast& forecast) {
+  json::object object = Head(name, common);
+  object["verdict"] = "undetermined";
+  switch (forecast.decision) {
+    case soleguard::Arbiter::Decision::kUnique:
+      object["verdict"] = "unique";
+      break;
+    case soleguard::Arbiter::Decision::kDuplicate:
+      object["verdict"] = "duplicate";
+      object["holder"] = HolderJson(*forecast.holder);
+      break;
+    case soleguard::Arbiter::Decision::kUndetermined:
+      object["reason"] = Escaped(Text(forecast.status.message()));
+      break;
+  }
+  object["layers"] = SightingsJson(forecast.inspection);
+  return object;
+}
+
+namespace {
+
+// The layers that see the holder, and with a question mark those that cannot tell.
+std::string SeenBy(const soleguard::Inspection& inspection) {
+  std::vector<std::string> layers;
+  for (const auto& layer : inspection.layers) {
+    if (std::holds_alternative<soleguard::Free>(layer.sighting)) continue;
+    const bool blind = std::holds_alternative<soleguard::Unavailable>(layer.sighting);
+    layers.push_back(absl::StrCat(EscapeBytes(layer.layer), blind ? "?" : ""));
+  }
+  return absl::StrJoin(layers, ",");
+}
+
+// One name in a list, as shown in columns.
+struct Row {
+  std::string name;
+  std::string pid = "?";
+  std::string started = "?";
+  std::string user = "?";
+  std::string seen_by;
+  std::string command;
+};
+
+Row RowOf(const Listed& listed) {
+  const Holder& holder = *listed.inspection.holder();
+  Row row{.name = EscapeBytes(listed.name),
+          .seen_by = SeenBy(listed.inspection),
+          .command = holder.evidence};
+  if (!holder.record.has_value()) return row;
+  const HolderRecord& record = *holder.record;
+  const std::optional<ProcessDescription> process = Live(InstanceOf(record));
+  row.pid = absl::StrCat(InstanceOf(record).pid);
+  row.started = Stamp(record.started);
+  row.user = EscapeBytes(record.user);
+  row.command = process.has_value() ? CommandLine(process->argv) : EscapeBytes(record.executable);
+  return row;
+}
+
+}  // namespace
+
 std::string ListText(const std::vector<Listed>& running) {
   if (running.empty()) return "No guarded program is running in this scope.\n";
-  std::size_t width = 4;
-  for (const Listed& listed : running) width = std::max(width, EscapeBytes(listed.name).size());
-  const int name_width = static_cast<int>(std::min<std::size_t>(width, 40));
-  std::string text = absl::StrFormat("%-*s %8s  %-23s  %-12s  %s\n", name_width, "NAME", "PID",
-                                     "STARTED", "USER", "COMMAND");
-  for (const Listed& listed : running) {
-    std::string pid = "?";
-    std::string started = "?";
-    std::string user = "?";
-    std::string command = listed.holder.evidence;
-    if (listed.holder.record.has_value()) {
-      const HolderRecord& record = *listed.holder.record;
-      const std::optional<ProcessDescription> process = Live(InstanceOf(record));
-      pid = absl::StrCat(InstanceOf(record).pid);
-      started = Stamp(record.started);
-      user = EscapeBytes(record.user);
-      command = process.has_value() ? CommandLine(process->argv) : EscapeBytes(record.executable);
-    }
-    absl::StrAppendFormat(&text, "%-*s %8s  %-23s  %-12s  %s\n", name_width,
-                          EscapeBytes(listed.name), pid, started, user, command);
+  std::vector<Row> rows = {{.name = "NAME",
+                            .pid = "PID",
+                            .started = "STARTED",
+                            .user = "USER",
+                            .seen_by = "SEEN BY",
+                            .command = "COMMAND"}};
+  for (const Listed& listed : running) rows.push_back(RowOf(listed));
+  std::size_t name_width = 0;
+  std::size_t seen_width = 0;
+  for (const Row& row : rows) {
+    name_width = std::max(name_width, row.name.size());
+    seen_width = std::max(seen_width, row.seen_by.size());
+  }
+  constexpr std::size_t kMaxWidth = 40;
+  std::string text;
+  for (const Row& row : rows) {
+    absl::StrAppendFormat(&text, "%-*s %8s  %-23s  %-12s  %-*s  %s\n",
+                          static_cast<int>(std::min(name_width, kMaxWidth)), row.name, row.pid,
+                          row.started, row.user, static_cast<int>(std::min(seen_width, kMaxWidth)),
+                          row.seen_by, row.command);
   }
   return text;
 }
@@ -394,8 +494,9 @@ std::string ListText(const std::vector<Listed>& running) {
 json::value ListJson(const Common& common, const std::vector<Listed>& running) {
   json::array names;
   for (const Listed& listed : running) {
-    names.push_back(
-        json::object{{"name", Escaped(listed.name)}, {"holder", HolderJson(listed.holder)}});
+    names.push_back(json::object{{"name", Escaped(listed.name)},
+                                 {"holder", HolderJson(*listed.inspection.holder())},
+                                 {"layers", SightingsJson(listed.inspection)}});
   }
   return json::object{{"schema", 1},
                       {"scope", Escaped(common.options.scope.ToString())},

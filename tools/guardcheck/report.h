@@ -25,9 +25,15 @@ std::string StatusText(const std::string& name, const soleguard::Inspection& ins
 boost::json::value StatusJson(const std::string& name, const Common& common,
                               const soleguard::Inspection& inspection);
 
+std::string CheckText(const std::string& name, const Common& common,
+                      const soleguard::Forecast& forecast);
+boost::json::value CheckJson(const std::string& name, const Common& common,
+                             const soleguard::Forecast& forecast);
+
+// A name that somebody holds.
 struct Listed {
   std::string name;
-  soleguard::Holder holder;
+  soleguard::Inspection inspection;
 };
 std::string ListText(const std::vector<Listed>& running);
 boost::json::value ListJson(const Common& common, const std::vector<Listed>& running);
