@@ -25,8 +25,8 @@ namespace {
 
 constexpr char kFile[] = "candidates";
 
-// The file is sparse and at most 2 MiB long. All of this is part of the protocol.
-constexpr std::size_t kSlotSize = 512;
+// The file is sparse and at most 1 MiB long. All of this is part of the protocol.
+constexpr std::size_t kSlotSize = 256;  // the text has at most 150 bytes
 constexpr std::size_t kSlots = 4096;
 // A process is in one of the slots that follow its own, so that a reader has few to look at, and a
 // writer that meets others has room. With 3,600 of 4,096 taken, one in a million finds none.
@@ -35,25 +35,24 @@ constexpr std::size_t kWindow = 128;
 os::Range RangeOf(std::size_t slot) { return {.offset = slot * kSlotSize, .size = kSlotSize}; }
 
 // A slot's text, filled up with zeros:
-//   soleguard-candidate 1 CHECKSUM BOOT_ID PID_NAMESPACE PID START_TICKS NAME\n
+//   soleguard-candidate 1 CHECKSUM BOOT_ID PID_NAMESPACE PID START_TICKS\n
 constexpr std::string_view kMagic = "soleguard-candidate 1 ";
 
 std::string TextOf(const ProcessIdentity& process) {
   return absl::StrCat(process.boot_id, " ", process.pid_namespace, " ", process.pid, " ",
-                      process.start_ticks, " ");
+                      process.start_ticks);
 }
 
-std::string Encode(const ProcessIdentity& process, std::string_view name) {
-  std::string text = TextOf(process);
-  text.append(name);
+std::string Encode(const ProcessIdentity& process) {
+  const std::string text = TextOf(process);
   std::string slot(kMagic);
   absl::StrAppendFormat(&slot, "%016x %s\n", HashOf(text), text);
-  slot.resize(kSlotSize);  // a name has at most 255 bytes and the rest at most 150
+  slot.resize(kSlotSize);
   return slot;
 }
 
 // nullopt: never written, torn, of another version, or nonsense.
-std::optional<Registrations::Entry> Decode(std::string_view slot) {
+std::optional<ProcessIdentity> Decode(std::string_view slot) {
   if (!slot.starts_with(kMagic)) return std::nullopt;
   slot.remove_prefix(kMagic.size());
   const std::size_t end = slot.find('\n');
@@ -63,18 +62,17 @@ std::optional<Registrations::Entry> Decode(std::string_view slot) {
   if (slot.substr(0, kChecksumSize) != absl::StrFormat("%016x ", HashOf(text))) {
     return std::nullopt;
   }
-  constexpr int kFields = 5;  // the last one, the name, may have blanks
-  const std::vector<std::string> fields = absl::StrSplit(
-      absl::string_view(text.data(), text.size()), absl::MaxSplits(' ', kFields - 1));
-  Registrations::Entry entry;
-  if (fields.size() != kFields || !absl::SimpleAtoi(fields[1], &entry.process.pid_namespace) ||
-      !absl::SimpleAtoi(fields[2], &entry.process.pid) ||
-      !absl::SimpleAtoi(fields[3], &entry.process.start_ticks)) {
+  const std::vector<std::string> fields =
+      absl::StrSplit(absl::string_view(text.data(), text.size()), ' ');
+  ProcessIdentity process;
+  constexpr std::size_t kFields = 4;
+  if (fields.size() != kFields || !absl::SimpleAtoi(fields[1], &process.pid_namespace) ||
+      !absl::SimpleAtoi(fields[2], &process.pid) ||
+      !absl::SimpleAtoi(fields[3], &process.start_ticks)) {
     return std::nullopt;
   }
-  entry.process.boot_id = fields[0];
-  entry.name = fields[4];
-  return entry;
+  process.boot_id = fields[0];
+  return process;
 }
 
 // The first slot of a process. Its pid alone would not spread them: in containers that share a
@@ -93,23 +91,21 @@ absl::Status CheckFilesystem(const os::KeptFd& file, const std::string& path) {
 
 std::string PathIn(const Scope& scope) { return absl::StrCat(scope.directory(), "/", kFile); }
 
-// The registrations of this process in one scope.
-class OwnSlots {
+// The registration of this process in one scope.
+class OwnSlot {
  public:
-  absl::Status Add(const Scope& scope, const ProcessIdentity& own, const InstanceName& name) {
+  absl::Status Take(const Scope& scope, const ProcessIdentity& own) {
     if (!StillStands(scope)) {
-      slots_.clear();
-      absl::Status opened = Open(scope);
-      if (!opened.ok()) return opened;
+      absl::Status taken = Open(scope);
+      if (taken.ok()) taken = LockSlot(own);
+      if (!taken.ok()) {
+        file_.Close();
+        return taken;
+      }
     }
-    if (slots_.contains(name.text())) return absl::OkStatus();
-    absl::StatusOr<std::size_t> slot = TakeSlot(own);
-    if (!slot.ok()) return slot.status();
-    absl::Status written =
-        os::WriteAt(file_.get(), Encode(own, name.text()), RangeOf(*slot).offset);
-    if (!written.ok()) return written;
-    slots_[name.text()] = *slot;
-    return absl::OkStatus();
+    const absl::StatusOr<std::string> text = os::ReadRange(file_.get(), RangeOf(slot_));
+    if (text.ok() && Decode(*text) == own) return absl::OkStatus();
+    return os::WriteAt(file_.get(), Encode(own), RangeOf(slot_).offset);
   }
 
   absl::Status KeepOverExec() const {
@@ -134,22 +130,17 @@ class OwnSlots {
     const std::string path = PathIn(scope);
     absl::Status opened = os::KeepFile({.parent = directory_.get(), .name = kFile, .path = path},
                                        *ownership, os::Create::kYes, file_);
-    if (opened.ok()) opened = CheckFilesystem(file_, path);
-    if (!opened.ok()) file_.Close();
-    return opened;
+    return opened.ok() ? CheckFilesystem(file_, path) : opened;
   }
 
-  // Locks the first free slot. A lock of this process's own never stands in its way: those are
-  // passed over.
-  absl::StatusOr<std::size_t> TakeSlot(const ProcessIdentity& own) {
+  absl::Status LockSlot(const ProcessIdentity& own) {
     const std::size_t first = FirstSlot(own);
     for (std::size_t i = 0; i < kWindow; ++i) {
       const std::size_t slot = (first + i) % kSlots;
-      const auto is_slot = [slot](const auto& taken) { return taken.second == slot; };
-      if (std::any_of(slots_.begin(), slots_.end(), is_slot)) continue;
       absl::StatusOr<bool> locked = os::TryOfdLock(file_.get(), RangeOf(slot));
       if (!locked.ok()) return locked.status();
-      if (*locked) return slot;
+      slot_ = slot;
+      if (*locked) return absl::OkStatus();
     }
     return absl::ResourceExhaustedError(absl::StrCat("too many candidates at once: the ", kWindow,
                                                      " slots for this process are taken"));
@@ -157,7 +148,7 @@ class OwnSlots {
 
   os::KeptFd directory_;
   os::KeptFd file_;
-  std::map<std::string, std::size_t> slots_;  // by name
+  std::size_t slot_ = 0;
 };
 
 // The registrations of this process.
@@ -175,9 +166,9 @@ class OwnRegistrations {
     return *found;
   }
 
-  absl::Status Add(const Scope& scope, const ProcessIdentity& own, const InstanceName& name) {
+  absl::Status Add(const Scope& scope, const ProcessIdentity& own) {
     const std::lock_guard lock(mutex_);
-    return scopes_[scope.directory()].Add(scope, own, name);
+    return scopes_[scope.directory()].Take(scope, own);
   }
 
   absl::Status KeepOverExec(const Scope& scope) {
@@ -188,15 +179,15 @@ class OwnRegistrations {
  private:
   const os::ProcessMark process_;
   std::mutex mutex_;
-  std::map<std::string, OwnSlots> scopes_;  // by directory
+  std::map<std::string, OwnSlot> scopes_;  // by directory
 };
 
 }  // namespace
 
-absl::Status Register(const Scope& scope, const InstanceName& name) {
+absl::Status Register(const Scope& scope) {
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   if (!own.ok()) return own.status();
-  return OwnRegistrations::OfThisProcess().Add(scope, *own, name);
+  return OwnRegistrations::OfThisProcess().Add(scope, *own);
 }
 
 absl::Status KeepRegistrationOverExec(const Scope& scope) {
@@ -243,8 +234,7 @@ absl::StatusOr<bool> Registrations::Has(const ProcessIdentity& process) const {
   bool found = false;
   absl::Status status;
   const auto visit = [&](std::size_t slot, std::string_view text) {
-    const std::optional<Entry> entry = Decode(text);
-    if (!entry.has_value() || entry->process != process) return true;
+    if (Decode(text) != process) return true;
     const absl::StatusOr<bool> locked = os::SeesOfdLock(file_.get(), RangeOf(slot));
     status = locked.status();
     found = locked.ok() && *locked;
@@ -261,8 +251,8 @@ absl::StatusOr<bool> Registrations::Has(const ProcessIdentity& process) const {
   return found;
 }
 
-absl::StatusOr<std::vector<Registrations::Entry>> Registrations::All() const {
-  std::vector<Entry> all;
+absl::StatusOr<std::vector<ProcessIdentity>> Registrations::All() const {
+  std::vector<ProcessIdentity> all;
   if (!file_) return all;
   absl::Status status;
   const absl::Status read =
@@ -270,7 +260,9 @@ absl::StatusOr<std::vector<Registrations::Entry>> Registrations::All() const {
         const absl::StatusOr<bool> locked = os::SeesOfdLock(file_.get(), RangeOf(slot));
         status = locked.status();
         if (!locked.ok() || !*locked) return locked.ok();
-        if (std::optional<Entry> entry = Decode(text)) all.push_back(*std::move(entry));
+        if (std::optional<ProcessIdentity> process = Decode(text)) {
+          all.push_back(*std::move(process));
+        }
         return true;
       });
   if (!read.ok()) return read;

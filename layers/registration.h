@@ -1,5 +1,5 @@
-// Who in a scope has asked for a name, or is about to: the candidates, whom the scan layer does not
-// take for instances that bypassed the guard. Private to layers/; Register is in
+// Who in a scope has asked for a name, whichever, or is about to: the candidates, whom the scan
+// layer does not take for instances that bypassed the guard. Private to layers/; Register is in
 // soleguard/layer.h.
 //
 // SCOPE/candidates has a fixed number of slots. A candidate holds an OFD write lock on the bytes of
@@ -11,14 +11,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <vector>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include "os/os.h"
 #include "soleguard/fd.h"
-#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/scope.h"
 
@@ -30,15 +29,11 @@ class Registrations {
   // OK also when nobody has registered there yet.
   absl::Status Open(const Scope& scope);
 
-  // Whether that process is registered for any name. Reads the few slots that it can be in.
+  // Whether that process is registered. Reads the few slots that it can be in.
   absl::StatusOr<bool> Has(const ProcessIdentity& process) const;
 
-  struct Entry {
-    ProcessIdentity process;
-    std::string name;
-  };
   // Everybody, in no order.
-  absl::StatusOr<std::vector<Entry>> All() const;
+  absl::StatusOr<std::vector<ProcessIdentity>> All() const;
 
   // Becomes readable at the next registration. An error where the system has no event to give.
   absl::StatusOr<UniqueFd> Watch() const;

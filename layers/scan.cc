@@ -607,7 +607,7 @@ std::optional<Contested> ScanLayerImpl::StillYoung(const Likeness::Match& match)
 }
 
 Attempt ScanLayerImpl::Try(const HolderRecord&) {
-  absl::Status registered = Register(context_.scope, context_.name);
+  absl::Status registered = Register(context_.scope);
   if (!registered.ok()) return Unavailable{registered};
   constexpr int kMaxRounds = 4;  // each ends in a registration or an end of what was waited for
   for (int round = 1;; ++round) {

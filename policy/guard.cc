@@ -172,9 +172,9 @@ bool Died(const HolderRecord& last) {
 }
 
 // A failure is the observing layer's to report: it registers as well.
-void RegisterIfObserved(const Policy& policy, const Options& options, const InstanceName& name) {
+void RegisterIfObserved(const Policy& policy, const Options& options) {
   for (const LayerSpec& spec : policy.layers()) {
-    if (FindLayerKind(spec.kind)->observer) (void)Register(options.scope, name);
+    if (FindLayerKind(spec.kind)->observer) (void)Register(options.scope);
   }
 }
 
@@ -296,7 +296,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                      .layers = {}};
   }
   Reservation reservation(names, key);
-  RegisterIfObserved(policy, options, *instance);
+  RegisterIfObserved(policy, options);
 
   const Layers layers(policy, options, *instance);
   Arbiter arbiter(policy, layers.Members([](Layer& layer) { return &layer; }),
@@ -354,7 +354,7 @@ void Guard::Release() {
 absl::Status Announce(std::string_view name, const Options& options) {
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
-  return Register(options.scope, *instance);
+  return Register(options.scope);
 }
 
 const Holder* Inspection::holder() const {

@@ -63,7 +63,7 @@ class Looker {
     words >> command;
     if (command == "try") return Try();
     if (command == "look") return Look();
-    if (command == "register") return Say(Register(scope_, name_));
+    if (command == "register") return Say(Register(scope_));
     if (command == "waits") return std::to_string(wake_.size());
     if (command == "wait") return WaitForAny(wake_, absl::Seconds(30)) ? "woken" : "no wake";
     if (command == "suspects") return Suspects();

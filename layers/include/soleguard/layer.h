@@ -171,13 +171,12 @@ std::span<const LayerKind> LayerKinds();
 // The kind called `name`, or nullptr.
 const LayerKind* FindLayerKind(std::string_view name);
 
-// Says that this process has asked for `name` in `scope`, or is about to: the scan layer of other
+// Says that this process has asked for a name in `scope`, or is about to: the scan layer of other
 // processes then does not take it for an instance that bypassed the guard. Stays so while the
 // process lives, and ends with it at any exit and SIGKILL, and at exec. Not inherited by forked
-// children. Once more for the same name does nothing. Does not block; thread-safe.
-// ResourceExhausted: too many candidates at once. Unavailable: the scope's directory is on a
-// network filesystem.
-absl::Status Register(const Scope& scope, const InstanceName& name);
+// children. Once more does nothing. Does not block; thread-safe. ResourceExhausted: too many
+// candidates at once. Unavailable: the scope's directory is on a network filesystem.
+absl::Status Register(const Scope& scope);
 
 // The names that have objects in `scope`, running or not, sorted. Takes no lock. NotFound when the
 // scope has no directory yet.
