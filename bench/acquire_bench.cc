@@ -1,6 +1,7 @@
-// acquire_bench: taking and giving back a free name inside one process: Guard with the policy file,
-// its floor in raw system calls, and Boost's file_lock. On /dev/shm where there is one: the lock
-// files' usual place, /run/lock, is a tmpfs too.
+// acquire_bench: taking and giving back a free name inside one process, layer by layer: Guard under
+// a policy of that layer alone and, in turn with it, the layer's floor in raw system calls. Then
+// the exclusive layers together, beside their three floors, and Boost's file_lock. On /dev/shm
+// where there is one: the lock files' usual place, /run/lock, is a tmpfs too.
 #include <unistd.h>
 
 #include <cstdlib>
@@ -9,11 +10,13 @@
 #include <string>
 #include <system_error>
 #include <variant>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <boost/interprocess/sync/file_lock.hpp>
 
 #include "floor/acquire_floor.h"
+#include "support/system_v.h"
 #include <soleguard/guard.h>
 #include <soleguard/policy.h>
 #include <soleguard/scope.h>
@@ -28,13 +31,14 @@ class Directory {
     const fs::path parent =
         access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm") : fs::temp_directory_path();
     path_ = (parent / "acquire_bench-XXXXXX").string();
-    if (mkdtemp(path_.data()) == nullptr) path_.clear();
+    if (mkdtemp(path_.data()) == nullptr) std::abort();
   }
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
   ~Directory() {
+    soleguard::testing::RemoveMutexObjects(path_);
     std::error_code ignored;  // at worst a directory stays in the temporary one
-    if (!path_.empty()) fs::remove_all(path_, ignored);
+    fs::remove_all(path_, ignored);
   }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
@@ -50,10 +54,10 @@ soleguard::Options OptionsIn(const Directory& directory) {
   return options;
 }
 
-void GuardAcquireRelease(benchmark::State& state) {
+void Guard(benchmark::State& state, const std::string& policy_text) {
   const Directory directory;
   const soleguard::Options options = OptionsIn(directory);
-  const soleguard::Policy policy = *soleguard::Policy::Parse("file");
+  const soleguard::Policy policy = *soleguard::Policy::Parse(policy_text);
   for ([[maybe_unused]] auto _ : state) {
     soleguard::Verdict verdict = soleguard::Guard::Acquire("x", policy, options);
     if (!std::holds_alternative<soleguard::Unique>(verdict)) {
@@ -62,15 +66,18 @@ void GuardAcquireRelease(benchmark::State& state) {
     }
   }  // released by the destructor
 }
-BENCHMARK(GuardAcquireRelease)->Unit(benchmark::kMicrosecond);
 
-void Floor(benchmark::State& state) {
-  const Directory directory;
-  const soleguard::Options options = OptionsIn(directory);
-  const soleguard::Policy policy = *soleguard::Policy::Parse("file");
-  (void)soleguard::Guard::Acquire("x", policy, options);  // makes what the floor expects to find
+// Makes what the floors expect to find.
+void FirstStart(const Directory& directory) {
+  (void)soleguard::Guard::Acquire("x", *soleguard::Policy::Parse("all(file, mutex, port)"),
+                                  OptionsIn(directory));
   std::ofstream(directory / "ceiling") << std::string(64, 'x');
-  AcquireFloor floor(directory / "scope", "x", directory / "ceiling");
+}
+
+void FloorOfFile(benchmark::State& state) {
+  const Directory directory;
+  FirstStart(directory);
+  FileFloor floor(directory / "scope", "x", directory / "ceiling");
   for ([[maybe_unused]] auto _ : state) {
     if (!floor.Acquire() || !floor.Release()) {
       state.SkipWithError("a system call failed");
@@ -78,7 +85,51 @@ void Floor(benchmark::State& state) {
     }
   }
 }
-BENCHMARK(Floor)->Unit(benchmark::kMicrosecond);
+
+int OwnKey() { return 0x50000000 | getpid(); }
+std::string OwnSegment() { return "/acquire_bench-" + std::to_string(getpid()); }
+// As long as the port layer's.
+std::string OwnCompanion() { return std::string(48, 'x') + std::to_string(getpid()); }
+
+void FloorOfMutex(benchmark::State& state) {
+  const Directory directory;
+  FirstStart(directory);
+  MutexFloor floor(directory / "scope", "x", OwnKey(), OwnSegment());
+  for ([[maybe_unused]] auto _ : state) {
+    if (!floor.Acquire() || !floor.Release()) {
+      state.SkipWithError("a system call failed");
+      break;
+    }
+  }
+}
+
+void FloorOfPort(benchmark::State& state) {
+  const Directory directory;
+  FirstStart(directory);
+  PortFloor floor(directory / "scope", "x", OwnCompanion());
+  for ([[maybe_unused]] auto _ : state) {
+    if (!floor.Acquire() || !floor.Release()) {
+      state.SkipWithError("a system call failed");
+      break;
+    }
+  }
+}
+
+// One after another in the order of a Guard, given back in reverse.
+void FloorOfAll(benchmark::State& state) {
+  const Directory directory;
+  FirstStart(directory);
+  FileFloor file(directory / "scope", "x", directory / "ceiling");
+  MutexFloor mutex(directory / "scope", "x", OwnKey(), OwnSegment());
+  PortFloor port(directory / "scope", "x", OwnCompanion());
+  for ([[maybe_unused]] auto _ : state) {
+    if (!file.Acquire() || !mutex.Acquire() || !port.Acquire() || !port.Release() ||
+        !mutex.Release() || !file.Release()) {
+      state.SkipWithError("a system call failed");
+      break;
+    }
+  }
+}
 
 void BoostFileLock(benchmark::State& state) {
   const Directory directory;
@@ -93,8 +144,28 @@ void BoostFileLock(benchmark::State& state) {
     lock.unlock();
   }
 }
+
+BENCHMARK_CAPTURE(Guard, file, "file")->Unit(benchmark::kMicrosecond);
+BENCHMARK(FloorOfFile)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Guard, mutex, "mutex")->Unit(benchmark::kMicrosecond);
+BENCHMARK(FloorOfMutex)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Guard, port, "port")->Unit(benchmark::kMicrosecond);
+BENCHMARK(FloorOfPort)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Guard, all, "all(file, mutex, port)")->Unit(benchmark::kMicrosecond);
+BENCHMARK(FloorOfAll)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BoostFileLock)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 
-BENCHMARK_MAIN();
+// Rounds of all in random order, unless the command line says otherwise: what is compared meets the
+// same machine.
+int main(int argc, char** argv) {
+  std::vector<char*> arguments(argv, argv + argc);
+  std::string interleaved = "--benchmark_enable_random_interleaving=true";
+  arguments.insert(arguments.begin() + 1, interleaved.data());
+  int count = static_cast<int>(arguments.size());
+  benchmark::Initialize(&count, arguments.data());
+  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 64;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
