@@ -82,9 +82,9 @@ absl::Status CheckOwnership(const std::string& path, const struct stat& status,
   return absl::InternalError("unknown ownership rule");
 }
 
+// `status` is what was looked at.
 absl::Status CheckOpened(const KeptFd& kept, mode_t type, const std::string& path,
-                         const Ownership& ownership) {
-  struct stat status = {};
+                         const Ownership& ownership, struct stat& status) {
   if (fstat(kept.get(), &status) != 0) {
     return ErrnoStatus(errno, absl::StrCat("fstat ", EscapeBytes(path)));
   }
@@ -112,28 +112,38 @@ absl::Status OpenError(int error, const Entry& entry, std::string_view what) {
   return ErrnoStatus(error, absl::StrCat(std::string(what), " ", EscapeBytes(entry.path)));
 }
 
+// Under a strict umask an object that this process made may lack bits that its group needs.
+void WidenMode(const KeptFd& kept, const struct stat& status, mode_t wanted) {
+  if (status.st_uid != geteuid() || (status.st_mode & wanted) == wanted) return;
+  (void)fchmod(kept.get(), wanted);  // fails: the next open by another member says so
+}
+
+struct Wanted {
+  mode_t type = 0;
+  int flags = 0;
+  mode_t made_with = 0;  // by O_CREAT
+  mode_t at_least = 0;   // the mode of what this user made
+};
+
 // Opens and checks; what is refused is closed again.
-absl::Status KeepChecked(const Entry& entry, int flags, mode_t mode, mode_t type,
-                         const Ownership& ownership, KeptFd& kept) {
+absl::Status KeepChecked(const Entry& entry, const Wanted& wanted, const Ownership& ownership,
+                         KeptFd& kept) {
   int error = 0;
   absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(entry.path)), [&] {
-    const int fd = openat(entry.parent, entry.name.c_str(), flags | kSafe, mode);
+    const int fd = openat(entry.parent, entry.name.c_str(), wanted.flags | kSafe, wanted.made_with);
     error = fd < 0 ? errno : 0;
     return fd;
   });
   if (error != 0) return OpenError(error, entry, "open");
   if (!opened.ok()) return opened;
-  absl::Status checked = CheckOpened(kept, type, entry.path, ownership);
-  if (!checked.ok()) kept.Close();
-  return checked;
-}
-
-// Under a strict umask an object that this process made may lack bits that its group needs.
-void WidenMode(const KeptFd& kept, mode_t wanted) {
   struct stat status = {};
-  if (fstat(kept.get(), &status) != 0 || status.st_uid != geteuid()) return;
-  if ((status.st_mode & wanted) == wanted) return;
-  (void)fchmod(kept.get(), wanted);  // fails: the next open by another member says so
+  absl::Status checked = CheckOpened(kept, wanted.type, entry.path, ownership, status);
+  if (!checked.ok()) {
+    kept.Close();
+  } else if (wanted.at_least != 0) {
+    WidenMode(kept, status, wanted.at_least);
+  }
+  return checked;
 }
 
 // A directory in which strangers can rename or remove entries keeps nothing in its place.
@@ -206,49 +216,58 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
 
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept) {
-  if (create == Create::kYes) {
-    const mode_t mode = DirectoryMode(ownership);
-    const int made = mkdirat(entry.parent, entry.name.c_str(), mode);
-    if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
-    absl::Status opened = KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
-    if (opened.ok() && made == 0) WidenMode(kept, mode);
-    return opened;
+  Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
+  absl::Status opened = KeepChecked(entry, wanted, ownership, kept);
+  if (create == Create::kNo || !absl::IsNotFound(opened)) return opened;
+
+  // Made only where it is missing: to learn from mkdir(2) that it is there takes the lock of the
+  // parent, in which all starts of a scope meet.
+  const mode_t mode = DirectoryMode(ownership);
+  if (mkdirat(entry.parent, entry.name.c_str(), mode) == 0) {
+    wanted.at_least = mode;
+  } else if (errno != EEXIST) {
+    return OpenError(errno, entry, "create");
   }
-  return KeepChecked(entry, O_RDONLY | O_DIRECTORY, 0, S_IFDIR, ownership, kept);
+  return KeepChecked(entry, wanted, ownership, kept);
 }
 
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
-  if (create == Create::kNo) return KeepChecked(entry, O_RDONLY, 0, S_IFREG, ownership, kept);
-  const mode_t mode = FileMode(ownership);
-  absl::Status opened = KeepChecked(entry, O_RDWR | O_CREAT, mode, S_IFREG, ownership, kept);
-  // The mode of a file that another program may have made is its own business.
-  if (opened.ok() && ownership.rule != Ownership::Rule::kOwnerOrRoot) WidenMode(kept, mode);
-  return opened;
+  Wanted wanted{.type = S_IFREG, .flags = O_RDONLY};
+  if (create == Create::kYes) {
+    wanted.flags = O_RDWR | O_CREAT;
+    wanted.made_with = FileMode(ownership);
+    // The mode of a file that another program may have made is its own business.
+    if (ownership.rule != Ownership::Rule::kOwnerOrRoot) wanted.at_least = wanted.made_with;
+  }
+  return KeepChecked(entry, wanted, ownership, kept);
 }
 
 absl::Status KeepOpened(const std::string& path, const Ownership& ownership,
                         const std::function<int()>& open, KeptFd& kept) {
   absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(path)), open);
   if (!opened.ok()) return opened;
-  absl::Status checked = CheckOpened(kept, S_IFREG, path, ownership);
+  struct stat status = {};
+  absl::Status checked = CheckOpened(kept, S_IFREG, path, ownership, status);
   if (!checked.ok()) kept.Close();
   return checked;
 }
 
 absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept) {
   const mode_t mode = FileMode(ownership);
+  // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
+  const Wanted wanted{.type = S_IFIFO, .flags = O_RDWR, .at_least = mode};
+  absl::Status opened = KeepChecked(entry, wanted, ownership, kept);
+  if (!absl::IsNotFound(opened)) return opened;
   if (mkfifoat(entry.parent, entry.name.c_str(), mode) != 0 && errno != EEXIST) {
     return OpenError(errno, entry, "create");
   }
-  // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
-  absl::Status opened = KeepChecked(entry, O_RDWR, 0, S_IFIFO, ownership, kept);
-  if (opened.ok()) WidenMode(kept, mode);
-  return opened;
+  return KeepChecked(entry, wanted, ownership, kept);
 }
 
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
-  if (!KeepChecked(entry, O_RDONLY, 0, S_IFIFO, ownership, kept).ok()) return UniqueFd();
+  if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, ownership, kept).ok())
+    return UniqueFd();
   // A FIFO that had no writer since this open never hangs up (poll(2) on it waits), and read(2)
   // tells: end of file without a writer, EAGAIN with one. A writer that goes between the two is
   // seen by poll.
