@@ -26,6 +26,7 @@
 #include "hash.h"
 #include "holder.h"
 #include "kinds.h"
+#include "name_directory.h"
 #include "os/os.h"
 #include "ownership.h"
 #include "soleguard/layer.h"
@@ -94,7 +95,10 @@ absl::Status Collision(const HolderRecord& record) {
 class MutexClaim final : public Claim {
  public:
   MutexClaim(const Target& target, os::UndoSemaphore semaphore)
-      : target_(target), semaphore_(semaphore), wake_(target.scope, target.name, "mutex") {}
+      : target_(target),
+        semaphore_(semaphore),
+        directory_(target.scope, target.name),
+        wake_("mutex") {}
   ~MutexClaim() override { Release(); }
 
   // Says who this is, now that the semaphore is taken.
@@ -112,6 +116,7 @@ class MutexClaim final : public Claim {
   const Target target_;
   const os::ProcessMark owner_;
   os::UndoSemaphore semaphore_;
+  NameDirectory directory_;  // of the wake FIFO
   Wake wake_;
   os::KeptFd segment_;
   bool taken_ = true;
@@ -120,7 +125,10 @@ class MutexClaim final : public Claim {
 };
 
 absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate) {
-  wake_.Open();  // before the record: who reads that finds a writer
+  // Before the record: who reads that finds a writer. Without a directory waiters look again after
+  // a while.
+  if (directory_.Open(os::Create::kYes).ok()) wake_.Open(directory_);
+  directory_.scope_fd().Close();
   absl::Status kept = KeepSegment(target_, ownership, os::Create::kYes, segment_);
   if (!kept.ok()) return kept;
   absl::StatusOr<DecodedRecord> last = RecordIn(segment_);
@@ -136,7 +144,7 @@ absl::Status MutexClaim::Publish(const HolderRecord& record) {
   if (!owner.ok()) return owner;
   absl::Status ours = segment_.CheckStillOurs("/dev/shm/" + target_.segment());
   if (!ours.ok()) return ours;
-  if (record.state == RecordState::kReleasing) wake_.Open();
+  if (record.state == RecordState::kReleasing) wake_.Open(directory_);
   absl::Status written = os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Close();
@@ -165,6 +173,7 @@ void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
   segment_.Close();
+  directory_.Close();
   // Given back only where it is still this process's: once removed, the key may lead to another's.
   semaphore_.Give();
   wake_.Close();  // last: who is woken finds the layer free
@@ -189,7 +198,9 @@ class MutexLayerImpl final : public Layer {
 Attempt MutexLayerImpl::Refused(const os::Ownership& ownership) const {
   // The watch is opened before the record is read: a decision in between is then in the record, a
   // later one hangs the watch up.
-  UniqueFd decision = Wake(target_.scope, target_.name, "mutex").Watch();
+  UniqueFd decision;
+  NameDirectory directory(target_.scope, target_.name);
+  if (directory.Open(os::Create::kNo).ok()) decision = Wake("mutex").Watch(directory);
   os::KeptFd segment;
   std::optional<HolderRecord> record;
   if (KeepSegment(target_, ownership, os::Create::kNo, segment).ok()) {

@@ -25,12 +25,11 @@
 #include "hash.h"
 #include "holder.h"
 #include "kinds.h"
-#include "name_directory.h"
 #include "os/os.h"
 #include "ownership.h"
+#include "published_record.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
-#include "wake.h"
 
 namespace soleguard {
 namespace {
@@ -44,8 +43,8 @@ struct Target {
   std::optional<std::uint16_t> port;  // of port(47777)
 
   std::string text() const { return port.has_value() ? absl::StrCat("port(", *port, ")") : "port"; }
-  std::string file_suffix() const {
-    return port.has_value() ? absl::StrCat("port.", *port) : "port";
+  PublishedRecord Record() const {
+    return {scope, name, port.has_value() ? absl::StrCat("port.", *port) : "port"};
   }
 
   // A pure function of scope and name. Neither 127.0.0.1 nor its neighbours, where other programs
@@ -95,58 +94,20 @@ absl::Status Foreign(const os::Endpoint& endpoint, const os::Listener& listener)
       ProgramOf(listener), ", which is not an instance; end it or choose another port"));
 }
 
-// The record, beside the file layer's in the name's directory.
-class Record {
- public:
-  explicit Record(const Target& target)
-      : directory_(target.scope, target.name), file_("record." + target.file_suffix()) {}
-
-  absl::Status OpenForReading() { return Open(os::Create::kNo); }
-  absl::Status OpenForWriting() { return Open(os::Create::kYes); }
-  // nullopt: none, or not readable.
-  std::optional<DecodedRecord> Read() {
-    if (!file_fd_ && !OpenForReading().ok()) return std::nullopt;
-    absl::StatusOr<DecodedRecord> decoded =
-        ReadRecord([&] { return os::ReadAt(file_fd_.get(), kRecordSize); });
-    return decoded.ok() ? std::optional(*std::move(decoded)) : std::nullopt;
-  }
-  absl::Status Write(const HolderRecord& record, std::uint64_t sequence) {
-    absl::Status ours = file_fd_.CheckStillOurs(directory_.path() + "/" + file_);
-    if (!ours.ok()) return ours;
-    return os::WriteAt(file_fd_.get(), EncodeRecord(record, sequence));
-  }
-  void Close() { file_fd_.Close(); }
-
- private:
-  absl::Status Open(os::Create create) {
-    absl::Status opened = directory_.Open(create);
-    if (opened.ok()) {
-      opened = os::KeepFile(directory_.EntryOf(file_), directory_.ownership(), create, file_fd_);
-    }
-    directory_.Close();
-    return opened;
-  }
-
-  NameDirectory directory_;
-  const std::string file_;
-  os::KeptFd file_fd_;
-};
-
 class PortClaim final : public Claim {
  public:
-  explicit PortClaim(const Target& target)
-      : target_(target), wake_(target.scope, target.name, target.file_suffix()), record_(target) {}
+  explicit PortClaim(const Target& target) : target_(target), record_(target.Record()) {}
   ~PortClaim() override { Release(); }
 
   enum class Taking { kTaken, kNameTaken, kPortTaken };
   // `mute`: a companion that is there and does not answer is somebody's leftover.
   absl::StatusOr<Taking> Take(const os::Ownership& ownership, bool mute);
-  absl::Status Introduce(const HolderRecord& candidate);
+  absl::Status Introduce(const HolderRecord& candidate) { return record_.Begin(candidate); }
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
   void Release() override;
-  std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
+  std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
   absl::StatusOr<std::vector<UniqueFd>> Share() override;
   absl::Status KeepOverExec() override;
 
@@ -159,12 +120,9 @@ class PortClaim final : public Claim {
   // whose companion is gone would look foreign.
   os::KeptFd socket_;
   os::KeptFd companion_;
-  Wake wake_;
-  Record record_;
+  PublishedRecord record_;
   bool taken_ = false;
   bool shared_ = false;
-  std::uint64_t sequence_ = 0;
-  std::optional<HolderRecord> predecessor_;
 };
 
 absl::StatusOr<PortClaim::Taking> PortClaim::Take(const os::Ownership& ownership, bool mute) {
@@ -186,25 +144,9 @@ absl::StatusOr<PortClaim::Taking> PortClaim::Take(const os::Ownership& ownership
   return taken_ ? Taking::kTaken : Taking::kPortTaken;
 }
 
-absl::Status PortClaim::Introduce(const HolderRecord& candidate) {
-  wake_.Open();  // before the record: who reads that finds a writer
-  absl::Status opened = record_.OpenForWriting();
-  if (!opened.ok()) return opened;
-  if (std::optional<DecodedRecord> last = record_.Read()) {
-    sequence_ = last->sequence;
-    predecessor_ = std::move(last->record);
-  }
-  return record_.Write(candidate, ++sequence_);
-}
-
 absl::Status PortClaim::Publish(const HolderRecord& record) {
   absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  if (record.state == RecordState::kReleasing) wake_.Open();
-  absl::Status written = record_.Write(record, ++sequence_);
-  if (!written.ok()) return written;
-  if (record.state == RecordState::kEstablished) wake_.Close();
-  return absl::OkStatus();
+  return owner.ok() ? record_.Write(record) : owner;
 }
 
 absl::Status PortClaim::Verify() const {
@@ -220,7 +162,6 @@ absl::Status PortClaim::Verify() const {
 void PortClaim::Release() {
   if (!owner_.IsCurrent()) return;
   const bool taken = std::exchange(taken_, false);
-  record_.Close();
   // Not only closed: a child that a raw clone(2) made may have kept the descriptor.
   if (taken && !shared_) {
     if (socket_.StillOurs()) os::StopListening(socket_);
@@ -228,7 +169,7 @@ void PortClaim::Release() {
   }
   socket_.Close();
   companion_.Close();
-  wake_.Close();  // last: who is woken finds the layer free
+  record_.End();  // last: who is woken finds the layer free
 }
 
 absl::StatusOr<std::vector<UniqueFd>> PortClaim::Share() {
@@ -273,11 +214,7 @@ class PortLayerImpl final : public Layer {
 
 // Somebody of the scope has the companion: whoever it is, it is about this very name.
 Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
-  // The watch is opened before the record is read: a decision in between is then in the record, a
-  // later one hangs the watch up.
-  UniqueFd decision = Wake(target_.scope, target_.name, target_.file_suffix()).Watch();
-  std::optional<HolderRecord> record;
-  if (std::optional<DecodedRecord> decoded = Record(target_).Read()) record = decoded->record;
+  auto [record, decision] = target_.Record().ReadAndWatch();
   // An older record, while the new holder has not written its own.
   if (record.has_value() && peer.has_value() && peer->pid != 0 &&
       record->identity.pid != peer->pid && LivenessOf(record->identity) != Liveness::kUnknown) {
@@ -290,11 +227,10 @@ Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
 }
 
 std::optional<Holder> PortLayerImpl::KnownHolder(const os::Listener& listener) const {
-  std::optional<DecodedRecord> decoded = Record(target_).Read();
-  if (!decoded.has_value() || !listener.exact) return std::nullopt;
-  const HolderRecord& record = decoded->record;
+  const std::optional<HolderRecord> record = target_.Record().Read();
+  if (!record.has_value() || !listener.exact) return std::nullopt;
   for (const auto* process :
-       {&record.identity, record.instance.has_value() ? &*record.instance : nullptr}) {
+       {&record->identity, record->instance.has_value() ? &*record->instance : nullptr}) {
     if (process == nullptr || LivenessOf(*process) == Liveness::kGone) continue;
     const absl::StatusOr<bool> has = HasOpen(*process, listener.socket);
     // One that cannot be looked into (another pid namespace or user) is believed: the port is
@@ -345,12 +281,10 @@ Sighting PortLayerImpl::Look() const {
   absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
   if (!listeners.ok()) return Unavailable{listeners.status()};
   if (listeners->empty()) {
-    Record record(target_);
     // Without a place for its record nobody can hold the layer.
-    absl::Status opened = record.OpenForReading();
-    if (!opened.ok() && !absl::IsNotFound(opened)) return Unavailable{opened};
-    std::optional<DecodedRecord> last = record.Read();
-    return Free{last.has_value() ? std::optional(last->record) : std::nullopt};
+    absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
+    if (!last.ok()) return Unavailable{last.status()};
+    return Free{*std::move(last)};
   }
   for (const os::Listener& listener : *listeners) {
     if (std::optional<Holder> holder = KnownHolder(listener)) return Taken{*std::move(holder)};

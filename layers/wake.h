@@ -2,12 +2,11 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "name_directory.h"
 #include "os/os.h"
 #include "soleguard/fd.h"
-#include "soleguard/name.h"
-#include "soleguard/scope.h"
 
 namespace soleguard {
 
@@ -17,30 +16,23 @@ namespace soleguard {
 // docs/decisions/0001-wake-by-fifo.md.
 class Wake {
  public:
-  Wake(const Scope& scope, const InstanceName& name, std::string_view layer)
-      : directory_(scope, name), file_("wake." + std::string(layer)) {}
+  explicit Wake(std::string_view layer) : file_("wake." + std::string(layer)) {}
 
-  void Open() {
-    if (directory_.Open(os::Create::kYes).ok()) {
-      (void)os::KeepFifo(directory_.EntryOf(file_), directory_.ownership(), writer_);
-    }
-    directory_.Close();
+  // In a name's directory that was opened to create in it. A program that closed all descriptors
+  // may have another one at that number by now: nothing is made there.
+  void Open(const NameDirectory& directory) {
+    if (!directory.fd().StillOurs()) return;
+    (void)os::KeepFifo(directory.EntryOf(file_), directory.ownership(), writer_);
   }
   void Close() { writer_.Close(); }
 
   // Hangs up when the holder has decided, is free of the layer, or was killed; empty when nobody
   // has the FIFO open for writing.
-  UniqueFd Watch() {
-    UniqueFd watch;
-    if (directory_.Open(os::Create::kNo).ok()) {
-      watch = os::WatchFifo(directory_.EntryOf(file_), directory_.ownership());
-    }
-    directory_.Close();
-    return watch;
+  UniqueFd Watch(const NameDirectory& directory) const {
+    return os::WatchFifo(directory.EntryOf(file_), directory.ownership());
   }
 
  private:
-  NameDirectory directory_;
   const std::string file_;
   os::KeptFd writer_;
 };

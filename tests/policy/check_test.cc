@@ -137,13 +137,13 @@ TEST_F(CheckTest, ACommandThatIsHandedOnNeedsTheDirectoryWhateverThePolicy) {
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kLooks = 1000;
+constexpr int kLooks = 500;
 #else
-constexpr int kLooks = 10000;
+constexpr int kLooks = 5000;
 #endif
 
-// Starts that give nobody time to get out of the way: a lock that a looker took, however shortly,
-// would refuse one of them.
+// 5,000 of each kind. Starts that give nobody time to get out of the way: a lock that a looker
+// took, however shortly, would refuse one of them.
 TEST_F(CheckTest, TenThousandLooksDisturbNoStart) {
   const testing::Shared<std::atomic<int>> looks;
   const auto look = [&](auto&& once) {

@@ -1,0 +1,89 @@
+#include "published_record.h"
+
+#include <utility>
+
+#include <absl/status/statusor.h>
+#include <absl/strings/str_cat.h>
+
+#include "holder.h"
+
+namespace soleguard {
+
+PublishedRecord::PublishedRecord(const Scope& scope, const InstanceName& name,
+                                 std::string_view layer)
+    : directory_(scope, name), record_file_("record." + std::string(layer)), wake_(layer) {}
+
+absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
+  absl::Status opened = directory_.Open(os::Create::kYes);
+  if (!opened.ok()) return opened;
+  directory_.scope_fd().Close();
+  wake_.Open(directory_);  // before the record: who reads that finds a writer
+  opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
+                        record_);
+  if (!opened.ok()) return opened;
+  absl::StatusOr<DecodedRecord> last = Decode();
+  if (last.ok()) {
+    sequence_ = last->sequence;
+    predecessor_ = std::move(last->record);
+  }
+  return os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
+}
+
+absl::Status PublishedRecord::Write(const HolderRecord& record) {
+  // A program that closed all descriptors may have a file of its own at this number by now.
+  absl::Status ours = record_.CheckStillOurs(directory_.path() + "/" + record_file_);
+  if (!ours.ok()) return ours;
+  if (record.state == RecordState::kReleasing) wake_.Open(directory_);
+  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+  if (!written.ok()) return written;
+  if (record.state == RecordState::kEstablished) wake_.Close();
+  return absl::OkStatus();
+}
+
+void PublishedRecord::End() {
+  record_.Close();
+  directory_.Close();
+  wake_.Close();
+}
+
+// The record below the directory, which is open.
+absl::StatusOr<std::optional<HolderRecord>> PublishedRecord::ReadOpened() {
+  const absl::Status opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(),
+                                           os::Create::kNo, record_);
+  std::optional<HolderRecord> record;
+  if (opened.ok()) {
+    absl::StatusOr<DecodedRecord> decoded = Decode();
+    if (decoded.ok()) record = std::move(decoded->record);
+  }
+  End();
+  if (!opened.ok() && !absl::IsNotFound(opened)) return opened;
+  return record;
+}
+
+std::optional<HolderRecord> PublishedRecord::Read() {
+  absl::StatusOr<std::optional<HolderRecord>> last = Last();
+  return last.ok() ? *std::move(last) : std::nullopt;
+}
+
+absl::StatusOr<std::optional<HolderRecord>> PublishedRecord::Last() {
+  const absl::Status opened = directory_.Open(os::Create::kNo);
+  if (absl::IsNotFound(opened)) return std::optional<HolderRecord>();
+  if (!opened.ok()) return opened;
+  return ReadOpened();
+}
+
+PublishedRecord::Watched PublishedRecord::ReadAndWatch() {
+  if (!directory_.Open(os::Create::kNo).ok()) return {};
+  // The watch is opened before the record is read: a decision in between is then in the record, a
+  // later one hangs the watch up.
+  UniqueFd decision = wake_.Watch(directory_);
+  absl::StatusOr<std::optional<HolderRecord>> record = ReadOpened();
+  return {.record = record.ok() ? *std::move(record) : std::nullopt,
+          .decision = std::move(decision)};
+}
+
+absl::StatusOr<DecodedRecord> PublishedRecord::Decode() const {
+  return ReadRecord([&] { return os::ReadAt(record_.get(), kRecordSize); });
+}
+
+}  // namespace soleguard

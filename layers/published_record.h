@@ -1,0 +1,63 @@
+// The record of a layer whose mechanism has no place for one: the file record.LAYER in the name's
+// directory and, beside it, the FIFO wake.LAYER. Both only tell, the layer's own object decides.
+// Private to layers/.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "name_directory.h"
+#include "os/os.h"
+#include "soleguard/fd.h"
+#include "soleguard/name.h"
+#include "soleguard/record.h"
+#include "soleguard/scope.h"
+#include "wake.h"
+
+namespace soleguard {
+
+// The holder calls Begin, Write and End, in this order; everybody else Read or ReadAndWatch.
+class PublishedRecord {
+ public:
+  PublishedRecord(const Scope& scope, const InstanceName& name, std::string_view layer);
+
+  // As soon as the process has the layer: finds its predecessor's record and writes its own.
+  absl::Status Begin(const HolderRecord& candidate);
+  const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
+
+  // At each change. Wakes those who wait for it to be established. DataLoss when the program closed
+  // the descriptor.
+  absl::Status Write(const HolderRecord& record);
+
+  // When the layer is free, and not before: whoever waits for it is woken.
+  void End();
+
+  // The last one that was written; nothing when there is none, or none that can be read.
+  std::optional<HolderRecord> Read();
+  // The same, but an error that would keep the next holder from writing its own is one here too.
+  absl::StatusOr<std::optional<HolderRecord>> Last();
+  // And what hangs up when its writer has decided or is gone (Wake::Watch).
+  struct Watched {
+    std::optional<HolderRecord> record;
+    UniqueFd decision;
+  };
+  Watched ReadAndWatch();
+
+ private:
+  absl::StatusOr<std::optional<HolderRecord>> ReadOpened();
+  absl::StatusOr<DecodedRecord> Decode() const;
+
+  NameDirectory directory_;
+  const std::string record_file_;
+  Wake wake_;
+  os::KeptFd record_;
+  std::uint64_t sequence_ = 0;
+  std::optional<HolderRecord> predecessor_;
+};
+
+}  // namespace soleguard
