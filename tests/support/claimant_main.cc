@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <absl/time/time.h>
 
@@ -38,18 +39,37 @@ Verdict Acquire(char** argv) {
   return Guard::Acquire(argv[2], *policy, options);
 }
 
+std::string Say(const Holder& holder) {
+  std::int64_t pid = 0;
+  if (holder.record.has_value()) pid = holder.record->identity.pid;
+  if (!holder.processes.empty()) pid = holder.processes.front().pid;
+  return std::to_string(pid) + " " + std::string(ToString(holder.standing));
+}
+
 std::string Say(const Verdict& verdict) {
   if (const auto* unique = std::get_if<Unique>(&verdict)) {
     return "unique " + std::to_string(unique->guard.token().value_or(0));
   }
   if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
-    const Holder& holder = duplicate->holder;
-    std::int64_t pid = 0;
-    if (holder.record.has_value()) pid = holder.record->identity.pid;
-    if (!holder.processes.empty()) pid = holder.processes.front().pid;
-    return "duplicate " + std::to_string(pid) + " " + std::string(ToString(holder.standing));
+    return "duplicate " + Say(duplicate->holder);
   }
   return "undetermined " + std::string(std::get<Undetermined>(verdict).status.message());
+}
+
+const std::vector<LayerReport>& LayersOf(const Verdict& verdict) {
+  if (const auto* unique = std::get_if<Unique>(&verdict)) return unique->guard.layers();
+  if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) return duplicate->layers;
+  return std::get<Undetermined>(verdict).layers;
+}
+
+std::string SayLayers(const Verdict& verdict) {
+  std::string said;
+  for (const LayerReport& report : LayersOf(verdict)) {
+    if (!said.empty()) said += ", ";
+    said += report.layer + " " + std::string(ToString(report.outcome));
+    if (report.holder.has_value()) said += " " + Say(*report.holder);
+  }
+  return said;
 }
 
 // A child that keeps whatever it got until it is killed, and does not outlive the test.
@@ -67,7 +87,10 @@ pid_t Exec() {
   return child;
 }
 
-std::string Obey(const std::string& command, Guard* guard) {
+std::string Obey(const std::string& command, Verdict& verdict) {
+  auto* unique = std::get_if<Unique>(&verdict);
+  Guard* guard = unique != nullptr ? &unique->guard : nullptr;
+  if (command == "layers") return SayLayers(verdict);
   if (command == "verify") {
     const absl::Status status =
         guard != nullptr ? guard->Verify() : absl::NotFoundError("no guard");
@@ -113,9 +136,8 @@ int main(int argc, char** argv) {
   }
   Verdict verdict = Acquire(argv);
   std::cout << Say(verdict) << std::endl;
-  auto* unique = std::get_if<Unique>(&verdict);
   while (std::getline(std::cin, command)) {
-    std::cout << Obey(command, unique != nullptr ? &unique->guard : nullptr) << std::endl;
+    std::cout << Obey(command, verdict) << std::endl;
   }
   return 0;
 }

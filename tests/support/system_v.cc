@@ -26,14 +26,21 @@ int KeyOf(const std::string& scope, const std::string& name) {
 
 }  // namespace
 
+bool RemoveSemaphore(const std::string& scope, const std::string& name) {
+  const int id = semget(KeyOf(scope, name), 1, 0);
+  return id >= 0 && semctl(id, 0, IPC_RMID) == 0;
+}
+
+bool RemoveSegment(const std::string& scope, const std::string& name) {
+  return shm_unlink(absl::StrFormat("/soleguard-%08x", KeyOf(scope, name)).c_str()) == 0;
+}
+
 void RemoveMutexObjects(const std::string& directory) {
   std::error_code ignored;  // what is not there has left nothing
   for (const fs::path& scope : {fs::path(directory), fs::path(directory) / "scope"}) {
     for (const fs::directory_entry& name : fs::directory_iterator(scope / "names", ignored)) {
-      const int key = KeyOf(scope.string(), name.path().filename().string());
-      const int id = semget(key, 1, 0);
-      if (id >= 0) (void)semctl(id, 0, IPC_RMID);
-      (void)shm_unlink(absl::StrFormat("/soleguard-%08x", key).c_str());
+      (void)RemoveSemaphore(scope.string(), name.path().filename().string());
+      (void)RemoveSegment(scope.string(), name.path().filename().string());
     }
   }
 }
