@@ -86,6 +86,23 @@ bool IsOf(const HolderRecord& record, const Target& target) {
   return record.name == target.name.text() && record.scope == target.scope.ToString();
 }
 
+// The record of whoever has the semaphore, if it is there. The segment can outlive its holder, and
+// another ipc namespace may share it (unshare(1) --ipc leaves /dev/shm as it is), with a holder of
+// its own: the kernel says who took this semaphore.
+std::optional<HolderRecord> RecordOfHolder(const Target& target, const os::Ownership& ownership,
+                                           const os::UndoSemaphore& semaphore) {
+  os::KeptFd segment;
+  if (!KeepSegment(target, ownership, os::Create::kNo, segment).ok()) return std::nullopt;
+  absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
+  if (!decoded.ok()) return std::nullopt;
+  const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
+  const ProcessIdentity& writer = decoded->record.identity;
+  if (last.ok() && *last != writer.pid && LivenessOf(writer) != Liveness::kUnknown) {
+    return std::nullopt;
+  }
+  return std::move(decoded->record);
+}
+
 absl::Status Collision(const HolderRecord& record) {
   return absl::UnavailableError(
       absl::StrCat("the semaphore is in use for another name with the same hash, \"",
@@ -189,24 +206,20 @@ class MutexLayerImpl final : public Layer {
   std::vector<ProcessIdentity> Suspects() const override;
 
  private:
-  Attempt Refused(const os::Ownership& ownership) const;
+  Attempt Refused(const os::Ownership& ownership, const os::UndoSemaphore& semaphore) const;
   std::string Where() const { return absl::StrFormat("System V semaphore 0x%08x", target_.key()); }
 
   const Target target_;
 };
 
-Attempt MutexLayerImpl::Refused(const os::Ownership& ownership) const {
+Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
+                                const os::UndoSemaphore& semaphore) const {
   // The watch is opened before the record is read: a decision in between is then in the record, a
   // later one hangs the watch up.
   UniqueFd decision;
   NameDirectory directory(target_.scope, target_.name);
   if (directory.Open(os::Create::kNo).ok()) decision = Wake("mutex").Watch(directory);
-  os::KeptFd segment;
-  std::optional<HolderRecord> record;
-  if (KeepSegment(target_, ownership, os::Create::kNo, segment).ok()) {
-    absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
-    if (decoded.ok()) record = std::move(decoded->record);
-  }
+  std::optional<HolderRecord> record = RecordOfHolder(target_, ownership, semaphore);
   if (record.has_value() && !IsOf(*record, target_)) {
     if (LivenessOf(record->identity) == Liveness::kAlive) return Unavailable{Collision(*record)};
     record.reset();  // left by the other name's last holder
@@ -228,7 +241,7 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
     absl::StatusOr<bool> taken = semaphore->TryTake();
     if (absl::IsAborted(taken.status())) continue;
     if (!taken.ok()) return Unavailable{taken.status()};
-    if (!*taken) return Refused(*ownership);
+    if (!*taken) return Refused(*ownership, *semaphore);
 
     auto claim = std::make_unique<MutexClaim>(target_, *semaphore);
     // The race: removed and made anew between opening and taking. A removed one cannot be taken
@@ -251,12 +264,7 @@ Sighting MutexLayerImpl::Look() const {
   absl::StatusOr<bool> taken = semaphore->IsTaken();
   if (!taken.ok()) return Unavailable{taken.status()};
 
-  os::KeptFd segment;
-  std::optional<HolderRecord> record;
-  if (KeepSegment(target_, anyone, os::Create::kNo, segment).ok()) {
-    absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
-    if (decoded.ok()) record = std::move(decoded->record);
-  }
+  std::optional<HolderRecord> record = RecordOfHolder(target_, anyone, *semaphore);
   if (record.has_value() && !IsOf(*record, target_)) {
     if (*taken && LivenessOf(record->identity) == Liveness::kAlive) {
       return Unavailable{Collision(*record)};

@@ -167,8 +167,10 @@ void Drive(Arbiter& arbiter, Clock::time_point begin) {
 
 // Whether the holder who left this record ended without releasing. One that was still a candidate
 // never ran; one that said releasing ended in order; one that became another program could not say.
+// One that lives has lost its claim, or holds another object that its record shares a place with.
 bool Died(const HolderRecord& last) {
-  return last.state == RecordState::kEstablished && last.instance != last.identity;
+  return last.state == RecordState::kEstablished && last.instance != last.identity &&
+         LivenessOf(last.identity) != Liveness::kAlive;
 }
 
 // A failure is the observing layer's to report: it registers as well.

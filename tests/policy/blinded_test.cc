@@ -272,6 +272,45 @@ std::vector<Case> AllButOne() {
 INSTANTIATE_TEST_SUITE_P(AllButOne, BlindedLayers, ::testing::ValuesIn(AllButOne()),
                          [](const auto& given) { return given.param.name; });
 
+// What one layer alone cannot do, and what a second one is for.
+struct Alone {
+  std::string layer;
+  Elsewhere elsewhere;
+  std::string with_another;  // a policy with a layer that lives elsewhere
+};
+void PrintTo(const Alone& given, std::ostream* out) { *out << given.layer; }
+
+class OneLayer : public Blinded, public ::testing::WithParamInterface<Alone> {};
+
+// Each then has the name in its place, and whoever comes to one of the places is told who is there.
+TEST_P(OneLayer, H32_AloneLetsTwoInThatDoNotSeeItsObjectAndNotWithAnother) {
+  const Alone& given = GetParam();
+  const Words launcher = Launcher({given.elsewhere});
+  if (const std::string why = Unusable(launcher); !why.empty()) GTEST_SKIP() << why;
+  {
+    Claimant here = Start({}, given.layer);
+    ASSERT_TRUE(here.unique()) << here.verdict();
+    Claimant there = Start(launcher, given.layer);
+    EXPECT_TRUE(there.unique()) << there.verdict();
+    EXPECT_EQ(there.Ask("predecessor"), "none") << "nobody died";
+    EXPECT_EQ(here.Ask("verify"), "ok");
+    EXPECT_THAT(Start({}, given.layer).verdict(),
+                StartsWith(absl::StrCat("duplicate ", here.pid(), " ")));
+    EXPECT_EQ(here.Ask("release"), "released");
+    EXPECT_EQ(there.Ask("release"), "released");
+  }
+  Claimant here = Start({}, given.with_another);
+  ASSERT_TRUE(here.unique()) << here.verdict();
+  Claimant there = Start(launcher, given.with_another);
+  EXPECT_EQ(there.verdict(), absl::StrCat("duplicate ", here.pid(), " established"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Blinded, OneLayer,
+                         ::testing::Values(Alone{"file", Elsewhere::kMount, "all(file, mutex)"},
+                                           Alone{"mutex", Elsewhere::kIpc, "all(file, mutex)"},
+                                           Alone{"port", Elsewhere::kNetwork, "all(file, port)"}),
+                         [](const auto& given) { return given.param.layer; });
+
 // unshare(1) leaves it down; listening does not need it.
 TEST_F(Blinded, H32_WithoutLoopbackThePortStillExcludes) {
   const Words launcher = Launcher({Elsewhere::kBareNetwork});

@@ -40,6 +40,7 @@ class Claimant {
   //   verify       ok | CODE: MESSAGE
   //   layers       what each layer that was asked answered, in order:
   //                "file held, mutex contested PID STANDING" or "file unavailable"
+  //   predecessor  PID | none
   //   release      released
   //   fork         PID of a child that neither acts nor execs
   //   clone        PID of one that a raw clone(2) made, which no atfork handler saw

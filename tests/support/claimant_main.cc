@@ -96,6 +96,10 @@ std::string Obey(const std::string& command, Verdict& verdict) {
         guard != nullptr ? guard->Verify() : absl::NotFoundError("no guard");
     return status.ok() ? "ok" : status.ToString();
   }
+  if (command == "predecessor") {
+    const bool any = guard != nullptr && guard->predecessor().has_value();
+    return any ? std::to_string(guard->predecessor()->identity.pid) : "none";
+  }
   if (command == "release") {
     if (guard != nullptr) guard->Release();
     return "released";
