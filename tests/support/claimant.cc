@@ -5,12 +5,16 @@
 namespace soleguard::testing {
 namespace {
 
+std::string StartOf(const Claimant::Setup& setup) {
+  if (!setup.gate.empty()) return "gate:" + setup.gate;
+  return setup.at_barrier ? "barrier" : "now";
+}
+
 Program::Setup CommandLine(const Claimant::Setup& setup) {
   std::vector<std::string> argv = setup.launcher;
   for (const std::string& word :
        {std::string(SOLEGUARD_TEST_CLAIMANT), setup.scope, setup.name, setup.policy,
-        absl::FormatDuration(setup.settle), absl::FormatDuration(setup.deadline),
-        std::string(setup.at_barrier ? "barrier" : "now")}) {
+        absl::FormatDuration(setup.settle), absl::FormatDuration(setup.deadline), StartOf(setup)}) {
     argv.push_back(word);
   }
   return {.argv = argv};
@@ -25,6 +29,12 @@ std::string LineOf(Program& program) {
 }  // namespace
 
 Claimant::Claimant(const Setup& setup) : program_(CommandLine(setup)) {}
+
+void Claimant::WaitUntilAtGate() {
+  if (const std::string line = LineOf(program_); line != "waits") {
+    throw std::runtime_error("not expected: " + line);
+  }
+}
 
 const std::string& Claimant::verdict() {
   if (!verdict_.has_value()) verdict_ = LineOf(program_);

@@ -22,12 +22,17 @@ class Claimant {
     std::string policy = {};  // empty: without a policy
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
-    bool at_barrier = false;                 // acquires only after Go
+    bool at_barrier = false;  // acquires only after Go
+    // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait
+    // there are released at once.
+    std::string gate = {};
     std::vector<std::string> launcher = {};  // words before the program: unshare, strace, setpriv
   };
   explicit Claimant(const Setup& setup);
 
   void Go() { program_.WriteLine("go"); }
+  // Blocks until it waits at its gate.
+  void WaitUntilAtGate();
 
   // Blocks until it has its verdict, then the line that says it:
   //   unique TOKEN | duplicate PID STANDING | undetermined REASON

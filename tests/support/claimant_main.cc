@@ -1,4 +1,5 @@
-// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now
+// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -129,15 +130,27 @@ std::string Obey(const std::string& command, Verdict& verdict) {
   return "unknown command " + command;
 }
 
+// Returns when nobody has `fifo` open for writing any more.
+void WaitAtGate(const std::string& fifo) {
+  const int gate = open(fifo.c_str(), O_RDONLY | O_CLOEXEC);
+  if (gate < 0) std::abort();
+  std::cout << "waits" << std::endl;
+  char byte = 0;
+  (void)!read(gate, &byte, 1);
+  (void)close(gate);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 7) return 64;
   std::string command;
-  if (std::string(argv[6]) == "barrier") {
-    (void)Announce(argv[2], OptionsOf(argv));  // a failure shows in the verdict
-    std::getline(std::cin, command);
-  }
+  const std::string start = argv[6];
+  const std::string gate = "gate:";
+  // A failure to announce shows in the verdict.
+  if (start != "now") (void)Announce(argv[2], OptionsOf(argv));
+  if (start == "barrier") std::getline(std::cin, command);
+  if (start.starts_with(gate)) WaitAtGate(start.substr(gate.size()));
   Verdict verdict = Acquire(argv);
   std::cout << Say(verdict) << std::endl;
   while (std::getline(std::cin, command)) {
