@@ -301,6 +301,13 @@ std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {
       suspects.push_back(std::move(process));
     }
   }
+  if (!listeners->empty()) return suspects;
+  // Whoever was stopped between its two sockets has the companion and does not listen yet. Only a
+  // contender asks for suspects, so it may connect.
+  if (absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion()); peer.ok()) {
+    absl::StatusOr<ProcessIdentity> process = IdentityOf(peer->pid);
+    if (process.ok()) suspects.push_back(*std::move(process));
+  }
   return suspects;
 }
 
