@@ -310,8 +310,12 @@ std::uint64_t StartTicks(const TaskStat& stat, std::uint64_t clock_offset_ns) {
 // Whether /proc was mounted in the pid namespace of this process; unshare --pid without
 // --mount-proc leaves the outer one.
 absl::StatusOr<bool> ProcIsOurs(const ProcessIdentity& own) {
+  const char* const link = "/proc/self";
+  const std::string target = ReadLink(AT_FDCWD, link);
+  // A process that is not in the namespace of /proc has no such link there.
+  if (target.empty() && errno != ENOENT) return CannotReadSelf(errno, link);
   std::int64_t number = 0;
-  if (!ParseNumber(ReadLink(AT_FDCWD, "/proc/self"), number) || number != own.pid) return false;
+  if (!ParseNumber(target, number) || number != own.pid) return false;
 
   // The same number in both namespaces can be chance, but not in the initial one: it is in no
   // other.
