@@ -207,6 +207,8 @@ bool HasEnded(const TaskStat& stat) {
   return stat.state == 'Z' || stat.state == 'X' || stat.state == 'x';
 }
 
+constexpr std::uint64_t kSigkill = std::uint64_t{1} << (SIGKILL - 1);
+
 // A task that runs no user code any more. A SIGKILL, or another deadly signal, is at once pending
 // for each thread; the thread takes it and sets PF_SIGNALED, dumps core (PF_DUMPCORE) if it shall,
 // and sets PF_EXITING later in do_exit: a tracer, a core dump and io_uring can hold it before that,
@@ -214,7 +216,6 @@ bool HasEnded(const TaskStat& stat) {
 // Linux 6.18).
 bool IsEnding(const TaskStat& stat) {
   constexpr std::uint64_t kExiting = 0x4, kDumpsCore = 0x200, kSignaled = 0x400;  // linux/sched.h
-  constexpr std::uint64_t kSigkill = std::uint64_t{1} << (SIGKILL - 1);
   return HasEnded(stat) || (stat.flags & (kExiting | kDumpsCore | kSignaled)) != 0 ||
          (stat.pending_signals & kSigkill) != 0;
 }
@@ -497,6 +498,22 @@ absl::StatusOr<bool> AllTasksAreEnding(const Self& self, const ProcessIdentity& 
   return all;
 }
 
+// Whether SIGKILL was sent to the process. The race: kill(2) has returned, and a thread has taken
+// the signal from its own pending ones and not set PF_SIGNALED yet (get_signal in kernel/signal.c),
+// so that no stat of a thread tells: up to 2 % of looks right after a kill, measured on Linux 6.18.
+// Closed by the signals that are pending for the process, from which this one is never taken. Open
+// for SIGKILL by tgkill(2) and for exit_group(2): then nobody was told yet that the process ends.
+absl::StatusOr<bool> WasKilled(const Self& self, std::int64_t pid) {
+  const std::string path = absl::StrCat(PathOf(self, pid), "/status");
+  const LongReading status = ReadUpTo(AT_FDCWD, path.c_str(), kStatusLimit);
+  if (status.error != 0) return CannotRead(status.error, pid, "the status");
+  std::string_view line = LineAfter(status.text, "ShdPnd:").value_or("");
+  const std::string_view field = NextField(line);
+  std::uint64_t pending = 0;
+  (void)std::from_chars(field.data(), field.data() + field.size(), pending, 16);  // else none
+  return (pending & kSigkill) != 0;
+}
+
 // Of a process whose main thread is ending, for which "gone" and "dying" need more than one read.
 Liveness LivenessByTasks(const Self& self, const ProcessIdentity& identity) {
   const absl::StatusOr<UniqueFd> pidfd = OpenPidfd(self, identity);
@@ -695,7 +712,12 @@ Liveness LivenessOf(const ProcessIdentity& identity) {
   if (absl::IsNotFound(stat.status())) return Liveness::kGone;
   if (!stat.ok()) return Liveness::kUnknown;
   // An exec by another thread kills the main thread while the process lives on: all threads count.
-  return IsEnding(*stat) ? LivenessByTasks(**self, identity) : Liveness::kAlive;
+  const Liveness seen = IsEnding(*stat) ? LivenessByTasks(**self, identity) : Liveness::kAlive;
+  if (seen != Liveness::kAlive) return seen;
+  const absl::StatusOr<bool> killed = WasKilled(**self, identity.pid);
+  if (absl::IsNotFound(killed.status())) return Liveness::kGone;
+  if (!killed.ok()) return Liveness::kUnknown;
+  return *killed ? Liveness::kDying : Liveness::kAlive;
 }
 
 absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity) {

@@ -734,6 +734,20 @@ TEST(Liveness, H18_OfAProcessWhoseMainThreadHasEndedIsAlive) {
   EXPECT_EQ(LivenessOf(identity), Liveness::kGone);
 }
 
+// Whoever killed it may start the next one as soon as kill(2) has returned. Many times, as a look
+// has to fall into the moment in which the thread that takes the signal shows neither that it is
+// pending nor that it was taken.
+TEST(Liveness, H27_OfAProcessIsNeverAliveOnceItWasKilled) {
+  for (int i = 0; i < 1000; ++i) {
+    Child child([](const Link&) {
+      for (;;) (void)getppid();
+    });
+    const ProcessIdentity identity = child.Identity();
+    ASSERT_EQ(kill(child.pid(), SIGKILL), 0);
+    ASSERT_THAT(LivenessOf(identity), AnyOf(Liveness::kDying, Liveness::kGone)) << i;
+  }
+}
+
 // SIGKILL was taken: it is not pending for the thread any more, and PF_EXITING not set yet.
 TEST(Liveness, H27_OfAProcessThatATracerHoldsWhileItDiesIsDying) {
   Child child(Linger);
