@@ -37,6 +37,7 @@
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
 #include "token.h"
+#include "wake.h"
 
 namespace soleguard {
 namespace {
@@ -61,7 +62,7 @@ struct Target {
 };
 
 // Where the layer's objects are: in the name's directory, or, in the plain form, at a path that
-// other programs lock too, with the record and the wake FIFO beside it.
+// other programs lock too, with the record and the FIFOs beside it.
 class Place {
  public:
   explicit Place(const Target& target)
@@ -80,7 +81,10 @@ class Place {
 
   os::Entry Lock() const { return plain() ? Beside("") : directory_.EntryOf("lock"); }
   os::Entry Record() const { return plain() ? Beside(".record") : directory_.EntryOf("record"); }
-  os::Entry Wake() const { return plain() ? Beside(".wake") : directory_.EntryOf("wake.file"); }
+  WakeFiles Wakes() const {
+    if (!plain()) return WakeFilesIn(directory_, "file");
+    return {.decision = Beside(".wake"), .end = Beside(".end"), .ownership = ownership()};
+  }
 
   os::Ownership ownership() const {
     return plain() ? os::Ownership{.rule = os::Ownership::Rule::kOwnerOrRoot, .uid = os::OwnUid()}
@@ -144,7 +148,7 @@ class FileClaim final : public Claim {
   Place place_;
   os::KeptFd lock_;
   os::KeptFd record_;
-  os::KeptFd wake_;  // open for writing while this process is about to decide or to release
+  Wake wake_;
   bool ofd_ = false;
   bool taken_ = false;
   bool shared_ = false;
@@ -268,9 +272,7 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate)
   absl::StatusOr<Taking> lock = TakeLock();
   if (!lock.ok() || *lock == Taking::kContested) return lock;
 
-  // Waiters look for the FIFO's writer after they saw a record, so the writer is there first.
-  // Without a FIFO they look again after a while: it only wakes, it never decides.
-  (void)os::KeepFifo(place_.Wake(), place_.ownership(), wake_);
+  wake_.Begin(place_.Wakes());
   absl::Status introduced = Introduce(candidate);
   if (!introduced.ok()) return introduced;
   taken_ = true;
@@ -291,7 +293,7 @@ void FileClaim::Free() {
   record_.Close();
   place_.Close();
   ofd_ = false;
-  wake_.Close();  // last: who is woken finds the layer free
+  wake_.End();  // last: who is woken finds the layer free
 }
 
 void FileClaim::Release() {
@@ -306,12 +308,9 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
   // A program that closed all descriptors may have a file of its own at this number by now.
   absl::Status ours = record_.CheckStillOurs(place_.Record().path);
   if (!ours.ok()) return ours;
-  if (record.state == RecordState::kReleasing) {
-    (void)os::KeepFifo(place_.Wake(), place_.ownership(), wake_);
-  }
   absl::Status written = os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
   if (!written.ok()) return written;
-  if (record.state == RecordState::kEstablished) wake_.Close();
+  if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
 }
 
@@ -353,8 +352,9 @@ absl::StatusOr<std::vector<UniqueFd>> FileClaim::Share() {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   std::vector<UniqueFd> copies;
-  for (const os::KeptFd* kept : {&std::as_const(place_.directory().fd()), &std::as_const(lock_)}) {
-    if (kept == &place_.directory().fd() && place_.plain()) continue;
+  for (const os::KeptFd* kept :
+       {&std::as_const(place_.directory().fd()), &std::as_const(lock_), &wake_.end()}) {
+    if (!*kept) continue;  // the plain form has no directory; the FIFO could not be made
     absl::StatusOr<UniqueFd> copy = kept->Duplicate();
     if (!copy.ok()) return copy.status();
     copies.push_back(*std::move(copy));
@@ -368,6 +368,10 @@ absl::Status FileClaim::KeepOverExec() {
   if (!owner.ok()) return owner;
   if (!place_.plain()) {
     absl::Status kept = place_.directory().fd().KeepOverExec();
+    if (!kept.ok()) return kept;
+  }
+  if (wake_.end()) {
+    absl::Status kept = wake_.end().KeepOverExec();
     if (!kept.ok()) return kept;
   }
   return lock_.KeepOverExec();
@@ -406,12 +410,12 @@ bool HasLetGo(const Place& place, const HolderRecord& record) {
 
 Contested FileLayerImpl::Refused(const std::string& evidence) const {
   Place place(target_);
-  UniqueFd decision;
+  Watch watch;
   std::optional<HolderRecord> record;
   if (place.Open(os::Create::kNo).ok()) {
     // The watch is opened before the record is read: a decision in between is then in the record, a
     // later one hangs the watch up.
-    decision = os::WatchFifo(place.Wake(), place.ownership());
+    watch = WatchOf(place.Wakes());
     record = RecordOf(RecordAt(place.Record(), place.ownership()));
   }
   Contested contested;
@@ -420,7 +424,7 @@ Contested FileLayerImpl::Refused(const std::string& evidence) const {
       HasLetGo(place, *contested.holder.record)) {
     contested.holder.standing = Standing::kUnknown;
   }
-  contested.wake = WakeUps(contested.holder, std::move(decision));
+  contested.wake = WakeUps(contested.holder, std::move(watch));
   return contested;
 }
 

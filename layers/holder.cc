@@ -74,19 +74,37 @@ Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {
   return holder;
 }
 
-std::vector<UniqueFd> WakeUps(const Holder& holder, UniqueFd decision) {
+std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch) {
   std::vector<UniqueFd> wake;
-  if (holder.standing == Standing::kDying) {
-    for (const auto* identity :
-         {&holder.record->identity,
-          holder.record->instance.has_value() ? &*holder.record->instance : nullptr}) {
-      if (identity == nullptr || LivenessOf(*identity) != Liveness::kDying) continue;
-      absl::StatusOr<UniqueFd> ended = OpenPidfd(*identity);
-      if (ended.ok()) wake.push_back(*std::move(ended));
-    }
-    return wake;
+  const auto add = [&wake](UniqueFd& event) {
+    if (event) wake.push_back(std::move(event));
+  };
+  switch (holder.standing) {
+    case Standing::kCandidate:
+      add(watch.decision);
+      break;
+    case Standing::kEstablished:
+    case Standing::kReleasing:
+      add(watch.end);
+      break;
+    case Standing::kUnknown:
+      add(watch.decision ? watch.decision : watch.end);
+      break;
+    case Standing::kDying:
+    case Standing::kUnguarded:
+      break;
   }
-  if (decision) wake.push_back(std::move(decision));
+  const bool only_ends =
+      holder.standing == Standing::kEstablished || holder.standing == Standing::kDying;
+  if (!wake.empty() || !only_ends || !holder.record.has_value()) return wake;
+  for (const auto* process :
+       {&holder.record->identity,
+        holder.record->instance.has_value() ? &*holder.record->instance : nullptr}) {
+    if (process == nullptr) continue;
+    if (holder.standing == Standing::kDying && LivenessOf(*process) != Liveness::kDying) continue;
+    absl::StatusOr<UniqueFd> ended = OpenPidfd(*process);
+    if (ended.ok()) wake.push_back(*std::move(ended));
+  }
   return wake;
 }
 

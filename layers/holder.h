@@ -9,6 +9,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/layer.h"
 #include "soleguard/record.h"
+#include "wake.h"
 
 namespace soleguard {
 
@@ -35,8 +36,7 @@ absl::Status CheckOwner(const os::ProcessMark& owner, bool released);
 // `evidence` says what was seen and where.
 Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence);
 
-// What tells a waiter that this holder decided, gave up or ended: `decision` is the watch of the
-// layer's wake FIFO, if it has a writer.
-std::vector<UniqueFd> WakeUps(const Holder& holder, UniqueFd decision);
+// What tells a waiter that this holder decided, gave up or ended. Empty: nothing does.
+std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch);
 
 }  // namespace soleguard

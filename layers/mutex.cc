@@ -38,6 +38,8 @@ namespace {
 
 namespace ipc = boost::interprocess;
 
+constexpr char kLayer[] = "mutex";
+
 struct Target {
   Scope scope;
   InstanceName name;
@@ -86,9 +88,11 @@ bool IsOf(const HolderRecord& record, const Target& target) {
   return record.name == target.name.text() && record.scope == target.scope.ToString();
 }
 
-// The record of whoever has the semaphore, if it is there. The segment can outlive its holder, and
-// another ipc namespace may share it (unshare(1) --ipc leaves /dev/shm as it is), with a holder of
-// its own: the kernel says who took this semaphore.
+// The record of whoever has the semaphore, if it is there. The segment may still have the record of
+// an earlier holder, which may live: the next one was stopped before it wrote its own. And another
+// ipc namespace may share it (unshare(1) --ipc leaves /dev/shm as it is), with a holder of its own.
+// So the kernel is asked who took this semaphore: an operation that fails leaves the number of the
+// process that succeeded last (sempid in ipc/sem.c).
 std::optional<HolderRecord> RecordOfHolder(const Target& target, const os::Ownership& ownership,
                                            const os::UndoSemaphore& semaphore) {
   os::KeptFd segment;
@@ -112,10 +116,7 @@ absl::Status Collision(const HolderRecord& record) {
 class MutexClaim final : public Claim {
  public:
   MutexClaim(const Target& target, os::UndoSemaphore semaphore)
-      : target_(target),
-        semaphore_(semaphore),
-        directory_(target.scope, target.name),
-        wake_("mutex") {}
+      : target_(target), semaphore_(semaphore) {}
   ~MutexClaim() override { Release(); }
 
   // Says who this is, now that the semaphore is taken.
@@ -125,7 +126,7 @@ class MutexClaim final : public Claim {
   absl::Status Verify() const override;
   void Release() override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
-  absl::Status KeepOverExec() override { return CheckOwner(); }  // the kernel keeps it (semop(2))
+  absl::Status KeepOverExec() override;
 
  private:
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
@@ -133,7 +134,6 @@ class MutexClaim final : public Claim {
   const Target target_;
   const os::ProcessMark owner_;
   os::UndoSemaphore semaphore_;
-  NameDirectory directory_;  // of the wake FIFO
   Wake wake_;
   os::KeptFd segment_;
   bool taken_ = true;
@@ -142,10 +142,8 @@ class MutexClaim final : public Claim {
 };
 
 absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate) {
-  // Before the record: who reads that finds a writer. Without a directory waiters look again after
-  // a while.
-  if (directory_.Open(os::Create::kYes).ok()) wake_.Open(directory_);
-  directory_.scope_fd().Close();
+  NameDirectory directory(target_.scope, target_.name);
+  if (directory.Open(os::Create::kYes).ok()) wake_.Begin(WakeFilesIn(directory, kLayer));
   absl::Status kept = KeepSegment(target_, ownership, os::Create::kYes, segment_);
   if (!kept.ok()) return kept;
   absl::StatusOr<DecodedRecord> last = RecordIn(segment_);
@@ -161,10 +159,9 @@ absl::Status MutexClaim::Publish(const HolderRecord& record) {
   if (!owner.ok()) return owner;
   absl::Status ours = segment_.CheckStillOurs("/dev/shm/" + target_.segment());
   if (!ours.ok()) return ours;
-  if (record.state == RecordState::kReleasing) wake_.Open(directory_);
   absl::Status written = os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
   if (!written.ok()) return written;
-  if (record.state == RecordState::kEstablished) wake_.Close();
+  if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
 }
 
@@ -190,17 +187,21 @@ void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
   segment_.Close();
-  directory_.Close();
   // Given back only where it is still this process's: once removed, the key may lead to another's.
   semaphore_.Give();
-  wake_.Close();  // last: who is woken finds the layer free
+  wake_.End();  // last: who is woken finds the layer free
+}
+
+absl::Status MutexClaim::KeepOverExec() {
+  absl::Status owner = CheckOwner();  // the kernel keeps the semaphore (semop(2))
+  return owner.ok() && wake_.end() ? wake_.end().KeepOverExec() : owner;
 }
 
 class MutexLayerImpl final : public Layer {
  public:
   explicit MutexLayerImpl(Target target) : target_(std::move(target)) {}
 
-  std::string_view text() const override { return "mutex"; }
+  std::string_view text() const override { return kLayer; }
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   std::vector<ProcessIdentity> Suspects() const override;
@@ -216,9 +217,9 @@ Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
                                 const os::UndoSemaphore& semaphore) const {
   // The watch is opened before the record is read: a decision in between is then in the record, a
   // later one hangs the watch up.
-  UniqueFd decision;
+  Watch watch;
   NameDirectory directory(target_.scope, target_.name);
-  if (directory.Open(os::Create::kNo).ok()) decision = Wake("mutex").Watch(directory);
+  if (directory.Open(os::Create::kNo).ok()) watch = WatchOf(WakeFilesIn(directory, kLayer));
   std::optional<HolderRecord> record = RecordOfHolder(target_, ownership, semaphore);
   if (record.has_value() && !IsOf(*record, target_)) {
     if (LivenessOf(record->identity) == Liveness::kAlive) return Unavailable{Collision(*record)};
@@ -226,7 +227,7 @@ Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
   }
   Contested contested;
   contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"));
-  contested.wake = WakeUps(contested.holder, std::move(decision));
+  contested.wake = WakeUps(contested.holder, std::move(watch));
   return contested;
 }
 
@@ -299,7 +300,7 @@ std::unique_ptr<Layer> MakeMutexLayer(const LayerContext& context) {
 }  // namespace
 
 LayerKind MutexLayer() {
-  return {.name = "mutex", .check = &CheckParameters, .make = &MakeMutexLayer};
+  return {.name = kLayer, .check = &CheckParameters, .make = &MakeMutexLayer};
 }
 
 }  // namespace soleguard

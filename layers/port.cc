@@ -176,8 +176,9 @@ absl::StatusOr<std::vector<UniqueFd>> PortClaim::Share() {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   std::vector<UniqueFd> copies;
-  for (const os::KeptFd* kept : {&socket_, &companion_}) {
-    if (!*kept) continue;  // the companion's name was taken by a stranger
+  for (const os::KeptFd* kept :
+       {&std::as_const(socket_), &std::as_const(companion_), &record_.end()}) {
+    if (!*kept) continue;  // a stranger has the companion's name, or there is no FIFO
     absl::StatusOr<UniqueFd> copy = kept->Duplicate();
     if (!copy.ok()) return copy.status();
     copies.push_back(*std::move(copy));
@@ -190,7 +191,9 @@ absl::Status PortClaim::KeepOverExec() {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   absl::Status kept = socket_.KeepOverExec();
-  return kept.ok() && companion_ ? companion_.KeepOverExec() : kept;
+  if (kept.ok() && companion_) kept = companion_.KeepOverExec();
+  if (kept.ok() && record_.end()) kept = record_.end().KeepOverExec();
+  return kept;
 }
 
 class PortLayerImpl final : public Layer {
@@ -214,7 +217,7 @@ class PortLayerImpl final : public Layer {
 
 // Somebody of the scope has the companion: whoever it is, it is about this very name.
 Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
-  auto [record, decision] = target_.Record().ReadAndWatch();
+  auto [record, watch] = target_.Record().ReadAndWatch();
   // An older record, while the new holder has not written its own.
   if (record.has_value() && peer.has_value() && peer->pid != 0 &&
       record->identity.pid != peer->pid && LivenessOf(record->identity) != Liveness::kUnknown) {
@@ -222,7 +225,7 @@ Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
   }
   Contested contested;
   contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"));
-  contested.wake = WakeUps(contested.holder, std::move(decision));
+  contested.wake = WakeUps(contested.holder, std::move(watch));
   return contested;
 }
 

@@ -11,15 +11,15 @@ namespace soleguard {
 
 PublishedRecord::PublishedRecord(const Scope& scope, const InstanceName& name,
                                  std::string_view layer)
-    : directory_(scope, name), record_file_("record." + std::string(layer)), wake_(layer) {}
+    : directory_(scope, name), layer_(layer), record_file_("record." + layer_) {}
 
 absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
   absl::Status opened = directory_.Open(os::Create::kYes);
   if (!opened.ok()) return opened;
-  directory_.scope_fd().Close();
-  wake_.Open(directory_);  // before the record: who reads that finds a writer
+  wake_.Begin(WakeFilesIn(directory_, layer_));
   opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
                         record_);
+  directory_.Close();
   if (!opened.ok()) return opened;
   absl::StatusOr<DecodedRecord> last = Decode();
   if (last.ok()) {
@@ -33,17 +33,16 @@ absl::Status PublishedRecord::Write(const HolderRecord& record) {
   // A program that closed all descriptors may have a file of its own at this number by now.
   absl::Status ours = record_.CheckStillOurs(directory_.path() + "/" + record_file_);
   if (!ours.ok()) return ours;
-  if (record.state == RecordState::kReleasing) wake_.Open(directory_);
   absl::Status written = os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
   if (!written.ok()) return written;
-  if (record.state == RecordState::kEstablished) wake_.Close();
+  if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
 }
 
 void PublishedRecord::End() {
   record_.Close();
   directory_.Close();
-  wake_.Close();
+  wake_.End();
 }
 
 // The record below the directory, which is open.
@@ -76,10 +75,9 @@ PublishedRecord::Watched PublishedRecord::ReadAndWatch() {
   if (!directory_.Open(os::Create::kNo).ok()) return {};
   // The watch is opened before the record is read: a decision in between is then in the record, a
   // later one hangs the watch up.
-  UniqueFd decision = wake_.Watch(directory_);
+  Watch watch = WatchOf(WakeFilesIn(directory_, layer_));
   absl::StatusOr<std::optional<HolderRecord>> record = ReadOpened();
-  return {.record = record.ok() ? *std::move(record) : std::nullopt,
-          .decision = std::move(decision)};
+  return {.record = record.ok() ? *std::move(record) : std::nullopt, .watch = std::move(watch)};
 }
 
 absl::StatusOr<DecodedRecord> PublishedRecord::Decode() const {

@@ -1,5 +1,5 @@
 // The record of a layer whose mechanism has no place for one: the file record.LAYER in the name's
-// directory and, beside it, the FIFO wake.LAYER. Both only tell, the layer's own object decides.
+// directory and, beside it, the FIFOs of wake.h. They only tell, the layer's own object decides.
 // Private to layers/.
 #pragma once
 
@@ -30,21 +30,23 @@ class PublishedRecord {
   absl::Status Begin(const HolderRecord& candidate);
   const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
 
-  // At each change. Wakes those who wait for it to be established. DataLoss when the program closed
+  // At each change. Wakes those who wait for a decision. DataLoss when the program closed
   // the descriptor.
   absl::Status Write(const HolderRecord& record);
 
   // When the layer is free, and not before: whoever waits for it is woken.
   void End();
 
+  // Open until then.
+  const os::KeptFd& end() const { return wake_.end(); }
+
   // The last one that was written; nothing when there is none, or none that can be read.
   std::optional<HolderRecord> Read();
   // The same, but an error that would keep the next holder from writing its own is one here too.
   absl::StatusOr<std::optional<HolderRecord>> Last();
-  // And what hangs up when its writer has decided or is gone (Wake::Watch).
   struct Watched {
     std::optional<HolderRecord> record;
-    UniqueFd decision;
+    Watch watch;
   };
   Watched ReadAndWatch();
 
@@ -53,6 +55,7 @@ class PublishedRecord {
   absl::StatusOr<DecodedRecord> Decode() const;
 
   NameDirectory directory_;
+  const std::string layer_;
   const std::string record_file_;
   Wake wake_;
   os::KeptFd record_;

@@ -626,7 +626,9 @@ Attempt ScanLayerImpl::Try(const HolderRecord&) {
       waited_for_ = std::move(first.match);
       continue;
     }
-    if (contested.holder.standing == Standing::kDying) {
+    const Standing standing = contested.holder.standing;
+    if (standing == Standing::kDying || standing == Standing::kUnguarded ||
+        standing == Standing::kEstablished) {
       absl::StatusOr<UniqueFd> end = OpenPidfd(first.match.kin.process);
       if (end.ok()) contested.wake.push_back(*std::move(end));
     }

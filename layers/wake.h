@@ -1,8 +1,16 @@
-// The FIFO that wakes those who wait for a layer's holder. Private to layers/.
+// The FIFOs that wake those who wait for a layer's holder. Private to layers/.
+//
+// A FIFO hangs up for its readers when its last writer is gone, whether that closed it or was
+// killed. The holder of a layer has two open for writing: one until it is decided, the other as
+// long as it has the layer. They only wake, they decide nothing: where they cannot be made, waiters
+// look again after a while. See docs/decisions/0001-wake-by-fifo.md.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
 
 #include "name_directory.h"
 #include "os/os.h"
@@ -10,31 +18,50 @@
 
 namespace soleguard {
 
-// Its holder has it open for writing from the moment it has the layer until it is decided, and
-// again from before it says that it is releasing until the layer is free. It only wakes, it decides
-// nothing: where it cannot be made, waiters look again after a while. See
-// docs/decisions/0001-wake-by-fifo.md.
+// Where they are, as long as the directory is open.
+struct WakeFiles {
+  os::Entry decision;
+  os::Entry end;
+  os::Ownership ownership;
+};
+inline WakeFiles WakeFilesIn(const NameDirectory& directory, std::string_view layer) {
+  return {.decision = directory.EntryOf(absl::StrCat("wake.", std::string(layer))),
+          .end = directory.EntryOf(absl::StrCat("end.", std::string(layer))),
+          .ownership = directory.ownership()};
+}
+
+// The holder's.
 class Wake {
  public:
-  explicit Wake(std::string_view layer) : file_("wake." + std::string(layer)) {}
-
-  // In a name's directory that was opened to create in it. A program that closed all descriptors
-  // may have another one at that number by now: nothing is made there.
-  void Open(const NameDirectory& directory) {
-    if (!directory.fd().StillOurs()) return;
-    (void)os::KeepFifo(directory.EntryOf(file_), directory.ownership(), writer_);
+  // It has the layer. Before its record says so: who reads that finds a writer.
+  void Begin(const WakeFiles& files) {
+    (void)os::KeepFifo(files.decision, files.ownership, decision_);
+    (void)os::KeepFifo(files.end, files.ownership, end_);
   }
-  void Close() { writer_.Close(); }
-
-  // Hangs up when the holder has decided, is free of the layer, or was killed; empty when nobody
-  // has the FIFO open for writing.
-  UniqueFd Watch(const NameDirectory& directory) const {
-    return os::WatchFifo(directory.EntryOf(file_), directory.ownership());
+  // Its record says that it is established.
+  void Decide() { decision_.Close(); }
+  // The layer is free, and not before: whoever is woken tries it.
+  void End() {
+    decision_.Close();
+    end_.Close();
   }
+
+  // Open for as long as the layer is taken, by whomever the claim is handed on to.
+  const os::KeptFd& end() const { return end_; }
 
  private:
-  const std::string file_;
-  os::KeptFd writer_;
+  os::KeptFd decision_;
+  os::KeptFd end_;
 };
+
+// A waiter's: each hangs up, or is empty where it has no writer.
+struct Watch {
+  UniqueFd decision;
+  UniqueFd end;
+};
+inline Watch WatchOf(const WakeFiles& files) {
+  return {.decision = os::WatchFifo(files.decision, files.ownership),
+          .end = os::WatchFifo(files.end, files.ownership)};
+}
 
 }  // namespace soleguard

@@ -76,6 +76,7 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   Report({.layer = std::string(members_[next_].layer->text()),
           .outcome = LayerReport::Outcome::kContested,
           .holder = std::move(holder)});
+  wake_ = std::move(contested.wake);
   if (standing == Standing::kEstablished || standing == Standing::kUnguarded) {
     return Refuse(Decision::kDuplicate);
   }
@@ -90,7 +91,6 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
     limit = std::min(limit, wait_->since + 2 * times_.settle);
   }
   if (elapsed < limit) {
-    wake_ = std::move(contested.wake);
     const absl::Duration left = limit - elapsed;
     return {.action = Next::Action::kWait,
             .wake = wake_,

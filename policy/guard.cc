@@ -1,5 +1,6 @@
 #include "soleguard/guard.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -13,6 +14,8 @@
 
 #include "soleguard/arbiter.h"
 #include "soleguard/process.h"
+#include "soleguard/queue.h"
+#include "soleguard/start.h"
 #include "soleguard/version.h"
 
 namespace soleguard {
@@ -157,12 +160,24 @@ struct Layers {
   const std::unique_ptr<Layer> carrier;  // or none
 };
 
-void Drive(Arbiter& arbiter, Clock::time_point begin) {
-  while (true) {
-    const Arbiter::Next next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
+// A duration that may be infinite, on a clock that is not.
+Clock::time_point Deadline(Clock::time_point begin, absl::Duration duration) {
+  return begin + absl::ToChronoNanoseconds(std::min(duration, absl::Hours(100 * 365 * 24)));
+}
+
+void Drive(Start& start, Clock::time_point begin, const Options& options) {
+  std::optional<Event> stopped;
+  if (options.stop.stop_possible()) stopped.emplace();
+  const std::stop_callback wake_up(options.stop, [&stopped] { stopped->Set(); });
+  bool told = !options.waiting;
+  while (!options.stop.stop_requested()) {
+    const Arbiter::Next next = start.Step(absl::FromChrono(Clock::now() - begin));
     if (next.action == Arbiter::Next::Action::kDecided) return;
-    if (next.action == Arbiter::Next::Action::kWait) (void)WaitForAny(next.wake, next.at_most);
+    if (next.action != Arbiter::Next::Action::kWait) continue;
+    if (start.is_waiting() && !std::exchange(told, true)) options.waiting();
+    (void)WaitForAny(next.wake, next.at_most, stopped.has_value() ? &*stopped : nullptr);
   }
+  start.Cancel();
 }
 
 // Whether the holder who left this record ended without releasing. One that was still a candidate
@@ -285,7 +300,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{options.scope.directory(), instance->text()};
   if (std::optional<HolderRecord> record =
-          names.Reserve(key, begin + absl::ToChronoNanoseconds(options.deadline))) {
+          names.Reserve(key, Deadline(begin, std::max(options.deadline, options.wait)))) {
     if (record->state == RecordState::kCandidate) {
       return Undetermined{.status = absl::DeadlineExceededError(
                               "another thread of this process is still arbitrating this name"),
@@ -301,23 +316,26 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   RegisterIfObserved(policy, options);
 
   const Layers layers(policy, options, *instance);
-  Arbiter arbiter(policy, layers.Members([](Layer& layer) { return &layer; }),
-                  Candidate(*instance, policy, options.scope, *own),
-                  {.deadline = options.deadline, .settle = options.settle});
-  Drive(arbiter, begin);
+  Start start({.policy = policy,
+               .members = layers.Members([](Layer& layer) { return &layer; }),
+               .candidate = [&] { return Candidate(*instance, policy, options.scope, *own); },
+               .times = {.deadline = options.deadline, .settle = options.settle},
+               .wait = options.wait,
+               .queue = MakeQueue(options.scope, *instance)});
+  Drive(start, begin, options);
 
-  switch (arbiter.decision()) {
+  switch (start.decision()) {
     case Arbiter::Decision::kUnique: {
-      Guard guard(std::make_unique<Core>(*instance, options.scope, arbiter));
+      Guard guard(std::make_unique<Core>(*instance, options.scope, start.arbiter()));
       reservation.Keep(guard.record());
       return Unique{std::move(guard)};
     }
     case Arbiter::Decision::kDuplicate:
-      return Duplicate{.holder = arbiter.holder(), .layers = arbiter.reports()};
+      return Duplicate{.holder = start.holder(), .layers = start.reports()};
     case Arbiter::Decision::kUndetermined:
       break;
   }
-  return Undetermined{.status = arbiter.status(), .layers = arbiter.reports()};
+  return Undetermined{.status = start.status(), .layers = start.reports()};
 }
 
 Verdict Guard::Acquire(std::string_view name, const Options& options) {
@@ -452,14 +470,17 @@ absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
   if (!instance.ok()) return instance.status();
   const Layers layers(policy, options, *instance);
   std::vector<std::unique_ptr<OnlyLooked>> looked;
-  Arbiter arbiter(policy, layers.Members([&looked](const Layer& layer) {
-    return looked.emplace_back(std::make_unique<OnlyLooked>(layer)).get();
-  }),
-                  /*candidate=*/{}, {.deadline = options.deadline, .settle = options.settle});
-  Drive(arbiter, begin);
+  Start start({.policy = policy,
+               .members = layers.Members([&looked](const Layer& layer) {
+                 return looked.emplace_back(std::make_unique<OnlyLooked>(layer)).get();
+               }),
+               .candidate = [] { return HolderRecord{}; },
+               .times = {.deadline = options.deadline, .settle = options.settle},
+               .queue = MakeQueue(options.scope, *instance)});
+  Drive(start, begin, options);
 
-  Forecast forecast{.decision = arbiter.decision(), .holder = {}, .status = arbiter.status()};
-  if (forecast.decision == Arbiter::Decision::kDuplicate) forecast.holder = arbiter.holder();
+  Forecast forecast{.decision = start.decision(), .holder = {}, .status = start.status()};
+  if (forecast.decision == Arbiter::Decision::kDuplicate) forecast.holder = start.holder();
   for (const std::unique_ptr<OnlyLooked>& layer : looked) {
     forecast.inspection.layers.push_back(
         {.layer = std::string(layer->text()), .sighting = layer->TakeSeen()});

@@ -57,11 +57,19 @@ absl::StatusOr<bool> TryOfdLock(int fd, Range range) {
 absl::StatusOr<bool> SeesOfdLock(int fd) { return SeesOfdLock(fd, kWholeFile); }
 
 absl::StatusOr<bool> SeesOfdLock(int fd, Range range) {
+  absl::StatusOr<std::optional<Range>> found = FindOfdLock(fd, range);
+  if (!found.ok()) return found.status();
+  return found->has_value();
+}
+
+absl::StatusOr<std::optional<Range>> FindOfdLock(int fd, Range range) {
   struct flock lock = LockOf(F_WRLCK, range);
   if (RetryOnEintr([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0) {
     return ErrnoStatus(errno, "look for an OFD lock");
   }
-  return lock.l_type != F_UNLCK;
+  if (lock.l_type == F_UNLCK) return std::optional<Range>();
+  return std::optional(Range{.offset = static_cast<std::uint64_t>(lock.l_start),
+                             .size = static_cast<std::uint64_t>(lock.l_len)});
 }
 
 void UnlockFlock(int fd) { (void)flock(fd, LOCK_UN); }  // cannot fail on an open file (flock(2))

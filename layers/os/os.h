@@ -52,6 +52,8 @@ struct Range {
 };
 absl::StatusOr<bool> TryOfdLock(int fd, Range range);
 absl::StatusOr<bool> SeesOfdLock(int fd, Range range);
+// One of the locks there, whichever; its size is 0 when it has no end.
+absl::StatusOr<std::optional<Range>> FindOfdLock(int fd, Range range);
 
 // Whether flock and fcntl locks on one description are independent, as on local filesystems. On NFS
 // and SMB they are emulated by each other and would conflict.
@@ -164,6 +166,9 @@ absl::Status KeepOpened(const std::string& path, const Ownership& ownership,
 absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept);
 // Open for reading: hangs up when the last writer is gone. Nothing when there is no writer.
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership);
+
+// Removes the file's name, if it has one. Whoever has it open keeps it.
+void RemoveEntry(const Entry& entry);
 
 // Whether `path` itself, not what a link points to, is `file` now.
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file);

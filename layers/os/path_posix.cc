@@ -278,6 +278,8 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   return watch.ok() ? std::move(*watch) : UniqueFd();
 }
 
+void RemoveEntry(const Entry& entry) { (void)unlinkat(entry.parent, entry.name.c_str(), 0); }
+
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
   struct stat status = {};
   if (lstat(path.c_str(), &status) != 0) {

@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,10 +10,17 @@
 
 namespace soleguard {
 
-bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout) {
+Event::Event() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+void Event::Set() const { (void)eventfd_write(fd_.get(), 1); }
+
+bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Event* also) {
   std::vector<pollfd> polled;
-  polled.reserve(fds.size());
+  polled.reserve(fds.size() + 1);
   for (const UniqueFd& fd : fds) polled.push_back({.fd = fd.get(), .events = POLLIN, .revents = 0});
+  if (also != nullptr) {
+    polled.push_back({.fd = also->fd().get(), .events = POLLIN, .revents = 0});
+  }
 
   const auto begin = std::chrono::steady_clock::now();
   absl::Duration left = timeout;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -199,7 +200,8 @@ class FailingCall : public ::testing::TestWithParam<int> {
   // Documented as optional: the start goes on without it.
   bool IsOptional(const Traced::Call& call, const std::string& object) const {
     if (object.starts_with(scope_.path() + "/state")) return true;  // a token that is not durable
-    if (object == scope_.Object("wake.file")) return true;       // a waiter looks again by itself
+    // A waiter looks again by itself.
+    if (object == scope_.Object("wake.file") || object == scope_.Object("end.file")) return true;
     return call.number == SYS_flock && object == scope_.path();  // tmp cleaners are not kept out
   }
 
@@ -229,6 +231,8 @@ class FailingCall : public ::testing::TestWithParam<int> {
   void FailEachCallOfAStart(bool first_of_its_name) const {
     int at = 0;
     std::uint64_t last = 0;
+    // The layer's calls come first; the queue, which only gives order, opens the directory again.
+    std::set<std::pair<std::uint64_t, std::string>> failed;
     for (;; ++at) {
       if (first_of_its_name) {
         std::filesystem::remove_all(scope_.path());
@@ -251,7 +255,7 @@ class FailingCall : public ::testing::TestWithParam<int> {
 
       const std::string said = answer->said();
       if (said.starts_with("unique")) {
-        EXPECT_FALSE(IsNeeded(*call, object));
+        EXPECT_FALSE(IsNeeded(*call, object) && !failed.contains({call->number, object}));
         ExpectExcludes(child);
         EXPECT_GT(answer->token, last);
       } else {
@@ -260,6 +264,7 @@ class FailingCall : public ::testing::TestWithParam<int> {
         EXPECT_THAT(said, HasSubstr(TextOf(GetParam())));
         EXPECT_EQ(child.OpenDescriptors(), descriptors) << said;
       }
+      failed.insert({call->number, object});
       if (said.starts_with("unique")) child.Kill();
       const Verdict next = scope_.Acquire();
       ASSERT_TRUE(IsUnique(next)) << Say(next);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -136,20 +137,21 @@ TEST_F(CheckTest, ACommandThatIsHandedOnNeedsTheDirectoryWhateverThePolicy) {
   EXPECT_EQ(Check("x", *Policy::Parse("mutex"), options())->decision, Decision::kUnique);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kLooks = 500;
-#else
-constexpr int kLooks = 5000;
-#endif
+// Of each kind; more under ctest --preset soak.
+int Looks() {
+  const char* looks = std::getenv("SOLEGUARD_TEST_LOOKS");
+  return looks != nullptr ? std::stoi(looks) : 500;
+}
 
-// 5,000 of each kind. Starts that give nobody time to get out of the way: a lock that a looker
+// Starts that give nobody time to get out of the way: a lock that a looker
 // took, however shortly, would refuse one of them.
-TEST_F(CheckTest, TenThousandLooksDisturbNoStart) {
+TEST_F(CheckTest, ManyLooksDisturbNoStart) {
   const testing::Shared<std::atomic<int>> looks;
+  const int count = Looks();
   const auto look = [&](auto&& once) {
     const pid_t looker = fork();
     if (looker != 0) return looker;
-    for (int i = 0; i < kLooks; ++i) {
+    for (int i = 0; i < count; ++i) {
       once();
       ++*looks;
     }
@@ -160,7 +162,7 @@ TEST_F(CheckTest, TenThousandLooksDisturbNoStart) {
       .scope = options().scope, .deadline = absl::ZeroDuration(), .settle = absl::ZeroDuration()};
   const std::vector<pid_t> lookers = {look([&] { (void)Inspect("x", policy, hasty); }),
                                       look([&] { (void)Check("x", policy, hasty); })};
-  const auto wanted = kLooks * static_cast<int>(lookers.size());
+  const auto wanted = count * static_cast<int>(lookers.size());
   int starts = 0;
   for (; *looks < wanted; ++starts) {
     const Verdict verdict = Guard::Acquire("x", policy, hasty);

@@ -5,6 +5,8 @@
 namespace soleguard::testing {
 namespace {
 
+constexpr char kInLine[] = "in line";
+
 std::string StartOf(const Claimant::Setup& setup) {
   if (!setup.gate.empty()) return "gate:" + setup.gate;
   return setup.at_barrier ? "barrier" : "now";
@@ -14,7 +16,8 @@ Program::Setup CommandLine(const Claimant::Setup& setup) {
   std::vector<std::string> argv = setup.launcher;
   for (const std::string& word :
        {std::string(SOLEGUARD_TEST_CLAIMANT), setup.scope, setup.name, setup.policy,
-        absl::FormatDuration(setup.settle), absl::FormatDuration(setup.deadline), StartOf(setup)}) {
+        absl::FormatDuration(setup.settle), absl::FormatDuration(setup.deadline), StartOf(setup),
+        absl::FormatDuration(setup.wait)}) {
     argv.push_back(word);
   }
   return {.argv = argv};
@@ -36,8 +39,14 @@ void Claimant::WaitUntilAtGate() {
   }
 }
 
+void Claimant::WaitUntilInLine() {
+  if (const std::string line = LineOf(program_); line != kInLine) {
+    throw std::runtime_error("not expected: " + line);
+  }
+}
+
 const std::string& Claimant::verdict() {
-  if (!verdict_.has_value()) verdict_ = LineOf(program_);
+  while (!verdict_.has_value() || verdict_ == kInLine) verdict_ = LineOf(program_);
   return *verdict_;
 }
 

@@ -22,6 +22,7 @@ class Claimant {
     std::string policy = {};  // empty: without a policy
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
+    absl::Duration wait = absl::ZeroDuration();  // as a standby
     bool at_barrier = false;  // acquires only after Go
     // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait
     // there are released at once.
@@ -33,6 +34,9 @@ class Claimant {
   void Go() { program_.WriteLine("go"); }
   // Blocks until it waits at its gate.
   void WaitUntilAtGate();
+
+  // Blocks until it waits as a standby.
+  void WaitUntilInLine();
 
   // Blocks until it has its verdict, then the line that says it:
   //   unique TOKEN | duplicate PID STANDING | undetermined REASON

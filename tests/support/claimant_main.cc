@@ -1,4 +1,4 @@
-// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO
+// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -29,6 +29,8 @@ Options OptionsOf(char** argv) {
   options.scope = *scope->WithStateDirectory(std::string(argv[1]) + "/state");
   if (!absl::ParseDuration(argv[4], &options.settle)) std::abort();
   if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
+  if (!absl::ParseDuration(argv[7], &options.wait)) std::abort();
+  options.waiting = [] { std::cout << "in line" << std::endl; };
   return options;
 }
 
@@ -143,7 +145,7 @@ void WaitAtGate(const std::string& fifo) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 7) return 64;
+  if (argc != 8) return 64;
   std::string command;
   const std::string start = argv[6];
   const std::string gate = "gate:";

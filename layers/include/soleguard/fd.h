@@ -34,8 +34,20 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// Blocks until one of `fds` is readable or hung up, or `timeout` has passed. True when one is. A
-// signal handler that runs meanwhile doesn't end the wait.
-bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout);
+// Becomes readable once and stays so.
+class Event {
+ public:
+  Event();  // invalid where the system gives no descriptor (eventfd(2))
+  // Thread-safe. Does not block.
+  void Set() const;
+  const UniqueFd& fd() const { return fd_; }
+
+ private:
+  UniqueFd fd_;
+};
+
+// Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed. True when
+// one is. A signal handler that runs meanwhile doesn't end the wait.
+bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Event* also = nullptr);
 
 }  // namespace soleguard

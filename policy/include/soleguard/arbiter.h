@@ -63,6 +63,8 @@ class Arbiter {
   };
   // Asks one layer, or decides. `elapsed`: since the arbiter was made, never smaller than before.
   Next Step(absl::Duration elapsed);
+  // Every layer has answered: the next Step decides.
+  bool is_about_to_decide() const { return next_ == members_.size(); }
 
   // After kDecided. Exactly one of the three.
   enum class Decision { kUnique, kDuplicate, kUndetermined };
@@ -80,6 +82,9 @@ class Arbiter {
   std::optional<std::uint64_t> token() const { return token_; }
   // kDuplicate: who has it.
   const Holder& holder() const { return *reports_.back().holder; }
+  // kDuplicate: each becomes readable or hangs up when it is worth asking again, as the holder may
+  // have ended. Empty when the system has no event for it.
+  std::vector<UniqueFd> TakeWake() { return std::move(wake_); }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
   // One per layer that was asked, in order.

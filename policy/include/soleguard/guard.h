@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -30,6 +32,14 @@ struct Options {
   // How long a holder that cannot be told is waited for before it counts as another instance; a
   // candidate is waited for twice as long.
   absl::Duration settle = absl::Seconds(1);
+  // How long the end of an established holder is waited for, as a standby: first come first served
+  // among standbys, and before whoever comes without waiting. It costs no CPU time.
+  // absl::InfiniteDuration: without end. Zero: not at all.
+  absl::Duration wait = absl::ZeroDuration();
+  // Called once, when it begins to wait as a standby, and has its place in line.
+  std::function<void()> waiting = {};
+  // Ends Acquire early, whatever it waits for: the verdict is Undetermined, with Cancelled.
+  std::stop_token stop = {};
   // The claim will be handed on to a child, by ShareWithChild or KeepOverExec. Then the name's
   // directory is locked too, whatever the policy, as the file layer does: a mutex alone would be
   // free when this process ends. That lock vetoes and must be held, but it does not confirm.
@@ -56,11 +66,11 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 // Move-only. Not thread-safe, but any thread may use it, and two Guards may be used at once.
 class Guard {
  public:
-  // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits only
-  // for what is about to change: a holder that is dying, deciding or releasing, at most
-  // options.deadline. Never waits for an established holder. An invalid name gives Undetermined
-  // with InvalidArgument. A second Guard of the same name in one process is a Duplicate.
-  // Thread-safe.
+  // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits for
+  // what is about to change: a holder that is dying, deciding or releasing, at most
+  // options.deadline, and a standby that goes first. For an established holder it waits only if
+  // options.wait says so. An invalid name gives Undetermined with InvalidArgument. A second Guard
+  // of the same name in one process is a Duplicate, and is not waited for. Thread-safe.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
   // Under Policy::Default.
   static Verdict Acquire(std::string_view name, const Options& options = {});

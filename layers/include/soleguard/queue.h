@@ -1,0 +1,48 @@
+// The waiting line of one name: who wants it next, first come first served.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "soleguard/fd.h"
+#include "soleguard/name.h"
+#include "soleguard/process.h"
+#include "soleguard/scope.h"
+
+namespace soleguard {
+
+// It gives order, never exclusion: whoever is at its head still has to get the layers. A place ends
+// with its process. Blocks on nothing. Not thread-safe.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+
+  // Takes the last place. Once more does nothing.
+  virtual absl::Status Join() = 0;
+
+  // Gives the place up and wakes whoever stands behind. Without a place, and in a forked child of
+  // its owner, it does nothing.
+  virtual void Leave() = 0;
+
+  // Whom this process has to wait for: with a place, the next one ahead; without one, the head.
+  struct Ahead {
+    // Each becomes readable or hangs up when it is worth asking again. Empty when the system has no
+    // event for it, as in the moment in which somebody joins.
+    std::vector<UniqueFd> wake;
+  };
+  // nullopt: nobody. Creates nothing.
+  virtual absl::StatusOr<std::optional<Ahead>> WhoIsAhead() = 0;
+
+  // The processes that the kernel shows at that place, for a message. May walk the process table,
+  // and sees only what the caller may see.
+  virtual std::vector<ProcessIdentity> Suspects() const = 0;
+};
+
+// The queue of `name` in `scope`, in the name's directory.
+std::unique_ptr<Queue> MakeQueue(const Scope& scope, const InstanceName& name);
+
+}  // namespace soleguard
