@@ -30,6 +30,7 @@ struct Settings {
   std::string settle;
   std::string deadline;
   std::string grace;
+  std::string wait;
   bool json = false;
   bool exec = false;
 };
@@ -166,6 +167,8 @@ int Main(int argc, char** argv) {
     AddOption(
         *run, "--grace", settings.grace,
         "how long what COMMAND leaves behind may take to end before it is killed (default: 5s)");
+    run->add_flag("--wait{forever}", settings.wait,
+                  "wait until the name is free, first come first served; --wait=30s: not longer");
     run->add_flag(
         "--exec", settings.exec,
         "become COMMAND instead of watching over it: no guardian, nothing is ended with it");
@@ -182,6 +185,11 @@ int Main(int argc, char** argv) {
                            .command = std::move(command),
                            .exec = settings.exec};
         ReadDuration(settings.grace, "--grace", request.grace);
+        if (settings.wait == "forever") {
+          request.common.options.wait = absl::InfiniteDuration();
+        } else {
+          ReadDuration(settings.wait, "--wait", request.common.options.wait);
+        }
         return Run(request);
       };
     });

@@ -58,6 +58,20 @@ void MentionPredecessor(const Guard& guard) {
                    ". Nothing was left to clean up."));
 }
 
+// Said once, so that a start that waits does not look like one that hangs.
+void MentionWait(const RunRequest& request) {
+  std::string who = "another instance";
+  soleguard::Options options = request.common.options;
+  options.subject.unknown = true;
+  const auto inspection = soleguard::Inspect(request.name, request.common.policy, options);
+  const soleguard::Holder* holder = inspection.ok() ? inspection->holder() : nullptr;
+  if (holder != nullptr && holder->record.has_value()) {
+    const auto& record = *holder->record;
+    who = absl::StrCat("pid ", record.instance.value_or(record.identity).pid);
+  }
+  Say(absl::StrCat(soleguard::EscapeBytes(request.name), " is held by ", who, "; waiting"));
+}
+
 int RunGuarded(Guard guard, const RunRequest& request) {
   auto claim = guard.ShareWithChild();
   if (!claim.ok()) {
@@ -97,6 +111,7 @@ int Run(const RunRequest& request) {
   soleguard::Options options = request.common.options;
   options.hand_on = true;
   options.subject = {.argv = request.command, .working_directory = ""};
+  options.waiting = [&request] { MentionWait(request); };
   soleguard::Verdict verdict = Guard::Acquire(request.name, request.common.policy, options);
   if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
     return Refuse(request, *duplicate);
