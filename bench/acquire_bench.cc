@@ -19,6 +19,7 @@
 #include "support/system_v.h"
 #include <soleguard/guard.h>
 #include <soleguard/policy.h>
+#include <soleguard/process.h>
 #include <soleguard/scope.h>
 
 namespace {
@@ -145,6 +146,11 @@ void BoostFileLock(benchmark::State& state) {
   }
 }
 
+// Who this process is: read at each Acquire, whatever the policy, and no part of any floor.
+void DescribeSelf(benchmark::State& state) {
+  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(soleguard::DescribeSelf());
+}
+
 BENCHMARK_CAPTURE(Guard, file, "file")->Unit(benchmark::kMicrosecond);
 BENCHMARK(FloorOfFile)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(Guard, mutex, "mutex")->Unit(benchmark::kMicrosecond);
@@ -153,6 +159,7 @@ BENCHMARK_CAPTURE(Guard, port, "port")->Unit(benchmark::kMicrosecond);
 BENCHMARK(FloorOfPort)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(Guard, all, "all(file, mutex, port)")->Unit(benchmark::kMicrosecond);
 BENCHMARK(FloorOfAll)->Unit(benchmark::kMicrosecond);
+BENCHMARK(DescribeSelf)->Unit(benchmark::kMicrosecond);
 BENCHMARK(BoostFileLock)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

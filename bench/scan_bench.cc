@@ -1,7 +1,7 @@
 // The scan layer beside the floor, over a table with a thousand processes of one program: a walk
 // that looks for another program, one that looks for a script, and one that looks for that program
 // with other arguments, so that a thousand command lines have to be read. The floor is getdents64
-// and fstatat(PID/exe) alone, in the same run.
+// and fstatat(PID/exe) alone, in the same run; the second floor reads those command lines too.
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -51,6 +51,7 @@ class Crowd {
   }
   Crowd(const Crowd&) = delete;
   Crowd& operator=(const Crowd&) = delete;
+  pid_t any() const { return pids_.front(); }
   ~Crowd() {
     for (const pid_t pid : pids_) (void)kill(pid, SIGKILL);
     for (const pid_t pid : pids_) (void)waitpid(pid, nullptr, 0);
@@ -76,35 +77,72 @@ void PerProcess(benchmark::State& state, int processes) {
                                    Counter::kIsRate | Counter::kInvert);
 }
 
+// One walk in raw system calls: visit(descriptor of /proc, name of the entry) for each process.
+template <typename Visit>
+void Walk(std::vector<char>& buffer, Visit visit) {
+  const int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  while (true) {
+    const long got = syscall(SYS_getdents64, proc, buffer.data(), buffer.size());
+    if (got <= 0) break;
+    for (long at = 0; at < got;) {
+      std::array<unsigned short, 1> length{};
+      constexpr std::ptrdiff_t kLengthAt = 16;  // d_reclen of linux_dirent64 (getdents(2))
+      constexpr std::ptrdiff_t kNameAt = 19;
+      std::memcpy(length.data(), buffer.data() + at + kLengthAt, sizeof length);
+      const char* name = buffer.data() + at + kNameAt;
+      at += length[0];
+      if (name[0] >= '1' && name[0] <= '9') visit(proc, name);
+    }
+  }
+  (void)close(proc);
+}
+
+// "PID/exe"
+std::array<char, 32> PathOf(const char* name, const char* file) {
+  std::array<char, 32> path{};
+  std::memcpy(path.data(), name, std::strlen(name));
+  std::memcpy(path.data() + std::strlen(name), file, std::strlen(file));
+  return path;
+}
+
+// Whether the process executes `wanted`.
+bool Executes(int proc, const char* name, const struct stat& wanted) {
+  struct stat status = {};
+  return fstatat(proc, PathOf(name, "/exe").data(), &status, 0) == 0 &&
+         status.st_ino == wanted.st_ino && status.st_dev == wanted.st_dev;
+}
+
 void Floor(benchmark::State& state) {
   const int processes = Entries();
   struct stat wanted = {};
   if (stat("/proc/self/exe", &wanted) != 0) std::abort();
   std::vector<char> buffer(1 << 16);
   for ([[maybe_unused]] auto _ : state) {
-    const int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int hits = 0;
-    while (true) {
-      const long got = syscall(SYS_getdents64, proc, buffer.data(), buffer.size());
-      if (got <= 0) break;
-      for (long at = 0; at < got;) {
-        std::array<unsigned short, 1> length{};
-        constexpr std::ptrdiff_t kLengthAt = 16;  // d_reclen of linux_dirent64 (getdents(2))
-        constexpr std::ptrdiff_t kNameAt = 19;
-        std::memcpy(length.data(), buffer.data() + at + kLengthAt, sizeof length);
-        const char* name = buffer.data() + at + kNameAt;
-        at += length[0];
-        if (name[0] < '1' || name[0] > '9') continue;
-        std::array<char, 32> path{};
-        std::memcpy(path.data(), name, std::strlen(name));
-        std::memcpy(path.data() + std::strlen(name), "/exe", 5);
-        struct stat status = {};
-        if (fstatat(proc, path.data(), &status, 0) != 0) continue;
-        hits += status.st_ino == wanted.st_ino && status.st_dev == wanted.st_dev ? 1 : 0;
-      }
-    }
-    (void)close(proc);
+    Walk(buffer, [&](int proc, const char* name) { hits += Executes(proc, name, wanted) ? 1 : 0; });
     benchmark::DoNotOptimize(hits);
+  }
+  PerProcess(state, processes);
+}
+
+// Looks for the crowd's own program: what tells a thousand processes of one program apart is their
+// arguments, and there is no way to them but to open, read and close.
+void FloorWithArguments(benchmark::State& state, pid_t of_crowd) {
+  const int processes = Entries();
+  struct stat wanted = {};
+  if (stat(PathOf("/proc/", std::to_string(of_crowd).append("/exe").c_str()).data(), &wanted) !=
+      0) {
+    std::abort();
+  }
+  std::vector<char> buffer(1 << 16);
+  std::array<char, 4096> arguments{};
+  for ([[maybe_unused]] auto _ : state) {
+    Walk(buffer, [&](int proc, const char* name) {
+      if (!Executes(proc, name, wanted)) return;
+      const int fd = openat(proc, PathOf(name, "/cmdline").data(), O_RDONLY | O_CLOEXEC);
+      benchmark::DoNotOptimize(read(fd, arguments.data(), arguments.size()));
+      (void)close(fd);
+    });
   }
   PerProcess(state, processes);
 }
@@ -164,8 +202,16 @@ BENCHMARK(RegisterAgain)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace
 
+// Rounds of all in random order, unless the command line says otherwise.
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
+  std::vector<char*> arguments(argv, argv + argc);
+  std::string interleaved = "--benchmark_enable_random_interleaving=true";
+  arguments.insert(arguments.begin() + 1, interleaved.data());
+  int count = static_cast<int>(arguments.size());
+  benchmark::Initialize(&count, arguments.data());
   const Crowd crowd;
+  benchmark::RegisterBenchmark("FloorWithArguments", &FloorWithArguments, crowd.any())
+      ->Unit(benchmark::kMicrosecond)
+      ->UseRealTime();
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -958,6 +958,12 @@ absl::Status ForEachProgram(
 
 std::string CommandLineOf(std::int64_t pid) {
   const std::string path = absl::StrCat("/proc/", pid, "/cmdline");
+  // One read(2) where that will do: among many processes of one program this is most of a walk. The
+  // kernel returns less than was asked for only at the end (get_mm_cmdline in fs/proc/base.c).
+  std::array<char, 4096> buffer;
+  const Reading start = ReadStart(AT_FDCWD, path.c_str(), buffer);
+  if (start.error != 0) return {};
+  if (start.text.size() < buffer.size()) return std::string(start.text);
   LongReading reading = ReadUpTo(AT_FDCWD, path.c_str(), kComparedLimit);
   return reading.error == 0 ? std::move(reading.text) : std::string();
 }
