@@ -19,4 +19,18 @@ inline absl::StatusOr<os::Ownership> OwnershipOf(const Scope& scope) {
   return os::KeepScopeDirectory(scope, os::Create::kYes, directory);
 }
 
+// Whether a process of user `uid` may hold what belongs to the scope.
+inline bool MayHold(std::uint32_t uid, const os::Ownership& ownership) {
+  switch (ownership.rule) {
+    case os::Ownership::Rule::kOwner:
+    case os::Ownership::Rule::kOwnerOrRoot:
+      return uid == ownership.uid;
+    case os::Ownership::Rule::kGroup:
+      return uid == 0 || os::IsMember(uid, ownership.gid);
+    case os::Ownership::Rule::kAnyone:
+      return true;
+  }
+  return false;
+}
+
 }  // namespace soleguard

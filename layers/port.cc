@@ -64,19 +64,6 @@ struct Target {
   }
 };
 
-bool MayHold(std::uint32_t uid, const os::Ownership& ownership) {
-  switch (ownership.rule) {
-    case os::Ownership::Rule::kOwner:
-    case os::Ownership::Rule::kOwnerOrRoot:
-      return uid == ownership.uid;
-    case os::Ownership::Rule::kGroup:
-      return uid == 0 || os::IsMember(uid, ownership.gid);
-    case os::Ownership::Rule::kAnyone:
-      return true;
-  }
-  return false;
-}
-
 // "nginx (pid 812)", or what can be told.
 std::string ProgramOf(const os::Listener& listener) {
   for (const ProcessIdentity& process : ProcessesWithOpen(listener.socket)) {

@@ -356,11 +356,11 @@ TEST_P(Conformance, H06_PidNamespacesDoNotHideTheOwner) {
 std::vector<std::string> Records(const Scope& scope) {
   const std::uint64_t key = HashOf(scope, *InstanceName::Parse("x")) % 0x7ffffffe + 1;
   std::vector<std::string> records;
-  for (const std::string& path :
-       {scope.directory() + "/names/x/record", scope.directory() + "/names/x/record.port",
-        absl::StrFormat("/dev/shm/soleguard-%08x", key)}) {
-    if (std::filesystem::exists(path)) records.push_back(path);
+  for (const auto& file : std::filesystem::directory_iterator(scope.directory() + "/names/x")) {
+    if (file.path().filename().string().starts_with("record")) records.push_back(file.path());
   }
+  const std::string segment = absl::StrFormat("/dev/shm/soleguard-%08x", key);
+  if (std::filesystem::exists(segment)) records.push_back(segment);
   return records;
 }
 

@@ -1,5 +1,6 @@
 #include "support/claimant.h"
 
+#include <filesystem>
 #include <stdexcept>
 
 namespace soleguard::testing {
@@ -12,12 +13,18 @@ std::string StartOf(const Claimant::Setup& setup) {
   return setup.at_barrier ? "barrier" : "now";
 }
 
+// The claimant beside the test's own program: one that knows the same layers.
+const std::string& ClaimantPath() {
+  static const std::string path =
+      std::filesystem::read_symlink("/proc/self/exe").replace_filename("claimant");
+  return path;
+}
+
 Program::Setup CommandLine(const Claimant::Setup& setup) {
   std::vector<std::string> argv = setup.launcher;
   for (const std::string& word :
-       {std::string(SOLEGUARD_TEST_CLAIMANT), setup.scope, setup.name, setup.policy,
-        absl::FormatDuration(setup.settle), absl::FormatDuration(setup.deadline), StartOf(setup),
-        absl::FormatDuration(setup.wait)}) {
+       {ClaimantPath(), setup.scope, setup.name, setup.policy, absl::FormatDuration(setup.settle),
+        absl::FormatDuration(setup.deadline), StartOf(setup), absl::FormatDuration(setup.wait)}) {
     argv.push_back(word);
   }
   return {.argv = argv};

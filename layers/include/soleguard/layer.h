@@ -1,7 +1,8 @@
 // The interface of a layer: one mechanism that at most one process can hold.
 //
-// To add one: write layers/NAME.cc with a class in an anonymous namespace, name its maker in
-// layers/registry.cc (one line), add its test and its page. Nothing above this header changes.
+// To add one: write layers/NAME.cc with a class in an anonymous namespace, name it in
+// layers/CMakeLists.txt (one line), add its test and its page (docs/adding-a-layer.md). Nothing
+// above this header changes.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,213 @@
+// The socket layer: a listening Unix socket of the abstract name space that nobody accepts on.
+//
+// Lives in    the network namespace.
+// Released by Release, exit and SIGKILL, once the last descriptor is closed. Not by exec if kept.
+// Faked by    nobody as a holder: another user's socket of that name makes it unavailable.
+// Blinded by  another network namespace; another user's socket of that name.
+// Covered by  file and mutex, which live elsewhere, and scan. Not by port: see below.
+//
+// This is the exercise of docs/adding-a-layer.md and no part of the library: all that destroys or
+// blinds it does the same to port, which carries such a socket as its companion, and a child that a
+// raw clone(2) made keeps the name over a Release, because no call takes a name off a Unix socket.
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+
+#include "hash.h"
+#include "holder.h"
+#include "kinds.h"
+#include "os/os.h"
+#include "ownership.h"
+#include "published_record.h"
+#include "soleguard/layer.h"
+#include "soleguard/text.h"
+
+namespace soleguard {
+namespace {
+
+struct Target {
+  Scope scope;
+  InstanceName name;
+
+  // All of the hash, as a socket's name is shorter than an instance's may be.
+  std::string address() const {
+    return absl::StrFormat("soleguard-socket/%016x", HashOf(scope, name));
+  }
+  PublishedRecord Record() const { return {scope, name, "socket"}; }
+};
+
+// The socket that has the address, as the descriptors of its owners show it. In the library this
+// would be in layers/os/: it is Linux's own (proc_net(5)).
+absl::StatusOr<std::optional<FileIdentity>> SocketAt(const std::string& address) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> list(std::fopen("/proc/net/unix", "re"),
+                                                             &std::fclose);
+  if (list == nullptr) return os::ErrnoStatus(errno, "read /proc/net/unix");
+  os::KeptFd any;  // all sockets are files of one device
+  absl::Status made = os::KeepTcpSocket(any);
+  if (!made.ok()) return made;
+  std::array<char, 512> line{};
+  while (std::fgets(line.data(), line.size(), list.get()) != nullptr) {
+    unsigned long long inode = 0;
+    std::array<char, 128> path{};
+    // NOLINTNEXTLINE(cert-err34-c): a line of the kernel's; the heading does not match
+    if (std::sscanf(line.data(), "%*s %*s %*s %*s %*s %*s %llu @%127s", &inode, path.data()) == 2 &&
+        inode != 0 && path.data() == address) {  // 0: of a connection that waits in the backlog
+      return FileIdentity{.device = any.file().device, .inode = inode};
+    }
+  }
+  return std::nullopt;
+}
+
+class SocketClaim final : public Claim {
+ public:
+  explicit SocketClaim(const Target& target) : target_(target), record_(target.Record()) {}
+  ~SocketClaim() override { Release(); }
+
+  // False: the address is taken.
+  absl::StatusOr<bool> Take() {
+    absl::StatusOr<bool> named = os::KeepCompanion(target_.address(), socket_);
+    taken_ = named.ok() && *named;
+    return named;
+  }
+  absl::Status Introduce(const HolderRecord& candidate) { return record_.Begin(candidate); }
+
+  absl::Status Publish(const HolderRecord& record) override {
+    absl::Status owner = CheckOwner();
+    return owner.ok() ? record_.Write(record) : owner;
+  }
+  absl::Status Verify() const override {
+    absl::Status owner = CheckOwner();
+    return owner.ok() ? socket_.CheckStillOurs(target_.address()) : owner;
+  }
+  void Release() override {
+    if (!owner_.IsCurrent()) return;
+    // Not only closed: whoever kept a copy must not look like a holder.
+    if (std::exchange(taken_, false) && !shared_ && socket_.StillOurs()) os::StopListening(socket_);
+    socket_.Close();
+    record_.End();  // last: who is woken finds the layer free
+  }
+  std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
+  absl::StatusOr<std::vector<UniqueFd>> Share() override;
+  absl::Status KeepOverExec() override {
+    absl::Status owner = CheckOwner();
+    return owner.ok() ? socket_.KeepOverExec() : owner;
+  }
+
+ private:
+  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
+
+  const Target target_;
+  const os::ProcessMark owner_;
+  os::KeptFd socket_;
+  PublishedRecord record_;
+  bool taken_ = false;
+  bool shared_ = false;
+};
+
+absl::StatusOr<std::vector<UniqueFd>> SocketClaim::Share() {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  absl::StatusOr<UniqueFd> copy = socket_.Duplicate();
+  if (!copy.ok()) return copy.status();
+  shared_ = true;
+  std::vector<UniqueFd> copies;
+  copies.push_back(*std::move(copy));
+  return copies;
+}
+
+class SocketLayerImpl final : public Layer {
+ public:
+  explicit SocketLayerImpl(Target target) : target_(std::move(target)) {}
+
+  std::string_view text() const override { return "socket"; }
+  Attempt Try(const HolderRecord& candidate) override;
+  Sighting Look() const override;
+  std::vector<ProcessIdentity> Suspects() const override;
+
+ private:
+  Contested RefusedBy(const absl::StatusOr<os::Peer>& peer) const;
+  std::string Evidence() const { return absl::StrCat("socket @", target_.address(), " is taken"); }
+
+  const Target target_;
+};
+
+Contested SocketLayerImpl::RefusedBy(const absl::StatusOr<os::Peer>& peer) const {
+  auto [record, decision] = target_.Record().ReadAndWatch();
+  // An older record, while the new holder has not written its own.
+  if (record.has_value() && peer.ok() && peer->pid != 0 && record->identity.pid != peer->pid &&
+      LivenessOf(record->identity) != Liveness::kUnknown) {
+    record.reset();
+  }
+  Contested contested;
+  contested.holder = JudgeHolder(std::move(record), Evidence());
+  contested.wake = WakeUps(contested.holder, std::move(decision));
+  return contested;
+}
+
+Attempt SocketLayerImpl::Try(const HolderRecord& candidate) {
+  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  if (!ownership.ok()) return Unavailable{ownership.status()};
+  constexpr int kMaxMute = 100;  // tries, far more than a contender needs from bind to listen
+  for (int i = 0; i < kMaxMute; ++i) {
+    auto claim = std::make_unique<SocketClaim>(target_);
+    absl::StatusOr<bool> taken = claim->Take();
+    if (!taken.ok()) return Unavailable{taken.status()};
+    if (*taken) {
+      absl::Status introduced = claim->Introduce(candidate);
+      if (!introduced.ok()) return Unavailable{introduced};
+      return Held{std::move(claim)};
+    }
+    const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.address());
+    if (absl::IsNotFound(peer.status())) continue;  // gone meanwhile, or not listening yet
+    if (peer.ok() && !MayHold(peer->uid, *ownership)) {
+      return Unavailable{absl::UnavailableError(
+          absl::StrCat(Evidence(), " by a program of ", EscapeBytes(UserName(peer->uid)), " (pid ",
+                       peer->pid, "), who may not hold it; end it or use another scope"))};
+    }
+    return RefusedBy(peer);
+  }
+  return Unavailable{absl::AbortedError(
+      absl::StrCat(Evidence(), " and nobody listens: a child kept it over its release"))};
+}
+
+Sighting SocketLayerImpl::Look() const {
+  // Nothing is connected to: a look must not fill the backlog.
+  const absl::StatusOr<std::optional<FileIdentity>> socket = SocketAt(target_.address());
+  if (!socket.ok()) return Unavailable{socket.status()};
+  std::optional<HolderRecord> record = target_.Record().Read();
+  if (!socket->has_value()) return Free{std::move(record)};
+  Holder holder = JudgeHolder(std::move(record), Evidence());
+  if (holder.standing == Standing::kUnknown) holder.processes = ProcessesWithOpen(**socket);
+  return Taken{std::move(holder)};
+}
+
+std::vector<ProcessIdentity> SocketLayerImpl::Suspects() const {
+  const absl::StatusOr<std::optional<FileIdentity>> socket = SocketAt(target_.address());
+  if (!socket.ok() || !socket->has_value()) return {};
+  return ProcessesWithOpen(**socket);
+}
+
+absl::Status CheckParameters(const LayerParameters& parameters) {
+  if (parameters.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("socket takes no parameters");
+}
+
+std::unique_ptr<Layer> MakeSocketLayer(const LayerContext& context) {
+  return std::make_unique<SocketLayerImpl>(Target{.scope = context.scope, .name = context.name});
+}
+
+}  // namespace
+
+LayerKind SocketLayer() {
+  return {.name = "socket", .check = &CheckParameters, .make = &MakeSocketLayer};
+}
+
+}  // namespace soleguard
