@@ -71,7 +71,7 @@ int StopListening(pid_t process) {
 
 class Blinded : public ::testing::Test {
  protected:
-  ~Blinded() override {
+  void TearDown() override {
     // Whatever became of the name's directory, by which the TempDir finds them.
     (void)testing::RemoveSemaphore(scope(), "x");
     (void)testing::RemoveSegment(scope(), "x");

@@ -19,7 +19,7 @@ class FieldTest : public ::testing::Test {
  protected:
   // A script that says who it is, and stays until its input ends.
   std::string WriteScript(const std::string& name) const {
-    const std::string path = guardcheck_.directory() / name;
+    std::string path = guardcheck_.directory() / name;
     std::ofstream(path) << "import os, sys\n"
                            "print('bot', os.getpid(), flush=True)\n"
                            "sys.stdin.read()\n";
@@ -36,7 +36,7 @@ class FieldTest : public ::testing::Test {
     return RunProgram({.argv = RunWords(name, "50ms", command)});
   }
 
-  const Guardcheck guardcheck_;
+  const Guardcheck guardcheck_{};
 };
 
 TEST_F(FieldTest, ACopyThatNeverAskedRefusesItsOwnNameAndNothingElse) {
