@@ -95,17 +95,14 @@ std::string PathIn(const Scope& scope) { return absl::StrCat(scope.directory(), 
 class OwnSlot {
  public:
   absl::Status Take(const Scope& scope, const ProcessIdentity& own) {
+    absl::Status taken;
     if (!StillStands(scope)) {
-      absl::Status taken = Open(scope);
+      taken = Open(scope);
       if (taken.ok()) taken = LockSlot(own);
-      if (!taken.ok()) {
-        file_.Close();
-        return taken;
-      }
     }
-    const absl::StatusOr<std::string> text = os::ReadRange(file_.get(), RangeOf(slot_));
-    if (text.ok() && Decode(*text) == own) return absl::OkStatus();
-    return os::WriteAt(file_.get(), Encode(own), RangeOf(slot_).offset);
+    if (taken.ok()) taken = Write(own);
+    if (!taken.ok()) Close();
+    return taken;
   }
 
   absl::Status KeepOverExec() const {
@@ -124,13 +121,28 @@ class OwnSlot {
   absl::Status Open(const Scope& scope) {
     absl::StatusOr<os::Ownership> ownership =
         os::KeepScopeDirectory(scope, os::Create::kYes, directory_);
-    if (!ownership.ok()) return ownership.status();
+    if (!ownership.ok()) {
+      Close();
+      return ownership.status();
+    }
     // Keeps tmp cleaners out (tmpfiles.d(5)). One that is at work has it exclusively for a moment.
     (void)os::TryFlock(directory_.get(), /*exclusive=*/false);
     const std::string path = PathIn(scope);
     absl::Status opened = os::KeepFile({.parent = directory_.get(), .name = kFile, .path = path},
                                        *ownership, os::Create::kYes, file_);
     return opened.ok() ? CheckFilesystem(file_, path) : opened;
+  }
+
+  void Close() {
+    file_.Close();
+    directory_.Close();
+  }
+
+  // Unless it stands there already: a write wakes those who wait for one.
+  absl::Status Write(const ProcessIdentity& own) const {
+    const absl::StatusOr<std::string> text = os::ReadRange(file_.get(), RangeOf(slot_));
+    if (text.ok() && Decode(*text) == own) return absl::OkStatus();
+    return os::WriteAt(file_.get(), Encode(own), RangeOf(slot_).offset);
   }
 
   absl::Status LockSlot(const ProcessIdentity& own) {
