@@ -308,7 +308,10 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
   // A program that closed all descriptors may have a file of its own at this number by now.
   absl::Status ours = record_.CheckStillOurs(place_.Record().path);
   if (!ours.ok()) return ours;
-  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+  HolderRecord told = record;
+  // Of one that gives up before it got a token: the next process must still find the last one.
+  if (told.token == 0 && predecessor_.has_value()) told.token = predecessor_->token;
+  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(told, ++sequence_));
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();

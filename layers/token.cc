@@ -66,9 +66,10 @@ std::uint64_t Plus(std::uint64_t token, std::uint64_t more) {
 }
 
 // Whether the record's token can be behind one that was given out: written before this boot, it may
-// be an older version of a file whose last write did not reach the disk.
+// be an older version of a file whose last write did not reach the disk; and who could not read the
+// record before it has written none.
 bool MayBeBehind(const std::optional<HolderRecord>& previous) {
-  if (!previous.has_value()) return true;
+  if (!previous.has_value() || previous->token == 0) return true;
   absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   return !own.ok() || own->boot_id != previous->identity.boot_id;
 }
