@@ -196,7 +196,7 @@ class PortLayerImpl final : public Layer {
   std::string Where() const { return target_.endpoint().ToString(); }
   Contested RefusedBy(std::optional<os::Peer> peer) const;
   // The listener that is in the way, if it is an instance of this name by its record.
-  std::optional<Holder> KnownHolder(const os::Listener& listener) const;
+  absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener) const;
 
   const Target target_;
   const std::string text_;
@@ -216,9 +216,19 @@ Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
   return contested;
 }
 
-std::optional<Holder> PortLayerImpl::KnownHolder(const os::Listener& listener) const {
-  const std::optional<HolderRecord> record = target_.Record().Read();
-  if (!record.has_value() || !listener.exact) return std::nullopt;
+absl::StatusOr<std::optional<Holder>> PortLayerImpl::KnownHolder(
+    const os::Listener& listener) const {
+  if (!listener.exact) return std::nullopt;
+  absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
+  // Without its record a holder looks like a stranger, and a person would be told to end it.
+  if (!last.ok()) {
+    return absl::Status(
+        last.status().code(),
+        absl::StrCat(Where(), " is in use by ", ProgramOf(listener),
+                     ", and its record cannot be read: ", last.status().message()));
+  }
+  const std::optional<HolderRecord>& record = *last;
+  if (!record.has_value()) return std::nullopt;
   for (const auto* process :
        {&record->identity, record->instance.has_value() ? &*record->instance : nullptr}) {
     if (process == nullptr || LivenessOf(*process) == Liveness::kGone) continue;
@@ -255,9 +265,10 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
     if (!listeners.ok()) return Unavailable{listeners.status()};
     if (listeners->empty()) continue;  // gone meanwhile
     for (const os::Listener& listener : *listeners) {
-      if (MayHold(listener.uid, *ownership) && KnownHolder(listener).has_value()) {
-        return RefusedBy(std::nullopt);
-      }
+      if (!MayHold(listener.uid, *ownership)) continue;
+      absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
+      if (!holder.ok()) return Unavailable{holder.status()};
+      if (holder->has_value()) return RefusedBy(std::nullopt);
     }
     return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }
@@ -277,7 +288,9 @@ Sighting PortLayerImpl::Look() const {
     return Free{*std::move(last)};
   }
   for (const os::Listener& listener : *listeners) {
-    if (std::optional<Holder> holder = KnownHolder(listener)) return Taken{*std::move(holder)};
+    absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
+    if (!holder.ok()) return Unavailable{holder.status()};
+    if (holder->has_value()) return Taken{**std::move(holder)};
   }
   return Unavailable{Foreign(target_.endpoint(), listeners->front())};
 }

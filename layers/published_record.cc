@@ -47,16 +47,17 @@ void PublishedRecord::End() {
 
 // The record below the directory, which is open.
 absl::StatusOr<std::optional<HolderRecord>> PublishedRecord::ReadOpened() {
-  const absl::Status opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(),
-                                           os::Create::kNo, record_);
+  absl::Status read = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(),
+                                   os::Create::kNo, record_);
   std::optional<HolderRecord> record;
-  if (opened.ok()) {
+  if (read.ok()) {
     absl::StatusOr<DecodedRecord> decoded = Decode();
+    read = decoded.status();
     if (decoded.ok()) record = std::move(decoded->record);
   }
   End();
-  if (!opened.ok() && !absl::IsNotFound(opened)) return opened;
-  return record;
+  if (read.ok() || absl::IsNotFound(read) || absl::IsDataLoss(read)) return record;
+  return read;
 }
 
 std::optional<HolderRecord> PublishedRecord::Read() {
