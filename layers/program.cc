@@ -123,7 +123,9 @@ absl::StatusOr<Program> ProgramOfCommand(const Subject& subject) {
     absl::StatusOr<std::string> found = os::FindProgram(program.argv[0], subject.working_directory);
     if (!found.ok()) return found.status();
     path = *std::move(found);
-    const std::optional<std::string> line = os::InterpreterLine(path);
+    const absl::StatusOr<std::optional<std::string>> read = os::InterpreterLine(path);
+    if (!read.ok()) return read.status();
+    const std::optional<std::string>& line = *read;
     if (!line.has_value()) break;
     program.interpreter = InterpreterAt(path);
     if (program.interpreter != nullptr) break;  // a shim: it executes what it is called
@@ -140,11 +142,15 @@ absl::StatusOr<Program> ProgramOfCommand(const Subject& subject) {
   if (program.interpreter == nullptr) program.interpreter = InterpreterAt(program.path);
   if (program.interpreter == nullptr && interpreted) program.interpreter = &kUnknownInterpreter;
   if (program.interpreter != nullptr) {
-    program.script = ScriptOf(*program.interpreter, program.argv, [&](const std::string& name) {
+    const auto find = [&](const std::string& name) {
       return os::ProgramFileAt(name.starts_with('/') || subject.working_directory.empty()
                                    ? name
                                    : absl::StrCat(subject.working_directory, "/", name));
-    });
+    };
+    absl::StatusOr<std::optional<Script>> script =
+        ScriptOf(*program.interpreter, program.argv, find);
+    if (!script.ok()) return script.status();
+    program.script = *std::move(script);
   }
   return program;
 }
@@ -157,12 +163,17 @@ absl::StatusOr<Program> ProgramOfThisProcess() {
   absl::StatusOr<std::vector<std::string>> argv = self->Arguments();
   if (!argv.ok()) return argv.status();
   Program program;
-  program.path = self->ProgramPath();
+  absl::StatusOr<std::string> path = self->ProgramPath();
+  if (!path.ok()) return path.status();
+  program.path = *std::move(path);
   program.file = *file;
   program.argv = *std::move(argv);
   program.interpreter = InterpreterAt(program.path);
   if (program.interpreter != nullptr) {
-    program.script = ScriptOf(*program.interpreter, program.argv, FindFileOf(*self));
+    absl::StatusOr<std::optional<Script>> script =
+        ScriptOf(*program.interpreter, program.argv, FindFileOf(*self));
+    if (!script.ok()) return script.status();
+    program.script = *std::move(script);
   }
   return program;
 }
@@ -182,12 +193,14 @@ const Interpreter* InterpreterAt(std::string_view path) {
   return found != kInterpreters.end() ? found : nullptr;
 }
 
-std::optional<Script> ScriptOf(const Interpreter& interpreter, const std::vector<std::string>& argv,
-                               const FindFile& find) {
+absl::StatusOr<std::optional<Script>> ScriptOf(const Interpreter& interpreter,
+                                               const std::vector<std::string>& argv,
+                                               const FindFile& find) {
   const std::optional<std::size_t> position = ScriptPosition(interpreter, argv);
   if (!position.has_value()) return std::nullopt;
   const absl::StatusOr<os::ProgramFile> file = find(argv[*position]);
-  if (!file.ok()) return std::nullopt;
+  if (absl::IsNotFound(file.status())) return std::nullopt;
+  if (!file.ok()) return file.status();
   const auto rest = argv.begin() + static_cast<std::ptrdiff_t>(*position) + 1;
   return Script{.file = *file, .path = argv[*position], .arguments = {rest, argv.end()}};
 }
@@ -199,9 +212,9 @@ absl::StatusOr<Program> ProgramOf(const Subject& subject) {
 FindFile FindFileOf(const os::ProcessView& view) {
   return [&view](const std::string& path) -> absl::StatusOr<os::ProgramFile> {
     absl::StatusOr<os::ProgramFile> file = view.FileAt(path);
-    if (file.ok() || path.starts_with('/')) return file;
+    if (!absl::IsNotFound(file.status()) || path.starts_with('/')) return file;
     const absl::StatusOr<std::vector<std::string>> environment = view.Environment();
-    if (!environment.ok()) return file;
+    if (!environment.ok()) return environment.status();
     constexpr std::string_view kPwd = "PWD=/";
     for (const std::string& variable : *environment) {
       if (!variable.starts_with(kPwd)) continue;

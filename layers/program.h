@@ -41,8 +41,10 @@ struct Script {
   std::string path;
   std::vector<std::string> arguments;  // those after the script
 };
-std::optional<Script> ScriptOf(const Interpreter& interpreter, const std::vector<std::string>& argv,
-                               const FindFile& find);
+// nullopt: it runs none, or none that is there. An error of `find`: that cannot be told.
+absl::StatusOr<std::optional<Script>> ScriptOf(const Interpreter& interpreter,
+                                               const std::vector<std::string>& argv,
+                                               const FindFile& find);
 
 struct Program {
   std::string path;      // of the executable, for people and to compare copies

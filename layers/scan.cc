@@ -67,19 +67,25 @@ class Likeness {
 
   absl::StatusOr<std::vector<Match>> FindByProgram();
   absl::StatusOr<std::vector<Match>> FindByParameters();
+  // Below: a process that has ended meanwhile is nobody; whatever else cannot be looked at may hide
+  // an instance, and is an error.
+  absl::Status AddIfSame(std::int64_t pid, std::vector<Match>& matches) const;
   // Whether the program of process `pid`, another file, counts as the same.
-  bool IsAlike(std::int64_t pid, const os::ProgramFile& file);
-  bool IsCopy(const os::ProcessView& view, const os::ProgramFile& file) const;
+  absl::StatusOr<bool> IsAlike(std::int64_t pid, const os::ProgramFile& file);
+  absl::StatusOr<bool> Compare(std::int64_t pid, const os::ProgramFile& file) const;
+  absl::StatusOr<bool> IsCopy(const os::ProcessView& view, const os::ProgramFile& file) const;
   absl::StatusOr<UniqueFd> OpenProgram() const;
   // Whether the last arguments are the same, at one read: among many processes of one program or
   // interpreter most are other jobs.
   bool MayHaveCommonArguments(std::int64_t pid) const;
   // What a process has in common, nullopt: not enough.
-  std::optional<std::string> CommonArguments(const os::ProcessView& view) const;
-  bool HasParameters(const os::ProcessView& view) const;
-  // Adds the process unless it is out of sight by rule. What has ended meanwhile is passed over.
+  absl::StatusOr<std::optional<std::string>> CommonArguments(const os::ProcessView& view) const;
+  absl::StatusOr<bool> HasParameters(const os::ProcessView& view) const;
+  // Adds the process unless it is out of sight by rule.
   absl::Status Add(const os::ProcessView& view, std::string how, std::vector<Match>& matches) const;
-  bool Concerns(const os::ProcessView& view) const;
+  absl::StatusOr<bool> Concerns(const os::ProcessView& view) const;
+  // Whether a process shows no program, and the same arguments.
+  absl::StatusOr<bool> MayHideInstance(std::int64_t pid) const;
 
   bool of_one_user_ = false;
   bool is_own_program_ = false;
@@ -145,29 +151,38 @@ absl::StatusOr<UniqueFd> Likeness::OpenProgram() const {
   return os::OpenForReading(program_->path);
 }
 
-bool Likeness::IsCopy(const os::ProcessView& view, const os::ProgramFile& file) const {
+absl::StatusOr<bool> Likeness::IsCopy(const os::ProcessView& view,
+                                      const os::ProgramFile& file) const {
   if (file.size != program_->file.size) return false;
-  // A program that may be executed but not read cannot be compared.
   const absl::StatusOr<UniqueFd> theirs = view.OpenProgram();
   const absl::StatusOr<UniqueFd> ours = OpenProgram();
-  if (!theirs.ok() || !ours.ok()) return false;
-  const absl::StatusOr<bool> same = os::SameContent(theirs->get(), ours->get());
-  return same.ok() && *same;
+  for (const absl::Status& opened : {theirs.status(), ours.status()}) {
+    // A program that may be executed but not read cannot be compared.
+    if (absl::IsPermissionDenied(opened)) return false;
+    if (!opened.ok()) return opened;
+  }
+  return os::SameContent(theirs->get(), ours->get());
 }
 
-bool Likeness::IsAlike(std::int64_t pid, const os::ProgramFile& file) {
+absl::StatusOr<bool> Likeness::IsAlike(std::int64_t pid, const os::ProgramFile& file) {
   if (program_->interpreter == nullptr && file.size != program_->file.size) return false;
-  const auto [known, fresh] = alike_.try_emplace({file.file.device, file.file.inode}, false);
-  if (!fresh) return known->second;
+  const auto known = alike_.find({file.file.device, file.file.inode});
+  if (known != alike_.end()) return known->second;
+  const absl::StatusOr<bool> alike = Compare(pid, file);
+  if (absl::IsNotFound(alike.status())) return false;  // another process of the file may tell
+  if (alike.ok()) alike_[{file.file.device, file.file.inode}] = *alike;
+  return alike;
+}
+
+absl::StatusOr<bool> Likeness::Compare(std::int64_t pid, const os::ProgramFile& file) const {
   const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
-  if (!view.ok()) {
-    alike_.erase(known);  // it ended: another process may tell
-    return false;
+  if (!view.ok()) return view.status();
+  if (program_->interpreter != nullptr) {
+    const absl::StatusOr<std::string> path = view->ProgramPath();
+    if (!path.ok()) return path.status();
+    if (InterpreterAt(*path) == program_->interpreter) return true;
   }
-  known->second = (program_->interpreter != nullptr &&
-                   InterpreterAt(view->ProgramPath()) == program_->interpreter) ||
-                  IsCopy(*view, file);
-  return known->second;
+  return IsCopy(*view, file);
 }
 
 std::string_view NameOf(const std::vector<std::string>& argv) {
@@ -191,11 +206,19 @@ bool SameCommandLine(const std::vector<std::string>& a, const std::vector<std::s
   return SameArguments(a, b) && NameOf(a) == NameOf(b);
 }
 
-std::optional<std::string> Likeness::CommonArguments(const os::ProcessView& view) const {
+absl::StatusOr<std::optional<std::string>> Likeness::CommonArguments(
+    const os::ProcessView& view) const {
   const absl::StatusOr<std::vector<std::string>> argv = view.Arguments();
-  if (!argv.ok()) return std::nullopt;
+  if (!argv.ok()) return argv.status();
   if (program_->script.has_value()) {
-    const std::optional<Script> script = ScriptOf(*program_->interpreter, *argv, FindFileOf(view));
+    const absl::StatusOr<std::optional<Script>> found =
+        ScriptOf(*program_->interpreter, *argv, FindFileOf(view));
+    // Another user's, which may well be another script unless it is called just so.
+    if (absl::IsPermissionDenied(found.status()) && !SameCommandLine(program_->argv, *argv)) {
+      return std::nullopt;
+    }
+    if (!found.ok()) return found.status();
+    const std::optional<Script>& script = *found;
     if (!script.has_value() || !(script->file.file == program_->script->file.file) ||
         script->arguments != program_->script->arguments) {
       return std::nullopt;
@@ -206,10 +229,11 @@ std::optional<std::string> Likeness::CommonArguments(const os::ProcessView& view
   return absl::StrCat("runs ", EscapeBytes(program_->path), " with the same arguments");
 }
 
-bool Likeness::Concerns(const os::ProcessView& view) const {
+absl::StatusOr<bool> Likeness::Concerns(const os::ProcessView& view) const {
   if (of_one_user_) {
     const absl::StatusOr<std::uint32_t> user = view.EffectiveUser();
-    if (!user.ok() || *user != os::OwnUid()) return false;
+    if (!user.ok()) return user.status();
+    if (*user != os::OwnUid()) return false;
   }
   // One below ours is another world, with other instances. (An error: whoever may not see the
   // namespace may not see the program either, and that was said.)
@@ -219,9 +243,10 @@ bool Likeness::Concerns(const os::ProcessView& view) const {
 
 absl::Status Likeness::Add(const os::ProcessView& view, std::string how,
                            std::vector<Match>& matches) const {
-  if (!Concerns(view)) return absl::OkStatus();
+  const absl::StatusOr<bool> concerns = Concerns(view);
+  if (!concerns.ok()) return concerns.status();
+  if (!*concerns) return absl::OkStatus();
   absl::StatusOr<os::Kin> kin = view.Kinship();
-  if (absl::IsNotFound(kin.status())) return absl::OkStatus();
   if (!kin.ok()) return kin.status();
   matches.push_back({.kin = *std::move(kin), .how = std::move(how)});
   return absl::OkStatus();
@@ -230,50 +255,72 @@ absl::Status Likeness::Add(const os::ProcessView& view, std::string how,
 absl::StatusOr<std::vector<Likeness::Match>> Likeness::FindByProgram() {
   std::vector<std::int64_t> same;
   std::vector<std::int64_t> unseen;
+  absl::Status compared;
   const absl::Status walked =
       os::ForEachProgram([&](std::int64_t pid, int error, const os::ProgramFile& file) {
         if (error != 0) {
           unseen.push_back(pid);
-        } else if (file.file == program_->file.file || IsAlike(pid, file)) {
+          return;
+        }
+        absl::StatusOr<bool> alike = file.file == program_->file.file;
+        if (!*alike) alike = IsAlike(pid, file);
+        if (!alike.ok()) {
+          compared = alike.status();
+        } else if (*alike) {
           same.push_back(pid);
         }
       });
   if (!walked.ok()) return walked;
+  if (!compared.ok()) return compared;
 
   std::vector<Match> matches;
   for (const std::int64_t pid : same) {
     if (!MayHaveCommonArguments(pid)) continue;
-    const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
-    if (!view.ok()) continue;  // ended meanwhile
-    std::optional<std::string> common = CommonArguments(*view);
-    if (!common.has_value()) continue;
-    const absl::Status added = Add(*view, *std::move(common), matches);
-    if (!added.ok()) return added;
+    const absl::Status added = AddIfSame(pid, matches);
+    if (!added.ok() && !absl::IsNotFound(added)) return added;
   }
-  // Another user's, or one that is not dumpable: only the arguments can be seen.
   for (const std::int64_t pid : unseen) {
     if (!MayHaveCommonArguments(pid)) continue;
-    const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
-    if (!view.ok()) continue;
-    const absl::StatusOr<std::vector<std::string>> argv = view->Arguments();
-    if (!argv.ok() || !SameCommandLine(program_->argv, *argv) || !Concerns(*view)) continue;
+    const absl::StatusOr<bool> hides = MayHideInstance(pid);
+    if (absl::IsNotFound(hides.status())) continue;
+    if (!hides.ok()) return hides.status();
+    if (!*hides) continue;
     return absl::PermissionDeniedError(absl::StrCat(
         "process ", pid, " has the same arguments, and this user may not see which program it is"));
   }
   return matches;
 }
 
-bool Likeness::HasParameters(const os::ProcessView& view) const {
+absl::Status Likeness::AddIfSame(std::int64_t pid, std::vector<Match>& matches) const {
+  const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
+  if (!view.ok()) return view.status();
+  absl::StatusOr<std::optional<std::string>> common = CommonArguments(*view);
+  if (!common.ok()) return common.status();
+  return common->has_value() ? Add(*view, **std::move(common), matches) : absl::OkStatus();
+}
+
+// Another user's, or one that is not dumpable: only the arguments can be seen.
+absl::StatusOr<bool> Likeness::MayHideInstance(std::int64_t pid) const {
+  const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
+  if (!view.ok()) return view.status();
+  const absl::StatusOr<std::vector<std::string>> argv = view->Arguments();
+  if (!argv.ok()) return argv.status();
+  if (!SameCommandLine(program_->argv, *argv)) return false;
+  return Concerns(*view);
+}
+
+absl::StatusOr<bool> Likeness::HasParameters(const os::ProcessView& view) const {
   if (pattern_ != nullptr) {
     const absl::StatusOr<std::vector<std::string>> argv = view.Arguments();
-    if (!argv.ok() || argv->empty() || !RE2::PartialMatch(absl::StrJoin(*argv, " "), *pattern_)) {
-      return false;
-    }
+    if (!argv.ok()) return argv.status();
+    if (argv->empty() || !RE2::PartialMatch(absl::StrJoin(*argv, " "), *pattern_)) return false;
   }
   if (!variable_.has_value()) return true;
   const absl::StatusOr<std::vector<std::string>> environment = view.Environment();
-  return environment.ok() &&
-         std::find(environment->begin(), environment->end(), *variable_) != environment->end();
+  // Another user's, or of one that is not dumpable: out of sight.
+  if (absl::IsPermissionDenied(environment.status())) return false;
+  if (!environment.ok()) return environment.status();
+  return std::find(environment->begin(), environment->end(), *variable_) != environment->end();
 }
 
 absl::StatusOr<std::vector<Likeness::Match>> Likeness::FindByParameters() {
@@ -282,10 +329,12 @@ absl::StatusOr<std::vector<Likeness::Match>> Likeness::FindByParameters() {
   std::vector<Match> matches;
   for (const std::int64_t pid : *pids) {
     const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
-    if (!view.ok() || !HasParameters(*view)) continue;
-    const absl::Status added =
-        Add(*view, pattern_ != nullptr ? "matches cmdline" : "matches env", matches);
-    if (!added.ok()) return added;
+    absl::StatusOr<bool> has = view.ok() ? HasParameters(*view) : view.status();
+    absl::Status looked = has.status();
+    if (has.ok() && *has) {
+      looked = Add(*view, pattern_ != nullptr ? "matches cmdline" : "matches env", matches);
+    }
+    if (!looked.ok() && !absl::IsNotFound(looked)) return looked;
   }
   return matches;
 }
@@ -294,13 +343,14 @@ absl::StatusOr<std::vector<Likeness::Match>> Likeness::FindByParameters() {
 class Family {
  public:
   // A process and its ancestors. One that ends meanwhile ends the line.
-  std::vector<ProcessIdentity> LineOf(os::Kin kin) {
+  absl::StatusOr<std::vector<ProcessIdentity>> LineOf(os::Kin kin) {
     std::vector<ProcessIdentity> line = {kin.process};
     constexpr std::size_t kMaxDepth = 10000;
     while (kin.parent > 0 && line.size() < kMaxDepth) {
-      const std::optional<os::Kin>& parent = Find(kin.parent);
+      const absl::StatusOr<os::Kin>& parent = Find(kin.parent);
+      if (!parent.ok() && !absl::IsNotFound(parent.status())) return parent.status();
       // The race: the parent ended, and its pid is another's. Whoever started later is no parent.
-      if (!parent.has_value() || parent->process.start_ticks > kin.process.start_ticks) break;
+      if (!parent.ok() || parent->process.start_ticks > kin.process.start_ticks) break;
       kin = *parent;
       line.push_back(kin.process);
     }
@@ -308,16 +358,13 @@ class Family {
   }
 
  private:
-  const std::optional<os::Kin>& Find(std::int64_t pid) {
+  const absl::StatusOr<os::Kin>& Find(std::int64_t pid) {
     const auto [known, fresh] = known_.try_emplace(pid);
-    if (fresh) {
-      absl::StatusOr<os::Kin> kin = os::KinOf(pid);
-      if (kin.ok()) known->second = *std::move(kin);
-    }
+    if (fresh) known->second = os::KinOf(pid);
     return known->second;
   }
 
-  std::map<std::int64_t, std::optional<os::Kin>> known_;
+  std::map<std::int64_t, absl::StatusOr<os::Kin>> known_;
 };
 
 bool Has(const std::vector<ProcessIdentity>& line, const ProcessIdentity& process) {
@@ -329,24 +376,50 @@ bool Covers(const HolderRecord& record, const std::vector<ProcessIdentity>& line
   return Has(line, record.identity) || (record.instance.has_value() && Has(line, *record.instance));
 }
 
-// The records of a name, of every layer that has one here. Valid only where the holder lives.
-std::vector<HolderRecord> RecordsOf(const Scope& scope, const InstanceName& name) {
-  std::vector<HolderRecord> records;
-  NameDirectory directory(scope, name);
-  if (!directory.Open(os::Create::kNo).ok()) return records;
-  const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
-  for (const std::string& file : files.ok() ? *files : std::vector<std::string>()) {
-    os::KeptFd kept;
-    if (!file.starts_with("record") ||
-        !os::KeepFile(directory.EntryOf(file), {.rule = os::Ownership::Rule::kAnyone},
-                      os::Create::kNo, kept)
-             .ok()) {
-      continue;
-    }
-    absl::StatusOr<DecodedRecord> decoded =
-        ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); });
-    if (decoded.ok()) records.push_back(std::move(decoded->record));
+// What could be read, and why something could not, if it is there.
+struct Records {
+  std::vector<HolderRecord> found;
+  absl::Status unread;
+
+  void Miss(const absl::Status& status) {
+    if (!status.ok() && !absl::IsNotFound(status) && !absl::IsDataLoss(status)) unread = status;
   }
+};
+
+// Whether a layer that could not tell may do so the next time. Where it never works (a foreign
+// program has the port, the kernel has no semaphores) nobody holds it either, and who waits for it
+// to tell would wait for ever.
+bool IsTransient(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsUnknown(status);
+}
+
+// Adds the records in the name's directory.
+absl::Status ReadRecords(const Scope& scope, const InstanceName& name, Records& records) {
+  NameDirectory directory(scope, name);
+  absl::Status opened = directory.Open(os::Create::kNo);
+  if (!opened.ok()) return opened;
+  const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
+  if (!files.ok()) return files.status();
+  for (const std::string& file : *files) {
+    if (!file.starts_with("record")) continue;
+    os::KeptFd kept;
+    opened = os::KeepFile(directory.EntryOf(file), {.rule = os::Ownership::Rule::kAnyone},
+                          os::Create::kNo, kept);
+    absl::StatusOr<DecodedRecord> decoded =
+        opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
+    if (decoded.ok()) {
+      records.found.push_back(std::move(decoded->record));
+    } else {
+      records.Miss(decoded.status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The records of a name, of every layer that has one here. Valid only where the holder lives.
+Records RecordsOf(const Scope& scope, const InstanceName& name) {
+  Records records;
+  records.Miss(ReadRecords(scope, name, records));
   // Other layers keep theirs elsewhere.
   for (const LayerKind& kind : LayerKinds()) {
     if (kind.observer) continue;
@@ -354,7 +427,11 @@ std::vector<HolderRecord> RecordsOf(const Scope& scope, const InstanceName& name
         kind.make({.scope = scope, .name = name, .parameters = {}, .subject = {}})->Look();
     const auto* taken = std::get_if<Taken>(&sighting);
     if (taken != nullptr && taken->holder.record.has_value()) {
-      records.push_back(*taken->holder.record);
+      records.found.push_back(*taken->holder.record);
+    }
+    const auto* unavailable = std::get_if<Unavailable>(&sighting);
+    if (unavailable != nullptr && IsTransient(unavailable->status)) {
+      records.Miss(unavailable->status);
     }
   }
   return records;
@@ -369,7 +446,9 @@ class Judge {
     absl::StatusOr<os::Kin> own = os::OwnKin();
     if (!own.ok()) return own.status();
     own_ = own->process;
-    own_line_ = family_.LineOf(*std::move(own));
+    absl::StatusOr<std::vector<ProcessIdentity>> line = family_.LineOf(*std::move(own));
+    if (!line.ok()) return line.status();
+    own_line_ = *std::move(line);
     return registrations_.Open(context_.scope);
   }
 
@@ -391,14 +470,14 @@ class Judge {
   std::vector<ProcessIdentity> own_line_;
   Registrations registrations_;
   std::map<std::int64_t, bool> registered_;  // by pid
-  std::optional<std::vector<HolderRecord>> own_records_;
-  std::optional<std::vector<HolderRecord>> other_records_;
+  std::optional<Records> own_records_;
+  std::optional<Records> other_records_;
 };
 
 const HolderRecord* Judge::OwnRecord(const std::vector<ProcessIdentity>& line) {
   if (!own_records_.has_value()) own_records_ = RecordsOf(context_.scope, context_.name);
   const HolderRecord* found = nullptr;
-  for (const HolderRecord& record : *own_records_) {
+  for (const HolderRecord& record : own_records_->found) {
     if (record.name != context_.name.text() || !Covers(record, line)) continue;
     if (found == nullptr || record.state == RecordState::kEstablished) found = &record;
   }
@@ -409,14 +488,17 @@ bool Judge::IsOfAnotherName(const std::vector<ProcessIdentity>& line) {
   if (!other_records_.has_value()) {
     other_records_.emplace();
     const absl::StatusOr<std::vector<InstanceName>> names = KnownNames(context_.scope);
+    other_records_->Miss(names.status());
     for (const InstanceName& name : names.ok() ? *names : std::vector<InstanceName>()) {
       if (name == context_.name) continue;
-      for (HolderRecord& record : RecordsOf(context_.scope, name)) {
-        other_records_->push_back(std::move(record));
+      Records records = RecordsOf(context_.scope, name);
+      other_records_->Miss(records.unread);
+      for (HolderRecord& record : records.found) {
+        other_records_->found.push_back(std::move(record));
       }
     }
   }
-  return std::any_of(other_records_->begin(), other_records_->end(),
+  return std::any_of(other_records_->found.begin(), other_records_->found.end(),
                      [&line](const HolderRecord& record) {
                        return record.state != RecordState::kReleasing && Covers(record, line);
                      });
@@ -452,7 +534,9 @@ Holder Judge::Unregistered(const Likeness::Match& match) const {
 }
 
 absl::StatusOr<std::optional<Holder>> Judge::Tell(const Likeness::Match& match) {
-  const std::vector<ProcessIdentity> line = family_.LineOf(match.kin);
+  const absl::StatusOr<std::vector<ProcessIdentity>> known_line = family_.LineOf(match.kin);
+  if (!known_line.ok()) return known_line.status();
+  const std::vector<ProcessIdentity>& line = *known_line;
   if (Has(own_line_, match.kin.process) || Has(line, own_)) return std::nullopt;
 
   const HolderRecord* record = OwnRecord(line);
@@ -469,6 +553,10 @@ absl::StatusOr<std::optional<Holder>> Judge::Tell(const Likeness::Match& match) 
   if (recorded.has_value() && recorded->standing != Standing::kUnknown) return recorded;
   if (IsOfAnotherName(line) || LivenessOf(match.kin.process) == Liveness::kGone) {
     return std::nullopt;
+  }
+  // An innocent job of another name must not be called a bypasser for want of its record.
+  for (const Records* records : {&*own_records_, &*other_records_}) {
+    if (IsTransient(records->unread)) return records->unread;
   }
   return Unregistered(match);
 }
@@ -637,13 +725,24 @@ Attempt ScanLayerImpl::Try(const HolderRecord&) {
 }
 
 Sighting ScanLayerImpl::LookByRecords() const {
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return Unavailable{own.status()};
   std::optional<HolderRecord> last;
-  for (HolderRecord& record : RecordsOf(context_.scope, context_.name)) {
+  Records records = RecordsOf(context_.scope, context_.name);
+  for (HolderRecord& record : records.found) {
     Holder holder = JudgeHolder(record, absl::StrCat("pid ", record.identity.pid, " runs"));
-    const bool lives = LivenessOf(record.identity) == Liveness::kAlive;
-    if (lives && holder.standing == Standing::kEstablished) return Taken{std::move(holder)};
+    const Liveness liveness = LivenessOf(record.identity);
+    const bool established = holder.standing == Standing::kEstablished;
+    if (liveness == Liveness::kAlive && established) return Taken{std::move(holder)};
+    // One of another pid namespace is out of sight by rule.
+    const bool in_sight = record.identity.pid_namespace == own->pid_namespace;
+    if (liveness == Liveness::kUnknown && established && in_sight) {
+      records.Miss(absl::UnavailableError(absl::StrCat(
+          "cannot tell whether process ", record.identity.pid, ", the last holder, lives")));
+    }
     last = std::move(record);
   }
+  if (!records.unread.ok()) return Unavailable{records.unread};
   return Free{std::move(last)};
 }
 

@@ -303,8 +303,8 @@ absl::StatusOr<std::string> FindProgram(const std::string& name, const std::stri
 // `path` without links; `path` itself where that cannot be told.
 std::string WithoutLinks(const std::string& path);
 // The first line of a script after "#!", at most what the kernel reads of it (256 bytes,
-// BINPRM_BUF_SIZE, Linux 5.1). nullopt: no script, or not readable.
-std::optional<std::string> InterpreterLine(const std::string& path);
+// BINPRM_BUF_SIZE, Linux 5.1). nullopt: no script, or the caller may not read it.
+absl::StatusOr<std::optional<std::string>> InterpreterLine(const std::string& path);
 absl::StatusOr<UniqueFd> OpenForReading(const std::string& path);
 // Whether two files have the same content.
 absl::StatusOr<bool> SameContent(int a, int b);
@@ -351,7 +351,7 @@ class ProcessView {
   // Open for reading.
   absl::StatusOr<UniqueFd> OpenProgram() const;
   // Of the program's file, as it was when it was started.
-  std::string ProgramPath() const;
+  absl::StatusOr<std::string> ProgramPath() const;
   absl::StatusOr<std::vector<std::string>> Arguments() const;
   // NAME=VALUE, as they were at its exec(3).
   absl::StatusOr<std::vector<std::string>> Environment() const;

@@ -547,17 +547,25 @@ UniqueFd OpenPath(int directory, const char* path) {
       os::RetryOnEintr([&] { return openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC); }));
 }
 
-// Finds a thread that has not ended, if there is one.
-void UseAnotherThread(OpenProcess& process) {
-  // What cannot be read stays empty in the end, as with a process of another user.
-  (void)ForEachNumber(process.directory.get(), "task", [&](auto, int tasks, const char* name) {
+// Finds a thread that has not ended, if there is one. An errno value, or 0: without a thread then,
+// all have ended.
+int UseAnotherThread(OpenProcess& process) {
+  int thread_error = 0;
+  const auto visit = [&](auto, int tasks, const char* name) {
     UniqueFd task = OpenPath(tasks, name);
-    const StatReading reading = ReadTaskStat(task.get(), "stat");
-    if (!task || reading.error != 0 || HasEnded(reading.stat)) return true;
+    const int open_error = task ? 0 : errno;
+    const StatReading reading =
+        task ? ReadTaskStat(task.get(), "stat") : StatReading{.error = open_error};
+    if (reading.error == ENOENT || reading.error == ESRCH) return true;  // ended meanwhile
+    if (reading.error != 0) thread_error = reading.error;
+    if (reading.error != 0 || HasEnded(reading.stat)) return true;
     process.task = std::move(task);
     process.stat = reading.stat;
     return false;
-  });
+  };
+  const int error = ForEachNumber(process.directory.get(), "task", visit);
+  if (process.task) return 0;
+  return error != 0 ? error : thread_error;
 }
 
 // The process that has the number `pid` now.
@@ -577,7 +585,7 @@ absl::StatusOr<OpenProcess> OpenIdentity(const Self& self, const ProcessIdentity
   if (!process.ok()) return process.status();
   if (absl::Status start = CheckStart(self, identity, process->stat); !start.ok()) return start;
   if (!HasEnded(process->stat)) return process;
-  UseAnotherThread(*process);
+  (void)UseAnotherThread(*process);  // what cannot be read stays empty in the end
   if (!process->task && LivenessOf(identity) == Liveness::kGone) {
     return Gone(identity.pid, "has ended and waits for its parent to notice");
   }
@@ -822,7 +830,7 @@ std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
     absl::StatusOr<OpenProcess> process = OpenPid(**self, pid);
     if (!process.ok()) continue;
     const ProcessIdentity identity = IdentityFrom(**self, pid, process->stat);
-    if (HasEnded(process->stat)) UseAnotherThread(*process);
+    if (HasEnded(process->stat)) (void)UseAnotherThread(*process);  // else nothing is seen open
     if (HasOpen(*process, file)) found.push_back(identity);
   }
   return found;
@@ -835,12 +843,16 @@ absl::StatusOr<bool> HasOpen(const ProcessIdentity& identity, const FileIdentity
   if (!process.ok()) return process.status();
 
   bool has = false;
-  const int error =
-      ForEachNumber(process->readable(), "fd", [&](auto, int descriptors, const char* name) {
-        FileIdentity opened;
-        has = DescriptorFile(descriptors, name, opened) == 0 && opened == file;
-        return !has;
-      });
+  int unseen = 0;  // an errno value: something could not be looked at
+  const auto visit = [&](auto, int descriptors, const char* name) {
+    FileIdentity opened;
+    const int error = DescriptorFile(descriptors, name, opened);
+    if (error != 0 && error != ENOENT) unseen = error;  // else it was closed meanwhile
+    has = error == 0 && opened == file;
+    return !has;
+  };
+  int error = ForEachNumber(process->readable(), "fd", visit);
+  if (error == 0 && !has) error = unseen;
   if (absl::StatusOr<TaskStat> again = StatOf(**self, identity); !again.ok()) return again.status();
   if (error == 0) return has;
   return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
@@ -908,23 +920,22 @@ int ProgramFileBelow(int directory, const char* path, ProgramFile& program) {
   return 0;
 }
 
-// A process without a program: a kernel thread, a zombie, or one whose main thread has ended. The
-// directory of threads has a link for each besides its own two (proc_task_getattr in
-// fs/proc/base.c), and the main thread is counted until it is reaped.
-bool HasOtherThreads(int directory, const char* tasks) {
+// Of a process without a program: a kernel thread, a zombie, or one whose main thread has ended.
+// The directory of threads has a link for each besides its own two (proc_task_getattr in
+// fs/proc/base.c), and the main thread is counted until it is reaped. ENOENT: there is none.
+int ProgramOfThreads(int proc, const std::string& tasks, ProgramFile& program) {
   constexpr std::uint32_t kLinksOfOneThread = 3;
   struct statx result = {};
-  return statx(directory, tasks, 0, STATX_NLINK, &result) == 0 &&
-         result.stx_nlink > kLinksOfOneThread;
-}
-
-int ProgramOfThreads(int proc, const std::string& tasks, ProgramFile& program) {
+  if (statx(proc, tasks.c_str(), 0, STATX_NLINK, &result) != 0) return errno;
+  if (result.stx_nlink <= kLinksOfOneThread) return ENOENT;
   int error = ENOENT;
-  (void)ForEachNumber(proc, tasks.c_str(), [&](auto, int directory, const char* thread) {
-    error = ProgramFileBelow(directory, absl::StrCat(thread, "/exe").c_str(), program);
-    return error != 0;
-  });
-  return error;
+  const int listed =
+      ForEachNumber(proc, tasks.c_str(), [&](auto, int directory, const char* thread) {
+        const int seen = ProgramFileBelow(directory, absl::StrCat(thread, "/exe").c_str(), program);
+        if (seen != ENOENT && seen != ESRCH) error = seen;  // else it has ended
+        return seen != 0;
+      });
+  return error == ENOENT && listed != 0 ? listed : error;
 }
 
 }  // namespace
@@ -942,9 +953,7 @@ absl::Status ForEachProgram(
     ProgramFile program;
     int error = ProgramFileBelow(proc.get(), path.c_str(), program);
     if (error == ENOENT) {
-      const std::string tasks = absl::StrCat(pid, "/task");
-      if (!HasOtherThreads(proc.get(), tasks.c_str())) continue;
-      error = ProgramOfThreads(proc.get(), tasks, program);
+      error = ProgramOfThreads(proc.get(), absl::StrCat(pid, "/task"), program);
     }
     if (error == ENOENT || error == ESRCH) continue;
     if (error == EPERM) error = EACCES;
@@ -1000,7 +1009,8 @@ absl::StatusOr<ProcessView> ProcessView::Open(std::int64_t pid) {
   ProgramFile program;
   if (ProgramFileBelow(view.directory_.get(), "exe", program) != ENOENT) return view;
   OpenProcess process{.directory = std::move(view.directory_)};
-  UseAnotherThread(process);
+  const int error = UseAnotherThread(process);
+  if (error != 0) return CannotRead(error, pid, "the threads");
   view.directory_ = std::move(process.directory);
   view.task_ = std::move(process.task);
   if (!view.task_) return Gone(pid, "executes nothing");
@@ -1049,7 +1059,11 @@ absl::StatusOr<UniqueFd> ProcessView::OpenProgram() const {
   return fd;
 }
 
-std::string ProcessView::ProgramPath() const { return ReadLink(readable(), "exe"); }
+absl::StatusOr<std::string> ProcessView::ProgramPath() const {
+  std::string path = ReadLink(readable(), "exe");
+  if (path.empty()) return CannotRead(errno, pid_, "the program's path");
+  return path;
+}
 
 absl::StatusOr<std::vector<std::string>> ProcessView::Arguments() const {
   const LongReading reading = ReadUpTo(readable(), "cmdline", kComparedLimit);
@@ -1069,8 +1083,11 @@ absl::StatusOr<ProgramFile> ProcessView::FileAt(const std::string& path) const {
   const std::string below = absl::StrCat(path.front() == '/' ? "root" : "cwd/", path);
   const int error = ProgramFileBelow(readable(), below.c_str(), program);
   if (error == 0) return program;
-  if (error == EACCES || error == EPERM) return CannotRead(error, pid_, "the files");
-  return absl::NotFoundError("no such file");
+  // The path is whatever the process was called with.
+  const bool no_file = error == ENOENT || error == ENOTDIR || error == ELOOP ||
+                       error == ENAMETOOLONG || error == EINVAL || error == ESRCH;
+  if (no_file) return absl::NotFoundError("no such file");
+  return CannotRead(error, pid_, "the files");
 }
 
 }  // namespace os

@@ -28,6 +28,13 @@ std::string Below(const std::string& directory, const std::string& path) {
   return directory.empty() || path.starts_with('/') ? path : absl::StrCat(directory, "/", path);
 }
 
+// After which execvp(3) tries the next directory of PATH: the program is not there, or is not to be
+// executed.
+bool IsPassedOver(int error) {
+  return error == EACCES || error == ENOENT || error == ENOTDIR || error == ESTALE ||
+         error == ENODEV || error == ETIMEDOUT;
+}
+
 // The next bytes of a file, less than asked for only at its end.
 absl::StatusOr<std::size_t> ReadFully(int fd, std::array<char, 65536>& buffer) {
   std::size_t size = 0;
@@ -68,8 +75,13 @@ absl::StatusOr<std::string> FindProgram(const std::string& name, const std::stri
   for (const absl::string_view entry : absl::StrSplit(path, ':')) {
     const std::string found =
         Below(directory, entry.empty() ? name : absl::StrCat(entry, "/", name));
-    // What is not executable is passed over, as execvp(3) does after EACCES.
-    if (access(found.c_str(), X_OK) == 0 && ProgramFileAt(found).ok()) return found;
+    if (access(found.c_str(), X_OK) == 0) {
+      const absl::Status seen = ProgramFileAt(found).status();
+      if (seen.ok()) return found;
+      if (!absl::IsNotFound(seen)) return seen;
+    } else if (!IsPassedOver(errno)) {
+      return ErrnoStatus(errno, absl::StrCat("look for ", EscapeBytes(found)));
+    }
   }
   return absl::NotFoundError(absl::StrCat("no program ", EscapeBytes(name), " in PATH"));
 }
@@ -86,12 +98,14 @@ absl::StatusOr<UniqueFd> OpenForReading(const std::string& path) {
   return fd;
 }
 
-std::optional<std::string> InterpreterLine(const std::string& path) {
+absl::StatusOr<std::optional<std::string>> InterpreterLine(const std::string& path) {
   const absl::StatusOr<UniqueFd> fd = OpenForReading(path);
-  if (!fd.ok()) return std::nullopt;
+  if (absl::IsPermissionDenied(fd.status())) return std::nullopt;
+  if (!fd.ok()) return fd.status();
   constexpr std::size_t kRead = 256;
   const absl::StatusOr<std::string> start = ReadAt(fd->get(), kRead);
-  if (!start.ok() || !start->starts_with("#!")) return std::nullopt;
+  if (!start.ok()) return start.status();
+  if (!start->starts_with("#!")) return std::nullopt;
   return start->substr(2, start->find('\n') - 2);
 }
 

@@ -20,9 +20,9 @@ std::string ScriptIn(const std::string& interpreter, const Words& argv) {
   const Interpreter* known = InterpreterAt(interpreter);
   if (known == nullptr) return "no interpreter";
   const auto script = ScriptOf(*known, argv, [](const std::string&) { return os::ProgramFile{}; });
-  if (!script.has_value()) return "none";
-  std::string text = script->path;
-  for (const std::string& argument : script->arguments) text += " " + argument;
+  if (!script->has_value()) return "none";
+  std::string text = (*script)->path;
+  for (const std::string& argument : (*script)->arguments) text += " " + argument;
   return text;
 }
 

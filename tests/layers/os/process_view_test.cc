@@ -68,7 +68,7 @@ TEST(ProcessViewTest, ItTellsWhatTheProcessIs) {
   EXPECT_EQ(view->Arguments()->at(1), "60");
   EXPECT_EQ(*view->EffectiveUser(), geteuid());
   EXPECT_TRUE(*view->IsInOwnPidNamespace());
-  EXPECT_EQ(view->Program()->file, os::ProgramFileAt(view->ProgramPath())->file);
+  EXPECT_EQ(view->Program()->file, os::ProgramFileAt(view->ProgramPath().value())->file);
   EXPECT_GE(*view->Age(), absl::ZeroDuration());
   EXPECT_LT(*view->Age(), absl::Seconds(30));
   const auto environment = view->Environment();
