@@ -103,8 +103,6 @@ class PortClaim final : public Claim {
 
   const Target target_;
   const os::ProcessMark owner_;
-  // In this order: an ending process closes its descriptors from the lowest number on, and a port
-  // whose companion is gone would look foreign.
   os::KeptFd socket_;
   os::KeptFd companion_;
   PublishedRecord record_;
@@ -222,20 +220,23 @@ absl::StatusOr<std::optional<Holder>> PortLayerImpl::KnownHolder(
   absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
   // Without its record a holder looks like a stranger, and a person would be told to end it.
   if (!last.ok()) {
-    return absl::Status(
-        last.status().code(),
-        absl::StrCat(Where(), " is in use by ", ProgramOf(listener),
-                     ", and its record cannot be read: ", last.status().message()));
+    return absl::Status(last.status().code(),
+                        absl::StrCat(Where(), " is in use by ", ProgramOf(listener),
+                                     ", and its record cannot be read: ", last.status().message()));
   }
   const std::optional<HolderRecord>& record = *last;
   if (!record.has_value()) return std::nullopt;
   for (const auto* process :
        {&record->identity, record->instance.has_value() ? &*record->instance : nullptr}) {
-    if (process == nullptr || LivenessOf(*process) == Liveness::kGone) continue;
+    if (process == nullptr) continue;
+    const Liveness liveness = LivenessOf(*process);
+    if (liveness == Liveness::kGone) continue;
     const absl::StatusOr<bool> has = HasOpen(*process, listener.socket);
     // One that cannot be looked into (another pid namespace or user) is believed: the port is
-    // taken.
-    if (has.ok() && !*has) continue;
+    // taken. The race: a process that ends shows no descriptors any more while the kernel still
+    // closes them, the companion's before the port's (fput of an exiting task, Linux 6.18). Closed
+    // by believing it until it is gone.
+    if (has.ok() && !*has && liveness != Liveness::kDying) continue;
     return JudgeHolder(record, absl::StrCat(Where(), " is listened on by pid ", process->pid));
   }
   return std::nullopt;

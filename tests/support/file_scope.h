@@ -1,86 +1,22 @@
-// A scope of a test's own and the name "x" in it, under a policy of the file layer alone.
+// A scope of a test's own under a policy of the file layer alone.
 #pragma once
 
 #include <memory>
-#include <string>
-#include <variant>
-
-#include <absl/strings/str_cat.h>
-#include <absl/time/time.h>
 
 #include "soleguard/guard.h"
-#include "support/claimant.h"
-#include "support/temp_dir.h"
+#include "support/test_scope.h"
 
 namespace soleguard::testing {
 
-class FileScope {
+class FileScope : public TestScope {
  public:
-  static constexpr char kName[] = "x";
-
-  // The state directory is where a Claimant has it too: the two see the same tokens.
-  Scope scope() const {
-    return *Scope::Directory(path())->WithStateDirectory(absl::StrCat(path(), "/state"));
-  }
-  std::string path() const { return directory_ / "scope"; }
-  // Of the name: "" is its directory.
-  std::string Object(const std::string& file = "") const {
-    return absl::StrCat(path(), "/names/", kName, file.empty() ? "" : "/", file);
-  }
-  const TempDir& directory() const { return directory_; }
-
-  Verdict Acquire(absl::Duration settle = absl::Seconds(1),
-                  absl::Duration deadline = absl::Seconds(10)) const {
-    return Guard::Acquire(kName, *Policy::Parse("file"),
-                          {.scope = scope(), .deadline = deadline, .settle = settle});
-  }
-
-  // Another process that acquires the name.
-  Claimant::Setup Another(absl::Duration settle = absl::Seconds(1)) const {
-    return {.scope = path(), .name = kName, .policy = "file", .settle = settle};
-  }
+  FileScope() : TestScope("file") {}
 
   std::unique_ptr<Layer> MakeLayer() const {
     return FindLayerKind("file")->make(
         {.scope = scope(), .name = *InstanceName::Parse(kName), .parameters = {}, .subject = {}});
   }
   Sighting Look() const { return MakeLayer()->Look(); }
-
- private:
-  TempDir directory_;
 };
-
-// "unique TOKEN", "duplicate PID STANDING" or "undetermined REASON", as Claimant::verdict.
-inline std::string Say(const Verdict& verdict) {
-  if (const auto* unique = std::get_if<Unique>(&verdict)) {
-    return absl::StrCat("unique ", unique->guard.token().value_or(0));
-  }
-  if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
-    const Holder& holder = duplicate->holder;
-    std::int64_t pid = holder.record.has_value() ? holder.record->identity.pid : 0;
-    if (!holder.processes.empty()) pid = holder.processes.front().pid;
-    return absl::StrCat("duplicate ", pid, " ", std::string(ToString(holder.standing)));
-  }
-  return absl::StrCat("undetermined ",
-                      std::string(std::get<Undetermined>(verdict).status.message()));
-}
-
-inline bool IsUnique(const Verdict& verdict) { return std::holds_alternative<Unique>(verdict); }
-inline bool IsDuplicate(const Verdict& verdict) {
-  return std::holds_alternative<Duplicate>(verdict);
-}
-
-// "free", "taken by PID STANDING" or "unavailable REASON".
-inline std::string Say(const Sighting& sighting) {
-  if (const auto* taken = std::get_if<Taken>(&sighting)) {
-    const Holder& holder = taken->holder;
-    const std::int64_t pid = holder.record.has_value() ? holder.record->identity.pid : 0;
-    return absl::StrCat("taken by ", pid, " ", std::string(ToString(holder.standing)));
-  }
-  if (const auto* unavailable = std::get_if<Unavailable>(&sighting)) {
-    return absl::StrCat("unavailable ", std::string(unavailable->status.message()));
-  }
-  return "free";
-}
 
 }  // namespace soleguard::testing

@@ -13,10 +13,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <filesystem>
 #include <iterator>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 
 namespace soleguard::testing {
@@ -57,6 +59,7 @@ Takes ArgumentsOf(std::uint64_t number) {
     case SYS_newfstatat:
     case SYS_unlinkat:
     case SYS_readlinkat:
+    case SYS_faccessat:
     case SYS_statx:
       return Takes::kDescriptorAndPath;
 #ifdef SYS_open  // the old calls, which newer architectures do not have
@@ -67,6 +70,7 @@ Takes ArgumentsOf(std::uint64_t number) {
     case SYS_unlink:
     case SYS_stat:
     case SYS_lstat:
+    case SYS_access:
 #endif
     case SYS_statfs:
       return Takes::kPath;
@@ -83,6 +87,14 @@ Takes ArgumentsOf(std::uint64_t number) {
     case SYS_fsync:
     case SYS_fdatasync:
     case SYS_getdents64:
+    case SYS_bind:
+    case SYS_listen:
+    case SYS_connect:
+    case SYS_getsockopt:
+    case SYS_setsockopt:
+    case SYS_sendto:
+    case SYS_recvfrom:
+    case SYS_shutdown:
       return Takes::kDescriptor;
     default:
       return Takes::kNothing;
@@ -233,9 +245,13 @@ std::string Traced::FileOf(std::uint64_t fd) const {
   return std::filesystem::read_symlink(link, error).string();
 }
 
-int Traced::OpenDescriptors() const {
-  const std::filesystem::directory_iterator all("/proc/" + std::to_string(pid_) + "/fd");
-  return static_cast<int>(std::distance(begin(all), end(all)));
+std::vector<std::string> Traced::Descriptors() const {
+  std::vector<std::string> files;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/fd")) {
+    files.push_back(std::filesystem::read_symlink(entry.path()).string());
+  }
+  return files;
 }
 
 std::string Traced::ObjectOf(const Call& call) const {
@@ -255,6 +271,32 @@ bool IsOfASanitizer(const Traced::Call& call, const std::string& object) {
 
 std::string ToString(const Traced::Call& call, const std::string& object) {
   return "system call " + std::to_string(call.number) + " on \"" + object + "\"";
+}
+
+// Whether the call is about a process that has nothing to do with the test, and enough of its kind
+// were visited: a walk through the process table has one for each process of the host.
+bool CallByCall::IsOneOfMany() {
+  constexpr std::string_view kProc = "/proc/";
+  constexpr int kEnough = 4;
+  if (!object_.starts_with(kProc)) return false;
+  pid_t pid = 0;
+  const char* const end = object_.data() + object_.size();
+  const auto [rest, error] = std::from_chars(object_.data() + kProc.size(), end, pid);
+  if (error != std::errc() || getpgid(pid) == getpgrp()) return false;
+  return ++of_strangers_[std::to_string(call_.number) + std::string(rest, end)] > kEnough;
+}
+
+bool CallByCall::RunToNext(Traced& child) {
+  for (std::optional<Traced::Call> call = child.RunTo(next_); call.has_value();
+       call = child.Next()) {
+    ++next_;
+    call_ = *call;
+    object_ = child.ObjectOf(call_);
+    if (!matters_(call_, object_) || IsOneOfMany()) continue;
+    ++visited_;
+    return true;
+  }
+  return false;
 }
 
 }  // namespace soleguard::testing

@@ -7,8 +7,11 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace soleguard::testing {
 
@@ -54,7 +57,8 @@ class Traced {
   std::string ObjectOf(const Call& call) const;
   // The file of the child's descriptor `fd`, as /proc shows it.
   std::string FileOf(std::uint64_t fd) const;
-  int OpenDescriptors() const;
+  // What its descriptors are of, as /proc shows it.
+  std::vector<std::string> Descriptors() const;
 
  private:
   std::string TextAt(std::uint64_t address) const;
@@ -76,5 +80,34 @@ bool IsOfASanitizer(const Traced::Call& call, const std::string& object);
 
 // The number and the object, for messages.
 std::string ToString(const Traced::Call& call, const std::string& object);
+
+// Goes through the system calls of a body that runs again and again, each time in a new child.
+class CallByCall {
+ public:
+  // Whether a call, which is about `object`, is worth a stop.
+  using Matters = std::function<bool(const Traced::Call& call, const std::string& object)>;
+  explicit CallByCall(Matters matters) : matters_(std::move(matters)) {}
+  CallByCall() : CallByCall([](const auto&, const auto&) { return true; }) {}
+
+  // Lets `child` run to the first call that matters and comes after the last one. False: there is
+  // none any more, and the body is over.
+  bool RunToNext(Traced& child);
+
+  // That call.
+  const Traced::Call& call() const { return call_; }
+  const std::string& object() const { return object_; }
+  // How many there were.
+  int visited() const { return visited_; }
+
+ private:
+  bool IsOneOfMany();
+
+  const Matters matters_;
+  Traced::Call call_;
+  std::string object_;
+  int next_ = 0;  // the number of the first call that was not reached yet
+  int visited_ = 0;
+  std::map<std::string, int> of_strangers_;
+};
 
 }  // namespace soleguard::testing

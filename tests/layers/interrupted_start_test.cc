@@ -1,0 +1,158 @@
+// A start that is frozen or killed at any of its system calls, under each layer. Every call in
+// turn, so that none is forgotten when the code changes.
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/guard.h"
+#include "support/start.h"
+#include "support/test_scope.h"
+#include "support/traced.h"
+
+namespace soleguard {
+namespace {
+
+using testing::Answer;
+using ::testing::AnyOf;
+using testing::CallByCall;
+using ::testing::HasSubstr;
+using testing::Start;
+using ::testing::StartsWith;
+using testing::TestNameOf;
+using testing::TestScope;
+using testing::Traced;
+
+// How many calls a start has at least: fewer would mean that nothing was tried.
+constexpr int kPlausibleCalls = 20;
+
+// The parameter is the policy.
+class InterruptedStart : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  }
+
+  // What a traced child does: it starts, says what came out, and keeps what it got.
+  void Acquire(std::optional<Verdict>& verdict, const Answer& answer) const {
+    verdict.emplace(scope_.Acquire());
+    answer.Set(testing::Say(*verdict));
+  }
+
+  // The process of `first` was killed just now, and may still be dying: that is waited for, and not
+  // long.
+  void ExpectTheNextStartIsUniqueAtOnce(const Answer& first) {
+    const absl::Time before = absl::Now();
+    const Start next(scope_);
+    EXPECT_LT(absl::Now() - before, absl::Seconds(1));
+    ASSERT_TRUE(next.unique()) << next.said();
+    if (!scope_.Asks("file")) return;  // nobody else keeps tokens
+    EXPECT_GT(next.token(), std::max(last_token_, first.token()));
+    last_token_ = next.token();
+  }
+
+  const TestScope scope_{GetParam()};
+
+ private:
+  std::uint64_t last_token_ = 0;
+};
+
+INSTANTIATE_TEST_SUITE_P(Policy, InterruptedStart,
+                         ::testing::Values("file", "mutex", "port", "all(file, scan)",
+                                           "all(file, mutex, port)"),
+                         [](const auto& policy) { return TestNameOf(policy.param); });
+
+TEST_P(InterruptedStart, H02_H09_FrozenAnywhereLeavesOneHolderAndIsNamed) {
+  int passed = 0;   // starts that went past the frozen one
+  int refused = 0;  // starts that it held up
+  CallByCall calls;
+  while (true) {
+    const Answer answer;
+    std::optional<Verdict> verdict;
+    Traced frozen([&] { Acquire(verdict, answer); });
+    if (!calls.RunToNext(frozen)) break;
+    SCOPED_TRACE(absl::StrCat("frozen at ", ToString(calls.call(), calls.object())));
+
+    // It waits for one that will not move: how long does not matter.
+    const Start second(scope_, absl::Milliseconds(5));
+    frozen.RunToEnd();
+    if (second.unique()) {
+      ++passed;
+      EXPECT_EQ(answer.said(), absl::StrCat("duplicate ", second.pid(), " established"));
+    } else {
+      ++refused;
+      EXPECT_THAT(second.said(), AnyOf(StartsWith(absl::StrCat("duplicate ", frozen.pid(), " ")),
+                                       HasSubstr(absl::StrCat("pid ", frozen.pid()))));
+      EXPECT_THAT(answer.said(), StartsWith("unique"));
+    }
+  }
+  EXPECT_GT(passed, 5);
+  EXPECT_GT(refused, 5);
+}
+
+TEST_P(InterruptedStart, H08_H09_KilledAnywhereLeavesTheNameFreeAtOnce) {
+  CallByCall calls;
+  for (bool over = false; !over;) {
+    const Answer answer;
+    std::optional<Verdict> verdict;
+    Traced killed([&] { Acquire(verdict, answer); });
+    over = !calls.RunToNext(killed);
+    SCOPED_TRACE(absl::StrCat("killed at ", ToString(calls.call(), calls.object())));
+    killed.Kill();
+    ASSERT_NO_FATAL_FAILURE(ExpectTheNextStartIsUniqueAtOnce(answer));
+  }
+  EXPECT_GT(calls.visited(), kPlausibleCalls);
+}
+
+TEST_P(InterruptedStart, H08_KilledAnywhereInItsReleaseLeavesTheNameFreeAtOnce) {
+  CallByCall calls;
+  for (bool over = false; !over;) {
+    const Answer answer;
+    std::optional<Verdict> verdict;
+    Traced killed([&] { Acquire(verdict, answer); },
+                  [&] { std::get<Unique>(*verdict).guard.Release(); });
+    ASSERT_THAT(answer.said(), StartsWith("unique"));
+    over = !calls.RunToNext(killed);
+    SCOPED_TRACE(absl::StrCat("killed at ", ToString(calls.call(), calls.object())));
+    killed.Kill();
+    ASSERT_NO_FATAL_FAILURE(ExpectTheNextStartIsUniqueAtOnce(answer));
+  }
+  EXPECT_GT(calls.visited(), 5);
+}
+
+// A signal handler without SA_RESTART may run at any of them.
+TEST_P(InterruptedStart, EachCallThatASignalCanInterruptIsMadeAgain) {
+  constexpr std::array<std::uint64_t, 9> kInterruptible = {SYS_openat, SYS_flock,   SYS_fcntl,
+                                                           SYS_read,   SYS_pread64, SYS_pwrite64,
+                                                           SYS_semop,  SYS_sendto,  SYS_recvfrom};
+  CallByCall calls([&](const Traced::Call& call, const std::string&) {
+    const std::uint64_t command = call.arguments[1];
+    if (call.number == SYS_fcntl && (command == F_GETFL || command == F_SETFD)) return false;
+    return std::find(kInterruptible.begin(), kInterruptible.end(), call.number) !=
+           kInterruptible.end();
+  });
+  while (true) {
+    const Answer answer;
+    std::optional<Verdict> verdict;
+    Traced child([&] { Acquire(verdict, answer); });
+    if (!calls.RunToNext(child)) break;
+    SCOPED_TRACE(ToString(calls.call(), calls.object()));
+    child.Fail(EINTR);
+    child.RunToEnd();
+    EXPECT_THAT(answer.said(), StartsWith("unique"));
+  }
+  EXPECT_GT(calls.visited(), 10);
+}
+
+}  // namespace
+}  // namespace soleguard
