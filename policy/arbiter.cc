@@ -78,7 +78,7 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
           .holder = std::move(holder)});
   wake_ = std::move(contested.wake);
   if (standing == Standing::kEstablished || standing == Standing::kUnguarded) {
-    return Refuse(Decision::kDuplicate);
+    return OnAnotherInstance();
   }
 
   // From anew when another process is cited, or the same one got further.
@@ -101,12 +101,29 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   Holder& unsettled = *reports_.back().holder;
   if (standing == Standing::kUnknown && elapsed - wait_->since >= times_.settle) {
     unsettled.processes = members_[next_].layer->Suspects();
-    return Refuse(Decision::kDuplicate);
+    return OnAnotherInstance();
   }
   return Refuse(Decision::kUndetermined,
                 absl::DeadlineExceededError(absl::StrCat("layer ", reports_.back().layer,
                                                          " is taken by ", Describe(unsettled),
                                                          ", which did not settle in time")));
+}
+
+// The layer is another instance's, and that was reported. It refuses this start, but under
+// veto=off it is only noted: the others may outvote it. A carrier is never outvoted: the claim
+// could not be handed on.
+Arbiter::Next Arbiter::OnAnotherInstance() {
+  if (policy_.veto() || !members_[next_].index.has_value()) return Refuse(Decision::kDuplicate);
+  wait_.reset();
+  ++next_;
+  return {.action = Next::Action::kStep};
+}
+
+const LayerReport* Arbiter::FirstContested() const {
+  const auto found = std::find_if(reports_.begin(), reports_.end(), [](const LayerReport& report) {
+    return report.outcome == LayerReport::Outcome::kContested;
+  });
+  return found == reports_.end() ? nullptr : &*found;
 }
 
 bool Arbiter::Met() const {
@@ -125,6 +142,7 @@ bool Arbiter::Met() const {
 
 Arbiter::Next Arbiter::Decide() {
   if (Met()) PublishEstablished();
+  if (!Met() && FirstContested() != nullptr) return Refuse(Decision::kDuplicate);
   if (!Met()) {
     std::string why = absl::StrCat("too few layers can tell for policy ", policy_.ToString());
     for (const LayerReport& report : reports_) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -18,6 +19,7 @@
 #include <absl/status/statusor.h>
 #include <absl/strings/str_cat.h>
 
+#include "print.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
 
@@ -45,6 +47,37 @@ constexpr std::size_t kMaxQuotedInError = 40;
 constexpr std::string_view kAllWord = "all";
 constexpr std::string_view kAnyWord = "any";
 constexpr std::string_view kAtLeastWord = "at_least";
+constexpr std::string_view kVetoWord = "veto";
+constexpr std::string_view kOffWord = "off";
+
+// What the named policies stand for, in the order in which they are shown.
+enum class Meaning {
+  kEveryExclusive,     // all of the exclusive layers
+  kEveryLayer,         // all of the layers, observers included
+  kMajorityExclusive,  // more than half of the exclusive layers
+};
+struct Name {
+  std::string_view word;
+  Meaning meaning;
+};
+constexpr Name kNames[] = {{"default", Meaning::kEveryExclusive},
+                           {"strict", Meaning::kEveryLayer},
+                           {"available", Meaning::kMajorityExclusive}};
+
+const Name* FindName(std::string_view word) {
+  const auto* found = std::find_if(std::begin(kNames), std::end(kNames),
+                                   [&](const Name& name) { return name.word == word; });
+  return found == std::end(kNames) ? nullptr : found;
+}
+
+std::string NamesOfPolicies() {
+  std::string names;
+  for (const Name& name : kNames) {
+    if (!names.empty()) names += ", ";
+    names += name.word;
+  }
+  return names;
+}
 
 bool IsBlank(char c) { return c == ' ' || c == '\t'; }
 
@@ -64,19 +97,9 @@ bool IsKey(std::string_view word) {
   });
 }
 
-std::string PrintValue(std::string_view value) {
-  if (!value.empty() && std::all_of(value.begin(), value.end(), IsWordByte)) {
-    return std::string(value);
-  }
-  std::string quoted = "\"";
-  for (const char c : value) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
-std::string Print(const Node& node, const std::vector<LayerSpec>& layers) {
+// `last`: what stands behind the members of the group, if it is one.
+std::string Print(const Node& node, const std::vector<LayerSpec>& layers,
+                  std::string_view last = "") {
   std::string text;
   switch (node.kind) {
     case Node::Kind::kLayer:
@@ -95,13 +118,12 @@ std::string Print(const Node& node, const std::vector<LayerSpec>& layers) {
     if (i > 0) text += ", ";
     text += Print(node.children[i], layers);
   }
+  text += last;
   return text + ')';
 }
 
-bool Met(const Node& node, const std::vector<bool>& confirmed) {
-  if (node.kind == Node::Kind::kLayer) {
-    return node.layer < confirmed.size() && confirmed[node.layer];
-  }
+bool Met(const Node& node, LayerSet confirmed) {
+  if (node.kind == Node::Kind::kLayer) return (confirmed >> node.layer & 1) != 0;
   const auto met = std::count_if(node.children.begin(), node.children.end(),
                                  [&](const Node& child) { return Met(child, confirmed); });
   return static_cast<std::size_t>(met) >= node.needed;
@@ -148,6 +170,21 @@ std::string KindNames() {
   return names;
 }
 
+Node MakeNamed(Meaning meaning, std::vector<LayerSpec>& layers) {
+  Node root{
+      .kind = meaning == Meaning::kMajorityExclusive ? Node::Kind::kAtLeast : Node::Kind::kAll,
+      .children = {}};
+  for (const LayerKind& kind : LayerKinds()) {
+    if (kind.observer && meaning != Meaning::kEveryLayer) continue;
+    root.children.push_back(
+        Node{.kind = Node::Kind::kLayer, .layer = layers.size(), .children = {}});
+    layers.push_back(LayerSpec{.kind = std::string(kind.name), .parameters = {}});
+  }
+  root.needed = root.children.size();
+  if (meaning == Meaning::kMajorityExclusive) root.needed = root.needed / 2 + 1;
+  return root;
+}
+
 // Reads one policy. Positions are byte offsets from 0; errors print them as columns from 1.
 class Parser {
  public:
@@ -157,6 +194,7 @@ class Parser {
   absl::StatusOr<Node> Run();
 
   std::vector<LayerSpec>& layers() { return layers_; }
+  bool veto() const { return veto_; }
 
  private:
   absl::StatusOr<Node> ParseExpression(int level);
@@ -164,6 +202,8 @@ class Parser {
   absl::StatusOr<Node> ParseAtLeast(int level);
   absl::StatusOr<std::size_t> ParseNumber();
   absl::StatusOr<std::vector<Node>> ParseList(int level);
+  absl::Status ParseVeto();
+  absl::StatusOr<Node> ParseNamed(const Name& name, int level, std::size_t start);
   absl::StatusOr<Node> ParseLayer(const LayerKind& kind, std::size_t start);
   absl::StatusOr<LayerParameters> ParseParameters();
   absl::Status ParseParameter(LayerParameters& parameters);
@@ -187,6 +227,7 @@ class Parser {
   const std::string_view text_;
   std::size_t position_ = 0;
   std::vector<LayerSpec> layers_;
+  bool veto_ = true;
 };
 
 absl::StatusOr<Node> Parser::Run() {
@@ -212,8 +253,25 @@ absl::StatusOr<Node> Parser::ParseExpression(int level) {
   if (word == kAnyWord) return ParseGroup(Node::Kind::kAny, word, level);
   if (word == kAtLeastWord) return ParseAtLeast(level);
   if (const LayerKind* kind = FindLayerKind(word)) return ParseLayer(*kind, start);
+  if (const Name* name = FindName(word)) return ParseNamed(*name, level, start);
+  if (word == kVetoWord && level > 1) {
+    return Error(start, "veto=off stands behind the last member of the outermost group");
+  }
+  const std::string names =
+      level == 1 ? absl::StrCat("; named policies: ", NamesOfPolicies()) : std::string();
   return Error(start, absl::StrCat("expected a layer, all(, any( or at_least(, found ",
-                                   Found(start), "; layers built: ", KindNames()));
+                                   Found(start), "; layers built: ", KindNames(), names));
+}
+
+absl::StatusOr<Node> Parser::ParseNamed(const Name& name, int level, std::size_t start) {
+  std::vector<LayerSpec> layers;
+  Node root = MakeNamed(name.meaning, layers);
+  if (level > 1) {
+    return Error(start, absl::StrCat("named policy '", std::string(name.word),
+                                     "' stands alone; here write ", Print(root, layers)));
+  }
+  layers_ = std::move(layers);
+  return root;
 }
 
 absl::StatusOr<Node> Parser::ParseGroup(Node::Kind kind, std::string_view word, int level) {
@@ -254,6 +312,12 @@ absl::StatusOr<std::size_t> Parser::ParseNumber() {
 absl::StatusOr<std::vector<Node>> Parser::ParseList(int level) {
   std::vector<Node> children;
   for (;;) {
+    SkipBlanks();
+    if (level == 2 && !children.empty() && PeekWord(position_) == kVetoWord) {
+      absl::Status veto = ParseVeto();
+      if (!veto.ok()) return veto;
+      return children;
+    }
     absl::StatusOr<Node> child = ParseExpression(level);
     if (!child.ok()) return child.status();
     children.push_back(*std::move(child));
@@ -261,6 +325,18 @@ absl::StatusOr<std::vector<Node>> Parser::ParseList(int level) {
     if (!more.ok()) return more.status();
     if (!*more) return children;
   }
+}
+
+// "veto=off)": the end of the outermost group's list.
+absl::Status Parser::ParseVeto() {
+  (void)TakeWord();
+  if (!Accept('=')) return Expected(position_, "'=' after veto");
+  SkipBlanks();
+  const std::size_t start = position_;
+  if (TakeWord() != kOffWord) return Expected(start, "off (without veto=off the veto is on)");
+  if (!Accept(')')) return Expected(position_, "')' after veto=off");
+  veto_ = false;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Node> Parser::ParseLayer(const LayerKind& kind, std::size_t start) {
@@ -392,6 +468,18 @@ std::string Parser::Found(std::size_t position) const {
 
 }  // namespace
 
+std::string PrintPolicyValue(std::string_view value) {
+  if (!value.empty() && std::all_of(value.begin(), value.end(), IsWordByte)) {
+    return std::string(value);
+  }
+  std::string quoted = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
 std::string LayerSpec::ToString() const {
   if (parameters.empty()) return kind;
   std::string text = kind;
@@ -400,21 +488,22 @@ std::string LayerSpec::ToString() const {
     text += separator;
     if (separator == ',') text += ' ';
     if (!key.empty()) text += key + '=';
-    text += PrintValue(value);
+    text += PrintPolicyValue(value);
     separator = ',';
   }
   return text + ')';
 }
 
-Policy::Policy(std::shared_ptr<const Node> root, std::vector<LayerSpec> layers)
-    : root_(std::move(root)), layers_(std::move(layers)) {}
+Policy::Policy(std::shared_ptr<const Node> root, std::vector<LayerSpec> layers, bool veto)
+    : root_(std::move(root)), layers_(std::move(layers)), veto_(veto) {}
 
 absl::StatusOr<Policy> Policy::Parse(std::string_view text) {
   Parser parser(text);
   absl::StatusOr<Node> root = parser.Run();
   if (!root.ok()) return root.status();
   SortLayers(*root, parser.layers());
-  Policy policy(std::make_shared<const Node>(*std::move(root)), std::move(parser.layers()));
+  Policy policy(std::make_shared<const Node>(*std::move(root)), std::move(parser.layers()),
+                parser.veto());
   // The canonical text has a blank after each comma. It must be a policy as well: other processes
   // read it from records.
   if (const std::size_t size = policy.ToString().size(); size > kMaxBytes) {
@@ -425,21 +514,31 @@ absl::StatusOr<Policy> Policy::Parse(std::string_view text) {
   return policy;
 }
 
-Policy Policy::Default() {
-  std::vector<LayerSpec> layers;
-  Node root{.kind = Node::Kind::kAll, .children = {}};
-  for (const LayerKind& kind : LayerKinds()) {
-    if (kind.observer) continue;
-    root.children.push_back(
-        Node{.kind = Node::Kind::kLayer, .layer = layers.size(), .children = {}});
-    layers.push_back(LayerSpec{.kind = std::string(kind.name), .parameters = {}});
+Policy Policy::Default() { return Named().front().policy; }
+
+std::vector<NamedPolicy> Policy::Named() {
+  std::vector<NamedPolicy> named;
+  for (const Name& name : kNames) {
+    std::vector<LayerSpec> layers;
+    Node root = MakeNamed(name.meaning, layers);
+    named.push_back(
+        {.name = name.word,
+         .policy = Policy(std::make_shared<const Node>(std::move(root)), std::move(layers),
+                          /*veto=*/true)});
   }
-  root.needed = root.children.size();
-  return Policy(std::make_shared<const Node>(std::move(root)), std::move(layers));
+  return named;
 }
 
-std::string Policy::ToString() const { return Print(*root_, layers_); }
+std::string Policy::ToString() const { return Print(*root_, layers_, veto_ ? "" : ", veto=off"); }
 
-bool Policy::MetBy(const std::vector<bool>& confirmed) const { return Met(*root_, confirmed); }
+bool Policy::MetBy(const std::vector<bool>& confirmed) const {
+  LayerSet set = 0;
+  for (std::size_t i = 0; i < std::min(confirmed.size(), layers_.size()); ++i) {
+    if (confirmed[i]) set |= LayerSet{1} << i;
+  }
+  return MetBy(set);
+}
+
+bool Policy::MetBy(LayerSet confirmed) const { return Met(*root_, confirmed); }
 
 }  // namespace soleguard

@@ -314,6 +314,52 @@ TEST_F(ArbiterTest, H11_ACarrierVetoesAndMustBeHeldButDoesNotConfirm) {
   ExpectDecision(Decision::kUndetermined);
 }
 
+TEST_F(ArbiterTest, WithVetoOffAHolderIsNotedAndTheOthersMayOutvoteIt) {
+  Make("any(file(path=/a), file(path=/b), veto=off)");
+  layer("/a").WillAnswer(By(Standing::kEstablished, 42));
+  ExpectDecision(Decision::kUnique);
+  ASSERT_EQ(arbiter_->reports().size(), 2U);
+  EXPECT_EQ(arbiter_->reports()[0].outcome, LayerReport::Outcome::kContested);
+  EXPECT_EQ(arbiter_->reports()[0].holder->record->identity.pid, 42);
+  EXPECT_THAT(arbiter_->record().layers, ElementsAre("/b"));
+}
+
+TEST_F(ArbiterTest, WithVetoOffAPolicyThatIsNotMetByTheOthersIsADuplicateAndNotUndetermined) {
+  Make("at_least(2, file(path=/a), file(path=/b), file(path=/c), file(path=/d), veto=off)");
+  layer("/a").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
+  layer("/b").WillAnswer(By(Standing::kEstablished, 42));
+  layer("/d").WillAnswer(By(Standing::kUnguarded, 43));
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(arbiter_->holder().record->identity.pid, 42) << "whoever was met first";
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/d tried", "/c releasing",
+                                "/c freed"));
+
+  Make("at_least(2, file(path=/a), file(path=/b), veto=off)");
+  layer("/a").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
+  ExpectDecision(Decision::kUndetermined);
+}
+
+// What is about to change is waited for, and counts only once it has settled.
+TEST_F(ArbiterTest, WithVetoOffWaitsAreTheSame) {
+  Make("any(file(path=/a), file(path=/b), veto=off)");
+  for (int i = 0; i < 2; ++i) layer("/a").WillAnswer(By(Standing::kCandidate, 42));
+  EXPECT_EQ(Run().action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, 2 * kSettle);
+
+  Make("any(file(path=/a), file(path=/b), veto=off)");
+  layer("/a").suspects = {Process(42)};
+  for (int i = 0; i < 2; ++i) layer("/a").WillAnswer(By(Standing::kUnknown));
+  EXPECT_EQ(Run().action, Action::kWait);
+  ExpectDecision(Decision::kUnique, kSettle);
+  EXPECT_THAT(arbiter_->reports()[0].holder->processes, ElementsAre(Process(42)));
+}
+
+TEST_F(ArbiterTest, WithVetoOffACarrierVetoesAllTheSame) {
+  Make("any(file(path=/a), veto=off)", &layer("/carrier"));
+  layer("/carrier").WillAnswer(By(Standing::kEstablished));
+  ExpectDecision(Decision::kDuplicate);
+}
+
 TEST_F(ArbiterTest, ABypasserIsADuplicateAtOnce) {
   Make("file(path=/a)");
   Contested bypasser = By(Standing::kUnguarded);

@@ -1,5 +1,5 @@
 // The policy language as a specification: what parses, what it prints as, when it is met, and what
-// an error says. Only `file` is built, so its parameters make different layers of it.
+// an error says. Different paths make different layers of `file`.
 #include "soleguard/policy.h"
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/policy_builder.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -115,6 +116,36 @@ TEST(PolicyTextTest, PoliciesAreEqualWhenTheirCanonicalTextIs) {
   EXPECT_FALSE(*Policy::Parse("all(file)") == *Policy::Parse("file"));
 }
 
+TEST(PolicyTextTest, VetoOffIsPartOfTheCanonicalText) {
+  for (const std::string_view text :
+       {"any(file, file(path=/a), veto=off)", "all(file, veto=off)",
+        "at_least(1, file, file(path=/a), veto=off)", "any(all(file), veto=off)"}) {
+    SCOPED_TRACE(text);
+    const absl::StatusOr<Policy> policy = Policy::Parse(text);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    EXPECT_FALSE(policy->veto());
+    EXPECT_EQ(policy->ToString(), text);
+  }
+  EXPECT_TRUE(Policy::Parse("any(file)")->veto());
+  EXPECT_EQ(CanonicalOf("any ( file ,veto\t= off )"), "any(file, veto=off)");
+  EXPECT_FALSE(*Policy::Parse("any(file)") == *Policy::Parse("any(file, veto=off)"));
+  EXPECT_FALSE(Policy::Parse("at_least(2, file, veto=off)").ok()) << "it is no member of the list";
+}
+
+// Records carry the policy: what a name stands for must not depend on who reads it.
+TEST(PolicyTextTest, ANamedPolicyIsWhatItStandsFor) {
+  EXPECT_EQ(CanonicalOf("default"), "all(file, mutex, port)");
+  EXPECT_EQ(CanonicalOf(" strict "), "all(file, mutex, port, scan)");
+  EXPECT_EQ(CanonicalOf("available"), "at_least(2, file, mutex, port)");
+  EXPECT_EQ(Policy::Default(), *Policy::Parse("default"));
+  ASSERT_EQ(Policy::Named().size(), 3u);
+  for (const NamedPolicy& named : Policy::Named()) {
+    EXPECT_EQ(named.policy, *Policy::Parse(named.name));
+    EXPECT_EQ(named.policy, *Policy::Parse(named.policy.ToString())) << named.name;
+    EXPECT_EQ(LayersOf(named.name), LayersOf(named.policy.ToString()));
+  }
+}
+
 TEST(PolicyTextTest, DefaultAsksEveryLayerBuilt) {
   const Policy policy = Policy::Default();
   std::vector<std::string> exclusive;
@@ -129,7 +160,8 @@ TEST(PolicyTextTest, DefaultAsksEveryLayerBuilt) {
 }
 
 TEST(PolicyTextTest, NoLayerHasTheNameOfAKeyword) {
-  for (const std::string_view keyword : {"all", "any", "at_least"}) {
+  for (const std::string_view keyword :
+       {"all", "any", "at_least", "veto", "default", "strict", "available"}) {
     EXPECT_EQ(FindLayerKind(keyword), nullptr) << keyword;
   }
 }
@@ -191,22 +223,23 @@ TEST(PolicyMetByTest, AMissingEntryDoesNotConfirm) {
 TEST(PolicyErrorTest, NamesTheColumnWhatWasExpectedAndWhatWasFound) {
   const std::string kLayer = "expected a layer, all(, any( or at_least(, found ";
   const std::string kBuilt = "; layers built: " + LayersBuilt();
+  const std::string kOrNamed = kBuilt + "; named policies: default, strict, available";
   const struct {
     std::string_view text;
     std::string error;
   } kCases[] = {
       // no layer
-      {"", "column 1: " + kLayer + "the end" + kBuilt},
-      {"  \t", "column 4: " + kLayer + "the end" + kBuilt},
-      {"foo", "column 1: " + kLayer + "'foo'" + kBuilt},
+      {"", "column 1: " + kLayer + "the end" + kOrNamed},
+      {"  \t", "column 4: " + kLayer + "the end" + kOrNamed},
+      {"foo", "column 1: " + kLayer + "'foo'" + kOrNamed},
       {"all(file, foo)", "column 11: " + kLayer + "'foo'" + kBuilt},
-      {"ALL(file)", "column 1: " + kLayer + "'ALL'" + kBuilt},
-      {"(file)", "column 1: " + kLayer + "'('" + kBuilt},
-      {"\"file\"", "column 1: " + kLayer + "'\"'" + kBuilt},
-      {"\0"sv, "column 1: " + kLayer + "'\\x00'" + kBuilt},
-      {"fil\0e"sv, "column 1: " + kLayer + "'fil'" + kBuilt},
-      {"\xc3\xa4", "column 1: " + kLayer + "'\xc3\xa4'" + kBuilt},
-      {"\xff\xfe", "column 1: " + kLayer + "'" + EscapeBytes("\xff\xfe") + "'" + kBuilt},
+      {"ALL(file)", "column 1: " + kLayer + "'ALL'" + kOrNamed},
+      {"(file)", "column 1: " + kLayer + "'('" + kOrNamed},
+      {"\"file\"", "column 1: " + kLayer + "'\"'" + kOrNamed},
+      {"\0"sv, "column 1: " + kLayer + "'\\x00'" + kOrNamed},
+      {"fil\0e"sv, "column 1: " + kLayer + "'fil'" + kOrNamed},
+      {"\xc3\xa4", "column 1: " + kLayer + "'\xc3\xa4'" + kOrNamed},
+      {"\xff\xfe", "column 1: " + kLayer + "'" + EscapeBytes("\xff\xfe") + "'" + kOrNamed},
       // lists
       {"all()", "column 5: " + kLayer + "')'" + kBuilt},
       {"any( )", "column 6: " + kLayer + "')'" + kBuilt},
@@ -235,6 +268,26 @@ TEST(PolicyErrorTest, NamesTheColumnWhatWasExpectedAndWhatWasFound) {
       {"at_least(99999999999999999999999999, file)",
        "column 10: expected a number from 1 to 1 (as many as the list has), found "
        "'99999999999999999999999999'"},
+      // veto=off
+      {"any(file, veto)", "column 15: expected '=' after veto, found ')'"},
+      {"any(file, veto=on)",
+       "column 16: expected off (without veto=off the veto is on), found 'on'"},
+      {"any(file, veto=)", "column 16: expected off (without veto=off the veto is on), found ')'"},
+      {"any(file, veto=off, file)", "column 19: expected ')' after veto=off, found ','"},
+      {"any(file, veto=off", "column 19: expected ')' after veto=off, found the end"},
+      {"any(veto=off)", "column 5: veto=off stands behind the last member of the outermost group"},
+      {"any(file, all(file, veto=off))",
+       "column 21: veto=off stands behind the last member of the outermost group"},
+      {"veto=off", "column 1: " + kLayer + "'veto'" + kOrNamed},
+      {"file, veto=off", "column 5: expected the end, found ','"},
+      // named policies
+      {"strict, file", "column 7: expected the end, found ','"},
+      {"strict()", "column 7: expected the end, found '('"},
+      {"Default", "column 1: " + kLayer + "'Default'" + kOrNamed},
+      {"all(file, default)",
+       "column 11: named policy 'default' stands alone; here write all(file, mutex, port)"},
+      {"all(strict)",
+       "column 5: named policy 'strict' stands alone; here write all(file, mutex, port, scan)"},
       // parameters
       {"file()", "column 6: expected a parameter, found ')'"},
       {"file(=/a)", "column 6: expected a parameter, found '='"},
@@ -330,6 +383,7 @@ struct Sample {
   std::string canonical;
   std::function<bool(const Confirmed&)> met;
   Confirmed layers;
+  bool veto = true;
 };
 
 class Generator {
@@ -341,6 +395,19 @@ class Generator {
   }
 
   Sample Expression(int levels) { return levels == 1 || Below(3) == 0 ? Layer() : Group(levels); }
+
+  // A whole policy: a group may have its veto off.
+  Sample Text(int levels) {
+    Sample sample = Expression(levels);
+    if (sample.canonical.back() != ')' || sample.canonical.starts_with("file")) return sample;
+    if (Below(2) == 0) return sample;
+    sample.veto = false;
+    sample.canonical.insert(sample.canonical.size() - 1, ", veto=off");
+    sample.noisy.resize(sample.noisy.find_last_of(')'));
+    absl::StrAppend(&sample.noisy, Token(","), Token("veto"), Token("="), Token("off"), Token(")"),
+                    Blanks());
+    return sample;
+  }
 
  private:
   std::string Blanks() {
@@ -404,13 +471,14 @@ class RandomPolicyTest : public testing::Test {
 
 TEST_F(RandomPolicyTest, PrintsAndParsesBackExactly) {
   for (int i = 0; i < 5000; ++i) {
-    const Sample sample = generator_.Expression(/*levels=*/4);
+    const Sample sample = generator_.Text(/*levels=*/4);
     if (sample.noisy.size() > 4096 || sample.canonical.size() > 4096) continue;
     SCOPED_TRACE(sample.noisy);
     ASSERT_EQ(CanonicalOf(sample.noisy), sample.canonical);
     ASSERT_EQ(CanonicalOf(sample.canonical), sample.canonical);
     const std::vector<std::string> layers(sample.layers.begin(), sample.layers.end());
     ASSERT_EQ(LayersOf(sample.noisy), layers);
+    ASSERT_EQ(Policy::Parse(sample.noisy)->veto(), sample.veto);
   }
 }
 
@@ -437,6 +505,7 @@ TEST_F(RandomPolicyTest, IsMetByExactlyTheSubsetsThatTheEvaluatorNames) {
         if ((subset >> bit & 1) != 0) confirmed.insert(layers[bit]);
       }
       ASSERT_EQ(policy->MetBy(Bits(*policy, subset)), sample.met(confirmed)) << "subset " << subset;
+      ASSERT_EQ(policy->MetBy(LayerSet{subset}), sample.met(confirmed)) << "subset " << subset;
     }
   }
 }
@@ -455,6 +524,55 @@ TEST_F(RandomPolicyTest, OneMoreConfirmationNeverUnmeetsIt) {
     }
     EXPECT_TRUE(policy->MetBy(std::vector<bool>(layers, true)));
     EXPECT_FALSE(policy->MetBy(std::vector<bool>(layers, false)));
+  }
+}
+
+// --- policies written in C++ ---
+
+TEST(PolicyBuilderTest, GivesWhatTheTextGives) {
+  using policy::All, policy::Any, policy::AtLeast, policy::Layer, policy::VetoOff;
+  const std::pair<policy::Expression, std::string_view> kCases[] = {
+      {Layer("file"), "file"},
+      {Layer("port", {{"", "47777"}}), "port(47777)"},
+      {Layer("scan", {{"cmdline", "a \"b\", c"}, {"env", "X=1"}}),
+       R"(scan(cmdline="a \"b\", c", env="X=1"))"},
+      {All(Layer("file")), "all(file)"},
+      {All(Layer("file"), AtLeast(2, Layer("mutex"), Layer("port"), Layer("scan"))),
+       "all(file, at_least(2, mutex, port, scan))"},
+      {Any(Layer("file"), All(Layer("mutex"), Layer("port"))), "any(file, all(mutex, port))"},
+      {VetoOff(Any(Layer("file"), Layer("port"))), "any(file, port, veto=off)"},
+      {Layer("strict"), "strict"},
+  };
+  for (const auto& [built, text] : kCases) {
+    SCOPED_TRACE(text);
+    const absl::StatusOr<Policy> policy = built.Build();
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    EXPECT_EQ(*policy, *Policy::Parse(text));
+  }
+}
+
+TEST(PolicyBuilderTest, RefusesWhatTheTextRefusesAndShowsIt) {
+  using policy::All, policy::Any, policy::AtLeast, policy::Layer, policy::VetoOff;
+  const std::pair<policy::Expression, std::string_view> kCases[] = {
+      {All(), "column 5: expected a layer"},
+      {AtLeast(3, Layer("file"), Layer("port")), "expected a number from 1 to 2"},
+      {AtLeast(-1, Layer("file")), "expected a number, found '-1'"},
+      {Layer("foo"), "(in the policy foo)"},
+      {Layer("port", {{"", "0"}}), "port: a port is a number"},
+      {VetoOff(Layer("file")), "expected the end"},
+      {All(VetoOff(Any(Layer("file")))), "veto=off stands behind the last member"},
+      // What is no word is not read as anything else.
+      {Layer("file, port"), "column 1: expected a layer"},
+      {All(Layer("file), any(port")), "column 5: expected a layer"},
+      {Layer("file", {{"path=/a, path", "/b"}}), "expected ',' or ')'"},
+      {Layer("file", {{"path", "/a\n"}}), "no control characters"},
+      {Layer("file", {{"path", ""}}), "path must be absolute"},
+  };
+  for (const auto& [built, error] : kCases) {
+    SCOPED_TRACE(built.text());
+    const absl::StatusOr<Policy> policy = built.Build();
+    EXPECT_TRUE(absl::IsInvalidArgument(policy.status()));
+    EXPECT_THAT(std::string(policy.status().message()), HasSubstr(std::string(error)));
   }
 }
 
@@ -487,7 +605,7 @@ void ExpectSane(const std::string& text) {
 }
 
 TEST(HostilePolicyTest, EveryPrefixAndEveryDeletion) {
-  const std::string text = R"(any(at_least(2,file,file(path="/\"a\\")),all(file)))";
+  const std::string text = R"(any(at_least(2,file,file(path="/\"a\\")),all(file),veto=off))";
   for (std::size_t i = 0; i <= text.size(); ++i) ExpectSane(text.substr(0, i));
   for (std::size_t i = 0; i < text.size(); ++i) ExpectSane(text.substr(0, i) + text.substr(i + 1));
 }
@@ -516,12 +634,13 @@ TEST(HostilePolicyTest, LongAndDeep) {
 
 TEST_F(RandomPolicyTest, SurvivesRandomBytesAndMutations) {
   constexpr auto kTime = std::chrono::seconds(1);
-  constexpr std::string_view kTokens[] = {"all", "any", "at_least", "file", "path", "(", ")",
-                                          ",",   "=",   "\"",       "\\",   " ",    "2", "/x"};
+  constexpr std::string_view kTokens[] = {"all", "any", "at_least", "file",  "path", "(",
+                                          ")",   ",",   "=",        "\"",    "\\",   " ",
+                                          "2",   "/x",  "veto=off", "strict"};
   const auto end = std::chrono::steady_clock::now() + kTime;
   while (std::chrono::steady_clock::now() < end && !HasFailure()) {
     std::string text;
-    if (generator_.Below(2) == 0) text = generator_.Expression(/*levels=*/3).noisy;
+    if (generator_.Below(2) == 0) text = generator_.Text(/*levels=*/3).noisy;
     for (std::size_t edits = generator_.Below(20); edits > 0; --edits) {
       const std::size_t at = generator_.Below(text.size() + 1);
       const std::size_t what = generator_.Below(4);

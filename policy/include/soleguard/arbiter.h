@@ -80,24 +80,28 @@ class Arbiter {
   const HolderRecord& record() const { return record_; }
   bool token_is_durable() const { return token_is_durable_; }
   std::optional<std::uint64_t> token() const { return token_; }
-  // kDuplicate: who has it.
-  const Holder& holder() const { return *reports_.back().holder; }
+  // kDuplicate: who has it. With several, whoever was met first.
+  const Holder& holder() const { return *FirstContested()->holder; }
   // kDuplicate: each becomes readable or hangs up when it is worth asking again, as the holder may
   // have ended. Empty when the system has no event for it.
   std::vector<UniqueFd> TakeWake() { return std::move(wake_); }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
-  // One per layer that was asked, in order.
+  // One per layer that was asked, in order. Under a policy with veto=off a contested one among them
+  // does not exclude kUnique.
   const std::vector<LayerReport>& reports() const { return reports_; }
 
  private:
   Next Settle(Contested contested, absl::Duration elapsed);
+  Next OnAnotherInstance();
   Next Decide();
   Next Refuse(Decision decision, absl::Status status = absl::OkStatus());
   void Report(LayerReport report);
   void GiveBack();
   void PublishEstablished();
   bool Met() const;
+  // nullptr when no layer is taken by another.
+  const LayerReport* FirstContested() const;
 
   const Policy policy_;
   const std::vector<Member> members_;

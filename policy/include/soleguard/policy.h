@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,11 +25,18 @@ struct LayerSpec {
   friend bool operator==(const LayerSpec&, const LayerSpec&) = default;
 };
 
+// A set of a policy's layers: bit i stands for layers()[i]. A policy has at most 32.
+using LayerSet = std::uint32_t;
+
+struct NamedPolicy;
+
 // A monotone expression over layers. Immutable, cheap to copy, thread-safe.
 //
+//   text      = named | policy
+//   named     = "default" | "strict" | "available"
 //   policy    = layer | "all" "(" list ")" | "any" "(" list ")"
 //             | "at_least" "(" number "," list ")"
-//   list      = policy { "," policy }
+//   list      = policy { "," policy } [ "," "veto" "=" "off" ]
 //   layer     = kind [ "(" parameter { "," parameter } ")" ]
 //   parameter = [ key "=" ] value
 //   kind      = word
@@ -37,6 +45,8 @@ struct LayerSpec {
 //   word      = any run of bytes but blanks , ( ) = " and control characters
 //
 // Blanks (space, tab) may stand between any two of these. A number is 1 to the length of its list.
+// veto=off ends the list of the outermost group only, and is no member of it. A named policy stands
+// alone; it is replaced by what it stands for.
 class Policy {
  public:
   // InvalidArgument names the column (from 1, in bytes), what was expected there and what was
@@ -44,11 +54,14 @@ class Policy {
   // and 32 different layers.
   static absl::StatusOr<Policy> Parse(std::string_view text);
 
-  // Every exclusive layer built so far must confirm. Observers are left out: what an instance looks
-  // like is for who knows the program to say.
+  // The named policy `default`: every exclusive layer built must confirm. Observers are left out:
+  // what an instance looks like is for who knows the program to say.
   static Policy Default();
 
-  // Canonical text: Parse(p.ToString()) equals p.
+  // All named policies. docs/guarantees.md says what each is for.
+  static std::vector<NamedPolicy> Named();
+
+  // Canonical text: Parse(p.ToString()) equals p. Of a named policy, what it stands for.
   std::string ToString() const;
 
   // Every layer that is named, each once, in the canonical order in which processes try them.
@@ -57,6 +70,11 @@ class Policy {
   // Whether the policy is met when `confirmed[i]` says that layers()[i] confirms; a missing entry
   // says that it does not. One more confirmation never makes a policy that is met unmet.
   bool MetBy(const std::vector<bool>& confirmed) const;
+  bool MetBy(LayerSet confirmed) const;
+
+  // Whether evidence of another live instance refuses a start whatever confirms. False only with
+  // veto=off, which is unsafe: one layer's confirmation may then outvote what another has seen.
+  bool veto() const { return veto_; }
 
   friend bool operator==(const Policy& a, const Policy& b) { return a.ToString() == b.ToString(); }
 
@@ -64,10 +82,17 @@ class Policy {
   struct Node;  // in policy.cc
 
  private:
-  Policy(std::shared_ptr<const Node> root, std::vector<LayerSpec> layers);
+  Policy(std::shared_ptr<const Node> root, std::vector<LayerSpec> layers, bool veto);
 
   std::shared_ptr<const Node> root_;
   std::vector<LayerSpec> layers_;
+  bool veto_;
+};
+
+// A policy that has a name in policy text.
+struct NamedPolicy {
+  std::string_view name;
+  Policy policy;
 };
 
 }  // namespace soleguard
