@@ -100,9 +100,10 @@ TEST(Check, JsonHasTheKeysOfTheReference) {
   Guarded run = guardcheck.Start({"--policy", "file"});
   run.Settle();
   json = ParseObject(guardcheck.Call({"check", "x", "--json"}).output);
-  EXPECT_THAT(Keys(json),
-              ElementsAre("schema", "name", "scope", "policy", "verdict", "holder", "layers"));
+  EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "verdict", "holder",
+                                      "same_policy", "layers"));
   EXPECT_EQ(json.at("verdict"), "duplicate");
+  EXPECT_EQ(json.at("same_policy"), false);
   EXPECT_EQ(json.at("holder").at("process").at("pid"), run.command());
   EXPECT_EQ(json.at("layers").at(0).at("sighting"), "taken");
   EXPECT_EQ(json.at("layers").at(1).at("sighting"), "free");  // asked all the same

@@ -140,6 +140,25 @@ TEST(Report, H34_JsonIsValidAndLosesNoByte) {
   }
 }
 
+TEST(Report, ARefusalByAHolderWithAnotherPolicySaysSo) {
+  Duplicate duplicate = HostileDuplicate();
+  Common common;
+  common.policy = *soleguard::Policy::Parse("available");
+  duplicate.holder.record->policy = "all(file, mutex, port)";
+  EXPECT_THAT(RefusalText("x", common, duplicate),
+              HasSubstr("\nIt was started under policy all(file, mutex, port), this start under "
+                        "at_least(2, file, mutex, port).\nBoth must use the same"));
+  EXPECT_EQ(RefusalJson("x", common, duplicate).at("same_policy"), false);
+
+  common.policy = soleguard::Policy::Default();
+  EXPECT_THAT(RefusalText("x", common, duplicate), Not(HasSubstr("It was started under")));
+  EXPECT_EQ(RefusalJson("x", common, duplicate).at("same_policy"), true);
+
+  duplicate.holder.standing = Standing::kUnknown;  // the record is an earlier holder's
+  EXPECT_THAT(RefusalText("x", {}, duplicate), Not(HasSubstr("It was started under")));
+  EXPECT_TRUE(RefusalJson("x", {}, duplicate).at("same_policy").is_null());
+}
+
 // The number belongs to somebody else here.
 TEST(Report, DoesNotOfferToKillAPidOfAnotherNamespace) {
   EXPECT_THAT(RefusalText("x", {}, HostileDuplicate()), Not(HasSubstr("kill")));

@@ -546,8 +546,8 @@ TEST_F(RefusalTest, JsonHasTheKeysOfTheReference) {
   const Finished second = guardcheck.CallRun({"true"}, {"--json"});
   EXPECT_EQ(second.code, 75);
   const boost::json::object json = ParseObject(second.output);
-  EXPECT_THAT(Keys(json),
-              ElementsAre("schema", "name", "scope", "policy", "verdict", "holder", "layers"));
+  EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "verdict", "holder",
+                                      "same_policy", "layers"));
   EXPECT_EQ(json.at("schema"), 1);
   EXPECT_EQ(json.at("name"), "x");
   EXPECT_EQ(json.at("scope").as_string(), guardcheck.scope());

@@ -121,8 +121,8 @@ void AddOption(CLI::App& command, const std::string& option, std::string& value,
 
 void AddCommonOptions(CLI::App& command, Settings& settings) {
   AddOption(command, "--policy", settings.policy,
-            "which layers must confirm, e.g. 'all(file)' (default: all; environment: "
-            "SOLEGUARD_POLICY)");
+            "which layers must confirm: default, strict, available, or such as 'all(file, port)' "
+            "(environment: SOLEGUARD_POLICY)");
   AddOption(command, "--scope", settings.scope,
             "who shares the name: user, system or an absolute directory (default: user; "
             "environment: SOLEGUARD_DIR, a directory)");

@@ -189,6 +189,30 @@ std::string Where(const Common& common) {
   return options;
 }
 
+// Under which policy the holder was started; nullopt when no record of it says so.
+std::optional<std::string> PolicyOf(const Holder& holder) {
+  if (holder.standing == soleguard::Standing::kUnknown || !holder.record.has_value()) {
+    return std::nullopt;
+  }
+  return holder.record->policy;
+}
+
+// Two policies are two ways to be the only one: who passes one need not be seen by the other.
+std::string PolicyText(const Common& common, const Holder& holder) {
+  const std::optional<std::string> policy = PolicyOf(holder);
+  if (!policy.has_value() || *policy == common.policy.ToString()) return "";
+  return absl::StrCat("\nIt was started under policy ", EscapeBytes(*policy), ", this start under ",
+                      EscapeBytes(common.policy.ToString()),
+                      ".\nBoth must use the same: only then do they exclude each other for "
+                      "certain.\n");
+}
+
+json::value SamePolicyJson(const Common& common, const Holder& holder) {
+  const std::optional<std::string> policy = PolicyOf(holder);
+  if (!policy.has_value()) return nullptr;
+  return *policy == common.policy.ToString();
+}
+
 // Only commands that exist, and never "delete the lock file".
 std::string NextSteps(const std::string& name, const Common& common, const Holder& holder) {
   std::string text = "What you can do\n";
@@ -331,8 +355,8 @@ std::string RefusalText(const std::string& name, const Common& common,
                         const soleguard::Duplicate& duplicate) {
   return absl::StrCat("guardcheck: ", EscapeBytes(name),
                       " is already running; this start was refused.\n\nWho holds it\n",
-                      HolderText(duplicate.holder), "\nWhat the layers say\n",
-                      EvidenceText(duplicate.layers), "\n",
+                      HolderText(duplicate.holder), PolicyText(common, duplicate.holder),
+                      "\nWhat the layers say\n", EvidenceText(duplicate.layers), "\n",
                       NextSteps(name, common, duplicate.holder));
 }
 
@@ -341,6 +365,7 @@ json::value RefusalJson(const std::string& name, const Common& common,
   json::object object = Head(name, common);
   object["verdict"] = "duplicate";
   object["holder"] = HolderJson(duplicate.holder);
+  object["same_policy"] = SamePolicyJson(common, duplicate.holder);
   object["layers"] = LayersJson(duplicate.layers);
   return object;
 }
@@ -395,8 +420,8 @@ std::string CheckText(const std::string& name, const Common& common,
     case soleguard::Arbiter::Decision::kDuplicate:
       return absl::StrCat(EscapeBytes(name),
                           " is already running; a start would be refused.\n\nWho holds it\n",
-                          HolderText(*forecast.holder), "\n", layers, "\n",
-                          NextSteps(name, common, *forecast.holder));
+                          HolderText(*forecast.holder), PolicyText(common, *forecast.holder), "\n",
+                          layers, "\n", NextSteps(name, common, *forecast.holder));
     case soleguard::Arbiter::Decision::kUndetermined:
       break;
   }
@@ -416,6 +441,7 @@ json::value CheckJson(const std::string& name, const Common& common,
     case soleguard::Arbiter::Decision::kDuplicate:
       object["verdict"] = "duplicate";
       object["holder"] = HolderJson(*forecast.holder);
+      object["same_policy"] = SamePolicyJson(common, *forecast.holder);
       break;
     case soleguard::Arbiter::Decision::kUndetermined:
       object["reason"] = Escaped(Text(forecast.status.message()));
