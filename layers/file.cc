@@ -551,10 +551,58 @@ std::unique_ptr<Layer> MakeFileLayer(const LayerContext& context) {
              .path = path == context.parameters.end() ? "" : path->second});
 }
 
+// Of the form in the name's directory.
+Effect EffectOnDirectory(Event event) {
+  switch (event) {
+    case Event::kScopeDirectoryRemoved:
+    case Event::kPrivateTmp:
+    case Event::kMountNamespace:
+    case Event::kContainer:
+    case Event::kAnotherHost:
+    case Event::kDescriptorsClosed:
+      return Effect::kBlinds;
+    case Event::kScopeDirectorySquatted:
+    case Event::kReadOnlyFilesystem:
+    case Event::kDiskFull:
+    case Event::kDescriptorsExhausted:
+      return Effect::kUnavailable;
+    default:
+      return Effect::kNone;
+  }
+}
+
+Effect EffectOf(Event event, const LayerParameters& parameters) {
+  const auto path = parameters.find("path");
+  if (path == parameters.end()) return EffectOnDirectory(event);
+  switch (event) {
+    case Event::kLockFileDeleted:
+      return Effect::kBlinds;
+    case Event::kScopeDirectoryRemoved:
+    case Event::kScopeDirectorySquatted:
+    case Event::kDiskFull:  // of the scope; nothing of this layer is there
+      return Effect::kNone;
+    case Event::kPrivateTmp:
+      return path->second.starts_with("/tmp/") || path->second.starts_with("/var/tmp/")
+                 ? Effect::kBlinds
+                 : Effect::kNone;
+    default:
+      return EffectOnDirectory(event);
+  }
+}
+
+std::string CautionOf(const LayerParameters& parameters) {
+  if (!parameters.contains("path")) return "";
+  return "no directory is locked: whoever deletes or replaces the file lets a second instance in";
+}
+
 }  // namespace
 
 LayerKind FileLayer() {
-  return {.name = "file", .check = &CheckParameters, .make = &MakeFileLayer};
+  return {.name = "file",
+          .check = &CheckParameters,
+          .make = &MakeFileLayer,
+          .effect = &EffectOf,
+          .caution = &CautionOf};
 }
 
 }  // namespace soleguard

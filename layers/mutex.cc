@@ -297,10 +297,28 @@ std::unique_ptr<Layer> MakeMutexLayer(const LayerContext& context) {
   return std::make_unique<MutexLayerImpl>(Target{.scope = context.scope, .name = context.name});
 }
 
+Effect EffectOf(Event event, const LayerParameters&) {
+  switch (event) {
+    case Event::kIpcNamespace:
+    case Event::kContainer:
+    case Event::kAnotherHost:
+    case Event::kIpcRemoved:
+    case Event::kRemoveIpc:
+    case Event::kSemaphoreUndoUnshared:
+      return Effect::kBlinds;
+    case Event::kSemaphoreSquatted:
+    case Event::kSemaphoresExhausted:
+    case Event::kDescriptorsExhausted:  // the record's segment is opened as a file
+      return Effect::kUnavailable;
+    default:
+      return Effect::kNone;
+  }
+}
+
 }  // namespace
 
 LayerKind MutexLayer() {
-  return {.name = kLayer, .check = &CheckParameters, .make = &MakeMutexLayer};
+  return {.name = kLayer, .check = &CheckParameters, .make = &MakeMutexLayer, .effect = &EffectOf};
 }
 
 }  // namespace soleguard

@@ -344,10 +344,52 @@ std::unique_ptr<Layer> MakePortLayer(const LayerContext& context) {
                                                       : std::optional(*ParsePort(port->second))});
 }
 
+Effect EffectOf(Event event, const LayerParameters&) {
+  switch (event) {
+    case Event::kNetworkNamespace:
+    case Event::kContainer:
+    case Event::kAnotherHost:
+    case Event::kDescriptorsClosed:
+      return Effect::kBlinds;
+    // Without a place for its record nobody can hold the layer.
+    case Event::kScopeDirectorySquatted:
+    case Event::kReadOnlyFilesystem:
+    case Event::kDiskFull:
+    case Event::kPortSquatted:
+    case Event::kNoLoopback:
+    case Event::kDescriptorsExhausted:
+      return Effect::kUnavailable;
+    default:
+      return Effect::kNone;
+  }
+}
+
+// Linux's default (ip_local_port_range). A constant and no sysctl: what a policy is worth must not
+// depend on who asks.
+constexpr std::uint16_t kFirstEphemeral = 32768;
+constexpr std::uint16_t kLastEphemeral = 60999;
+
+std::string CautionOf(const LayerParameters& parameters) {
+  const auto port = parameters.find("");
+  if (port == parameters.end()) return "";
+  std::string caution = absl::StrCat("every name and scope that uses port ", port->second,
+                                     " shares it: give each its own");
+  const std::uint16_t number = *ParsePort(port->second);
+  if (number < kFirstEphemeral || number > kLastEphemeral) return caution;
+  return absl::StrCat(caution, "; and port ", number, " is in the ephemeral range (",
+                      kFirstEphemeral, " to ", kLastEphemeral,
+                      "): any outgoing connection may have it when a start needs it. Choose one "
+                      "below");
+}
+
 }  // namespace
 
 LayerKind PortLayer() {
-  return {.name = "port", .check = &CheckParameters, .make = &MakePortLayer};
+  return {.name = "port",
+          .check = &CheckParameters,
+          .make = &MakePortLayer,
+          .effect = &EffectOf,
+          .caution = &CautionOf};
 }
 
 }  // namespace soleguard

@@ -794,10 +794,43 @@ std::unique_ptr<Layer> MakeScanLayer(const LayerContext& context) {
   return std::make_unique<ScanLayerImpl>(context);
 }
 
+Effect EffectOf(Event event, const LayerParameters&) {
+  switch (event) {
+    case Event::kMountNamespace:
+    case Event::kPidNamespace:
+    case Event::kContainer:
+    case Event::kAnotherHost:
+    case Event::kProgramReplaced:
+      return Effect::kBlinds;
+    // It registers in the scope's directory.
+    case Event::kScopeDirectorySquatted:
+    case Event::kReadOnlyFilesystem:
+    case Event::kDiskFull:
+    case Event::kNetworkFilesystem:
+    case Event::kHidepid:
+    case Event::kDescriptorsExhausted:
+      return Effect::kUnavailable;
+    default:
+      return Effect::kNone;
+  }
+}
+
+std::string CautionOf(const LayerParameters& parameters) {
+  const std::string caution =
+      "it confirms and vetoes, it doesn't exclude: two starts at one time don't see each other";
+  if (!parameters.empty()) return caution;
+  return absl::StrCat(caution, "; another job with the same program and arguments refuses a start");
+}
+
 }  // namespace
 
 LayerKind ScanLayer() {
-  return {.name = "scan", .check = &CheckParameters, .make = &MakeScanLayer, .observer = true};
+  return {.name = "scan",
+          .check = &CheckParameters,
+          .make = &MakeScanLayer,
+          .observer = true,
+          .effect = &EffectOf,
+          .caution = &CautionOf};
 }
 
 }  // namespace soleguard

@@ -19,6 +19,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
+#include "soleguard/event.h"
 #include "soleguard/fd.h"
 #include "soleguard/name.h"
 #include "soleguard/record.h"
@@ -163,6 +164,11 @@ struct LayerKind {
   // It can only look, and tells candidates from others by Register: whoever asks it is registered
   // before the first layer is tried, so that one who is refused there is known too.
   bool observer = false;
+  // What an event does to the layer with these parameters. A kind without it is taken to be
+  // affected by none.
+  Effect (*effect)(Event, const LayerParameters&) = nullptr;
+  // What a person should know before relying on the layer with these parameters; empty for nothing.
+  std::string (*caution)(const LayerParameters&) = nullptr;
 };
 
 // All kinds, in the canonical order in which every process tries them: the order is part of the
