@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <absl/status/status.h>
+
 #include <soleguard/guard.h>
 #include <soleguard/policy.h>
 
@@ -31,10 +33,21 @@ struct CheckRequest {
   std::vector<std::string> command;
 };
 
+struct ExplainRequest {
+  std::string policy;  // as it was given
+  bool json = false;
+};
+
 // Each returns the exit code.
 int Run(const RunRequest& request);
 int ShowCheck(const CheckRequest& request);
 int ShowStatus(const Common& common, const std::string& name);
 int ShowList(const Common& common);
+int ShowExplanation(const ExplainRequest& request);
+
+// For a person: what is wrong with a policy's text, and below it the text with a caret under the
+// column. `option` is what the text was given as.
+std::string PolicyError(const std::string& option, const std::string& text,
+                        const absl::Status& status);
 
 }  // namespace guardcheck

@@ -74,8 +74,12 @@ Common Resolve(const Settings& settings) {
   const std::string policy =
       settings.policy.empty() ? Environment("SOLEGUARD_POLICY") : settings.policy;
   if (!policy.empty()) {
-    common.policy = OrUsage(soleguard::Policy::Parse(policy),
-                            settings.policy.empty() ? "SOLEGUARD_POLICY" : "--policy");
+    absl::StatusOr<soleguard::Policy> parsed = soleguard::Policy::Parse(policy);
+    if (!parsed.ok()) {
+      throw UsageError(PolicyError(settings.policy.empty() ? "SOLEGUARD_POLICY" : "--policy",
+                                   policy, parsed.status()));
+    }
+    common.policy = *std::move(parsed);
   }
   const std::string directory = Environment("SOLEGUARD_DIR");
   if (!settings.scope.empty()) {
@@ -151,8 +155,9 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", std::string(soleguard::Version()));
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell, 70 internal error, 75 another\n"
-      "instance holds the name; run: the command's own, 126 and 127 as in a shell, 128+n for\n"
+      "Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell or not safe, 70 internal error,\n"
+      "75 another instance holds the name; run: the command's own, 126 and 127 as in a shell, "
+      "128+n for\n"
       "signal n.");
 
   CLI::App* run = app.add_subcommand("run",
@@ -224,6 +229,16 @@ int Main(int argc, char** argv) {
   if (called == "list") {
     AddCommonOptions(*list, settings);
     list->callback([&] { action = [&] { return ShowList(Resolve(settings)); }; });
+  }
+
+  CLI::App* explain = app.add_subcommand(
+      "explain", "explain POLICY: what a policy guarantees, and what it does not");
+  if (called == "explain") {
+    explain->add_option("POLICY", settings.policy, "a policy, as for --policy")->required();
+    explain->add_flag("--json", settings.json, "print JSON");
+    explain->callback([&] {
+      action = [&] { return ShowExplanation({.policy = settings.policy, .json = settings.json}); };
+    });
   }
 
   try {
