@@ -19,8 +19,12 @@
 // content of a flocked directory alone (systemd-tmpfiles 252). Why OFD: lookers ask F_OFD_GETLK,
 // which takes no lock and works from other pid namespaces and on a read-only descriptor; and
 // lockers of the fcntl family are refused too.
+//
+// `file(path=…)` locks one file for programs that lock it too; `mode=posix` by the lock of
+// Boost.Interprocess's file_lock and lockf(3), which belongs to the process (posix_locks.h).
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -34,6 +38,7 @@
 #include "kinds.h"
 #include "name_directory.h"
 #include "os/os.h"
+#include "posix_locks.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
 #include "token.h"
@@ -56,7 +61,8 @@ bool IsPidText(const std::string& text) {
 struct Target {
   Scope scope;
   InstanceName name;
-  std::string path;  // of `file(path=…)`; empty for the directory form
+  std::string path;    // of `file(path=…)`; empty for the directory form
+  bool posix = false;  // of `file(mode=posix, path=…)`
 
   bool plain() const { return !path.empty(); }
 };
@@ -122,8 +128,9 @@ class FileClaim final : public Claim {
   // Leaves everything open on kContested and on an error: Free gives it back.
   absl::StatusOr<Taking> Take(const HolderRecord& candidate);
   void Free();
-  // What refused: set by Take when contested.
+  // What refused, and the process that has a POSIX lock if it was that: set by Take when contested.
   const std::string& evidence() const { return evidence_; }
+  std::int64_t locker() const { return locker_; }
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
@@ -139,6 +146,9 @@ class FileClaim final : public Claim {
   absl::StatusOr<Taking> TakeDirectory();
   absl::StatusOr<Taking> TakeLock();
   absl::StatusOr<Taking> TakeLockOnce(bool& replaced);
+  absl::StatusOr<Taking> LockOpened(const std::string& path);
+  absl::StatusOr<Taking> LockOpenedPosix(const std::string& path);
+  absl::Status VerifyPosix(const std::string& path) const;
   absl::Status Introduce(HolderRecord candidate);
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::Status CheckStanding(const os::KeptFd& kept, const std::string& path) const;
@@ -155,6 +165,7 @@ class FileClaim final : public Claim {
   std::uint64_t sequence_ = 0;
   std::optional<HolderRecord> predecessor_;
   std::string evidence_;
+  std::int64_t locker_ = 0;
 };
 
 // How often an object may be replaced between being opened and being locked before the layer gives
@@ -195,28 +206,45 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeDirectory() {
   return opened.ok() ? Replaced(directory.path()) : opened;
 }
 
-absl::StatusOr<FileClaim::Taking> FileClaim::TakeLockOnce(bool& replaced) {
-  const os::Entry entry = place_.Lock();
-  absl::Status opened = os::KeepFile(entry, place_.ownership(), os::Create::kYes, lock_);
-  if (!opened.ok()) return opened;
-
+// The lock file is open: by flock, and by the fcntl family where that is another lock.
+absl::StatusOr<FileClaim::Taking> FileClaim::LockOpened(const std::string& path) {
   absl::StatusOr<bool> locked = os::TryFlock(lock_.get(), /*exclusive=*/true);
   if (!locked.ok()) return locked.status();
   if (!*locked) {
-    evidence_ = absl::StrCat("lock file ", EscapeBytes(entry.path), " is locked by flock(2)");
+    evidence_ = absl::StrCat("lock file ", EscapeBytes(path), " is locked by flock(2)");
     return Taking::kContested;
   }
   absl::StatusOr<bool> independent = os::LockFamiliesAreIndependent(lock_.get());
   if (!independent.ok()) return independent.status();
-  if (*independent) {
-    locked = os::TryOfdLock(lock_.get());
-    if (!locked.ok()) return locked.status();
-    if (!*locked) {
-      evidence_ = absl::StrCat("lock file ", EscapeBytes(entry.path), " is locked by fcntl(2)");
-      return Taking::kContested;
-    }
-    ofd_ = true;
+  if (!*independent) return Taking::kTaken;
+  locked = os::TryOfdLock(lock_.get());
+  if (!locked.ok()) return locked.status();
+  if (!*locked) {
+    evidence_ = absl::StrCat("lock file ", EscapeBytes(path), " is locked by fcntl(2)");
+    return Taking::kContested;
   }
+  ofd_ = true;
+  return Taking::kTaken;
+}
+
+absl::StatusOr<FileClaim::Taking> FileClaim::LockOpenedPosix(const std::string& path) {
+  const absl::StatusOr<bool> locked = os::TryPosixLock(lock_.get());
+  if (!locked.ok()) return locked.status();
+  if (*locked) return Taking::kTaken;
+  const absl::StatusOr<std::optional<std::int64_t>> owner = os::PosixLockOwner(lock_.get());
+  if (owner.ok()) locker_ = owner->value_or(0);
+  evidence_ = absl::StrCat("lock file ", EscapeBytes(path), " is locked by fcntl(2)",
+                           locker_ > 0 ? absl::StrCat(", pid ", locker_) : "");
+  return Taking::kContested;
+}
+
+absl::StatusOr<FileClaim::Taking> FileClaim::TakeLockOnce(bool& replaced) {
+  const os::Entry entry = place_.Lock();
+  absl::Status opened = os::KeepFile(entry, place_.ownership(), os::Create::kYes, lock_);
+  if (!opened.ok()) return opened;
+  absl::StatusOr<Taking> taking =
+      target_.posix ? LockOpenedPosix(entry.path) : LockOpened(entry.path);
+  if (!taking.ok() || *taking == Taking::kContested) return taking;
   // The race: another process unlinks or replaces the file between open and lock, so that the lock
   // is on an inode that nobody else will find. Closed by comparing the path's inode after locking.
   absl::StatusOr<bool> same = os::PathIs(entry.path, lock_.file());
@@ -276,11 +304,13 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate)
   absl::Status introduced = Introduce(candidate);
   if (!introduced.ok()) return introduced;
   taken_ = true;
+  if (target_.posix) PosixLocks::OfThisProcess().Add(lock_.file());
   return Taking::kTaken;
 }
 
 void FileClaim::Free() {
-  if (!shared_) {
+  if (!shared_ && !target_.posix) {  // a POSIX lock goes with the close
+
     // Unlocked, not only closed: a child that a raw clone(2) made may have kept the descriptors.
     if (lock_.StillOurs()) {
       if (ofd_) os::UnlockOfd(lock_.get());
@@ -299,6 +329,10 @@ void FileClaim::Free() {
 void FileClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
+  if (!target_.posix) return Free();
+  PosixLocks& locks = PosixLocks::OfThisProcess();
+  const std::lock_guard lock(locks.mutex());
+  locks.Remove(lock_.file());
   Free();
 }
 
@@ -334,6 +368,24 @@ absl::Status FileClaim::CheckStanding(const os::KeptFd& kept, const std::string&
   return absl::OkStatus();
 }
 
+absl::Status FileClaim::VerifyPosix(const std::string& path) const {
+  absl::Status ours = lock_.CheckStillOurs(path);
+  if (!ours.ok()) return ours;
+  absl::StatusOr<bool> same = os::PathIs(path, lock_.file());
+  if (!same.ok()) return same.status();
+  if (!*same)
+    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
+  const absl::StatusOr<std::optional<std::int64_t>> owner = os::PosixLockOwner(lock_.get());
+  if (!owner.ok()) return owner.status();
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  if (*owner == own->pid) return absl::OkStatus();
+  // Not taken again: another instance may have been there meanwhile.
+  return absl::DataLossError(absl::StrCat(
+      EscapeBytes(path), owner->has_value() ? " is locked by another" : " is not locked any more",
+      "; this process opened and closed it once more, which drops a POSIX lock"));
+}
+
 absl::Status FileClaim::Verify() const {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
@@ -342,6 +394,7 @@ absl::Status FileClaim::Verify() const {
     if (!directory.ok()) return directory;
   }
   const std::string path = place_.Lock().path;
+  if (target_.posix) return VerifyPosix(path);
   absl::Status lock = CheckStanding(lock_, path);
   if (!lock.ok() || !ofd_) return lock;
   absl::StatusOr<bool> locked = os::TryOfdLock(lock_.get());
@@ -355,6 +408,7 @@ absl::StatusOr<std::vector<UniqueFd>> FileClaim::Share() {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   std::vector<UniqueFd> copies;
+  if (target_.posix) return copies;  // it belongs to this process alone
   for (const os::KeptFd* kept :
        {&std::as_const(place_.directory().fd()), &std::as_const(lock_), &wake_.end()}) {
     if (!*kept) continue;  // the plain form has no directory; the FIFO could not be made
@@ -373,6 +427,11 @@ absl::Status FileClaim::KeepOverExec() {
     absl::Status kept = place_.directory().fd().KeepOverExec();
     if (!kept.ok()) return kept;
   }
+  if (target_.posix) {
+    return absl::FailedPreconditionError(
+        "file(mode=posix): older kernels drop a POSIX lock when a program with threads calls "
+        "exec(3); use file, or file(path=…) without mode");
+  }
   if (wake_.end()) {
     absl::Status kept = wake_.end().KeepOverExec();
     if (!kept.ok()) return kept;
@@ -384,7 +443,10 @@ class FileLayerImpl final : public Layer {
  public:
   explicit FileLayerImpl(Target target)
       : target_(std::move(target)),
-        text_(target_.plain() ? absl::StrCat("file(path=", target_.path, ")") : "file") {}
+        text_(target_.plain()
+                  ? absl::StrCat(
+                        target_.posix ? "file(mode=posix, path=" : "file(path=", target_.path, ")")
+                  : "file") {}
 
   std::string_view text() const override { return text_; }
   Attempt Try(const HolderRecord& candidate) override;
@@ -392,7 +454,10 @@ class FileLayerImpl final : public Layer {
   std::vector<ProcessIdentity> Suspects() const override;
 
  private:
-  Contested Refused(const std::string& evidence) const;
+  Contested Refused(const std::string& evidence, std::int64_t locker) const;
+  std::unique_lock<std::mutex> BeforeOpening() const;
+  std::optional<Holder> HolderHere() const;
+  std::vector<ProcessIdentity> Lockers() const;
 
   const Target target_;
   const std::string text_;
@@ -411,7 +476,38 @@ bool HasLetGo(const Place& place, const HolderRecord& record) {
   return holds.ok() && !*holds;
 }
 
-Contested FileLayerImpl::Refused(const std::string& evidence) const {
+// Opening a lock file of the plain form could drop a POSIX lock of this process.
+std::unique_lock<std::mutex> FileLayerImpl::BeforeOpening() const {
+  if (!target_.plain()) return {};
+  return std::unique_lock(PosixLocks::OfThisProcess().mutex());
+}
+
+// What holds a lock file of the plain form by a POSIX lock, in this very process: the file must not
+// be opened then. Under BeforeOpening.
+std::optional<Holder> FileLayerImpl::HolderHere() const {
+  if (!target_.plain() || !PosixLocks::OfThisProcess().Has(target_.path)) return std::nullopt;
+  const Place place(target_);
+  return JudgeHolder(RecordOf(RecordAt(place.Record(), place.ownership())),
+                     absl::StrCat("this process has lock file ", EscapeBytes(target_.path)));
+}
+
+// A POSIX lock says whose it is. A record that another process left is not the holder's, whether
+// that process lives or not. (In another pid namespace the holder has another number.)
+void CiteLocker(std::int64_t locker, Holder& holder) {
+  if (locker <= 0) return;
+  const absl::StatusOr<ProcessIdentity> identity = IdentityOf(locker);
+  if (!identity.ok()) return;
+  if (holder.record.has_value() &&
+      (holder.record->identity == *identity ||
+       holder.record->identity.pid_namespace != identity->pid_namespace)) {
+    return;
+  }
+  holder.standing = Standing::kUnknown;
+  holder.record.reset();
+  holder.processes = {*identity};
+}
+
+Contested FileLayerImpl::Refused(const std::string& evidence, std::int64_t locker) const {
   Place place(target_);
   Watch watch;
   std::optional<HolderRecord> record;
@@ -423,6 +519,7 @@ Contested FileLayerImpl::Refused(const std::string& evidence) const {
   }
   Contested contested;
   contested.holder = JudgeHolder(std::move(record), evidence);
+  CiteLocker(locker, contested.holder);
   if (contested.holder.standing == Standing::kReleasing &&
       HasLetGo(place, *contested.holder.record)) {
     contested.holder.standing = Standing::kUnknown;
@@ -432,15 +529,19 @@ Contested FileLayerImpl::Refused(const std::string& evidence) const {
 }
 
 Attempt FileLayerImpl::Try(const HolderRecord& candidate) {
+  const std::unique_lock lock = BeforeOpening();
+  if (std::optional<Holder> here = HolderHere()) return Contested{*std::move(here), {}};
   auto claim = std::make_unique<FileClaim>(target_);
   absl::StatusOr<FileClaim::Taking> taking = claim->Take(candidate);
   if (taking.ok() && *taking == FileClaim::Taking::kTaken) return Held{std::move(claim)};
   claim->Free();
   if (!taking.ok()) return Unavailable{taking.status()};
-  return Refused(claim->evidence());
+  return Refused(claim->evidence(), claim->locker());
 }
 
 Sighting FileLayerImpl::Look() const {
+  const std::unique_lock guard = BeforeOpening();
+  if (std::optional<Holder> here = HolderHere()) return Taken{*std::move(here)};
   Place place(target_);
   absl::Status opened = place.Open(os::Create::kNo);
   if (absl::IsNotFound(opened)) return Free{};
@@ -455,18 +556,19 @@ Sighting FileLayerImpl::Look() const {
   std::optional<HolderRecord> record = RecordOf(RecordAt(place.Record(), anyone));
 
   if (lock) {
-    absl::StatusOr<bool> locked = os::SeesOfdLock(lock.get());
-    if (!locked.ok()) return Unavailable{locked.status()};
-    if (*locked) {
-      return Taken{
-          JudgeHolder(std::move(record),
-                      absl::StrCat("lock file ", EscapeBytes(entry.path), " is write-locked"))};
+    absl::StatusOr<std::optional<std::int64_t>> locker = os::PosixLockOwner(lock.get());
+    if (!locker.ok()) return Unavailable{locker.status()};
+    if (locker->has_value()) {
+      Taken taken{JudgeHolder(std::move(record), absl::StrCat("lock file ", EscapeBytes(entry.path),
+                                                              " is write-locked"))};
+      CiteLocker(**locker, taken.holder);
+      return taken;
     }
   }
   if (!record.has_value()) {
     // Nobody had the name yet, or its objects were deleted under the holder: only the kernel can
     // tell.
-    std::vector<ProcessIdentity> suspects = Suspects();
+    std::vector<ProcessIdentity> suspects = Lockers();
     if (suspects.empty()) return Free{};
     return Taken{{.standing = Standing::kUnknown,
                   .record = std::nullopt,
@@ -504,6 +606,12 @@ Sighting FileLayerImpl::Look() const {
 }
 
 std::vector<ProcessIdentity> FileLayerImpl::Suspects() const {
+  const std::unique_lock guard = BeforeOpening();
+  if (HolderHere().has_value()) return {};  // nobody else
+  return Lockers();
+}
+
+std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
   Place place(target_);
   if (!place.Open(os::Create::kNo).ok()) return {};
   os::KeptFd lock;
@@ -527,17 +635,23 @@ std::vector<ProcessIdentity> FileLayerImpl::Suspects() const {
 
 absl::Status CheckParameters(const LayerParameters& parameters) {
   for (const auto& [key, value] : parameters) {
+    if (key == "mode") {
+      if (value == "posix" && parameters.contains("path")) continue;
+      return absl::InvalidArgumentError(
+          value == "posix"
+              ? "mode=posix belongs to a path=ABSOLUTE_PATH"
+              : "mode is posix; without it files are locked by flock(2) and OFD locks");
+    }
     if (key != "path") {
       return absl::InvalidArgumentError(absl::StrCat(
           "file has no parameter ", key.empty() ? "without a key" : absl::StrCat("\"", key, "\""),
-          "; it takes path=ABSOLUTE_PATH"));
+          "; it takes path=ABSOLUTE_PATH and mode=posix"));
     }
     absl::StatusOr<Scope> normal = Scope::Directory(value);  // the rules for paths are the same
     if (!normal.ok() || normal->directory() != value || value == "/") {
       return absl::InvalidArgumentError(
           "path must be absolute, name a file, and have no \".\", \"..\" or doubled slash in it: "
-          "one "
-          "file must have one spelling, in every working directory");
+          "one file must have one spelling, in every working directory");
     }
   }
   return absl::OkStatus();
@@ -548,7 +662,8 @@ std::unique_ptr<Layer> MakeFileLayer(const LayerContext& context) {
   return std::make_unique<FileLayerImpl>(
       Target{.scope = context.scope,
              .name = context.name,
-             .path = path == context.parameters.end() ? "" : path->second});
+             .path = path == context.parameters.end() ? "" : path->second,
+             .posix = context.parameters.contains("mode")});
 }
 
 // Of the form in the name's directory.
@@ -577,6 +692,8 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
   switch (event) {
     case Event::kLockFileDeleted:
       return Effect::kBlinds;
+    case Event::kLockFileReadInProcess:
+      return parameters.contains("mode") ? Effect::kBlinds : Effect::kNone;
     case Event::kScopeDirectoryRemoved:
     case Event::kScopeDirectorySquatted:
     case Event::kDiskFull:  // of the scope; nothing of this layer is there
@@ -592,7 +709,13 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
 
 std::string CautionOf(const LayerParameters& parameters) {
   if (!parameters.contains("path")) return "";
-  return "no directory is locked: whoever deletes or replaces the file lets a second instance in";
+  const std::string caution =
+      "no directory is locked: whoever deletes or replaces the file lets a second instance in";
+  if (!parameters.contains("mode")) return caution;
+  return absl::StrCat(
+      caution,
+      "; and mode=posix is dropped when any code of the holder opens and closes the "
+      "file once more");
 }
 
 }  // namespace

@@ -79,6 +79,24 @@ void UnlockOfd(int fd) {
   (void)fcntl(fd, F_OFD_SETLK, &lock);  // splitting never happens: the lock spans the whole file
 }
 
+absl::StatusOr<bool> TryPosixLock(int fd) {
+  struct flock lock = LockOf(F_WRLCK, kWholeFile);
+  if (RetryOnEintr([&] { return fcntl(fd, F_SETLK, &lock); }) == 0) return true;
+  // POSIX allows either; Linux says EAGAIN, and EACCES where a security module refuses.
+  if (errno == EAGAIN) return false;
+  return ErrnoStatus(errno, "take a POSIX lock");
+}
+
+absl::StatusOr<std::optional<std::int64_t>> PosixLockOwner(int fd) {
+  // F_OFD_GETLK and not F_GETLK, which leaves out the caller's own lock.
+  struct flock lock = LockOf(F_WRLCK, kWholeFile);
+  if (RetryOnEintr([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0) {
+    return ErrnoStatus(errno, "look for a POSIX lock");
+  }
+  if (lock.l_type == F_UNLCK) return std::optional<std::int64_t>();
+  return std::optional<std::int64_t>(lock.l_pid > 0 ? lock.l_pid : 0);  // -1: an OFD lock
+}
+
 absl::StatusOr<bool> LockFamiliesAreIndependent(int fd) {
   struct statfs filesystem = {};
   if (RetryOnEintr([&] { return fstatfs(fd, &filesystem); }) != 0) {

@@ -9,6 +9,7 @@ namespace soleguard {
 
 enum class Event {
   kLockFileDeleted,
+  kLockFileReadInProcess,
   kScopeDirectoryRemoved,
   kScopeDirectorySquatted,
   kReadOnlyFilesystem,
