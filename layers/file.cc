@@ -709,7 +709,7 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
 
 std::string CautionOf(const LayerParameters& parameters) {
   if (!parameters.contains("path")) return "";
-  const std::string caution =
+  std::string caution =
       "no directory is locked: whoever deletes or replaces the file lets a second instance in";
   if (!parameters.contains("mode")) return caution;
   return absl::StrCat(

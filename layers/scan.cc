@@ -816,7 +816,7 @@ Effect EffectOf(Event event, const LayerParameters&) {
 }
 
 std::string CautionOf(const LayerParameters& parameters) {
-  const std::string caution =
+  std::string caution =
       "it confirms and vetoes, it doesn't exclude: two starts at one time don't see each other";
   if (!parameters.empty()) return caution;
   return absl::StrCat(caution, "; another job with the same program and arguments refuses a start");
