@@ -166,7 +166,7 @@ Clock::time_point Deadline(Clock::time_point begin, absl::Duration duration) {
 }
 
 void Drive(Start& start, Clock::time_point begin, const Options& options) {
-  std::optional<Event> stopped;
+  std::optional<WaitFlag> stopped;
   if (options.stop.stop_possible()) stopped.emplace();
   const std::stop_callback wake_up(options.stop, [&stopped] { stopped->Set(); });
   bool told = !options.waiting;

@@ -10,11 +10,11 @@
 
 namespace soleguard {
 
-Event::Event() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+WaitFlag::WaitFlag() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
-void Event::Set() const { (void)eventfd_write(fd_.get(), 1); }
+void WaitFlag::Set() const { (void)eventfd_write(fd_.get(), 1); }
 
-bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Event* also) {
+bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const WaitFlag* also) {
   std::vector<pollfd> polled;
   polled.reserve(fds.size() + 1);
   for (const UniqueFd& fd : fds) polled.push_back({.fd = fd.get(), .events = POLLIN, .revents = 0});

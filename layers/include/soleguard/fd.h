@@ -35,9 +35,9 @@ class UniqueFd {
 };
 
 // Becomes readable once and stays so.
-class Event {
+class WaitFlag {
  public:
-  Event();  // invalid where the system gives no descriptor (eventfd(2))
+  WaitFlag();  // invalid where the system gives no descriptor (eventfd(2))
   // Thread-safe. Does not block.
   void Set() const;
   const UniqueFd& fd() const { return fd_; }
@@ -48,6 +48,7 @@ class Event {
 
 // Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed. True when
 // one is. A signal handler that runs meanwhile doesn't end the wait.
-bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Event* also = nullptr);
+bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout,
+                const WaitFlag* also = nullptr);
 
 }  // namespace soleguard
