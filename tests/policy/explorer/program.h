@@ -1,0 +1,95 @@
+// One process's side of the protocol, as the explorer sees it: a machine that asks one question at
+// a time and, when it is told the answer, has effects on the world.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "soleguard/arbiter.h"
+#include "soleguard/layer.h"
+#include "soleguard/record.h"
+
+namespace soleguard::explorer {
+
+inline constexpr int kMaxLayers = 4;
+inline constexpr int kMaxProcesses = 6;
+
+// A set of processes, or of layers: one bit each.
+using Set = std::uint8_t;
+constexpr Set Bit(int i) { return static_cast<Set>(1U << static_cast<unsigned>(i)); }
+constexpr bool Has(unsigned set, int i) { return (set >> static_cast<unsigned>(i) & 1U) != 0; }
+
+// What the world says to a program.
+struct Answer {
+  enum class Kind : std::uint8_t {
+    kGoOn,         // nothing to say: decide now, or release
+    kHeld,         // the layer is claimed
+    kUnavailable,  // the layer cannot tell
+    kContested,    // somebody has it
+    kExpired,      // still so, and the time to wait for it is over
+  };
+  static constexpr int kNobody = -1;
+
+  Kind kind = Kind::kGoOn;
+  Standing standing = Standing::kUnknown;
+  int process = kNobody;  // who is cited
+
+  static constexpr int kCodes = 240;
+  // Different for different answers, below kCodes.
+  int code() const {
+    return (static_cast<int>(kind) * 6 + static_cast<int>(standing)) * 8 + process + 1;
+  }
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+std::string ToString(const Answer& answer);
+
+// What a program asks before it goes on.
+struct Question {
+  enum class Kind : std::uint8_t {
+    kTry,     // can I have `layer`?
+    kDecide,  // nothing: all layers have answered
+    kHold,    // it is the only instance, until it is told to go on and release
+    kEnd,     // nothing more
+  };
+  Kind kind = Kind::kTry;
+  int layer = 0;
+  std::optional<Answer> waits = std::nullopt;  // kTry: the answer that it waits to change
+  std::optional<Arbiter::Decision> decision = std::nullopt;  // kHold, kEnd
+  friend bool operator==(const Question&, const Question&) = default;
+};
+
+// What a program does to the world. None depends on what the world is like at that moment, so the
+// effects of one step can be carried out later, one by one, between the steps of others.
+struct Effect {
+  enum class Kind : std::uint8_t { kPublish, kFree };
+  Kind kind = Kind::kPublish;
+  int layer = 0;
+  RecordState state = RecordState::kCandidate;  // kPublish
+  friend bool operator==(const Effect&, const Effect&) = default;
+};
+
+// A start, from its first question to its end. Deterministic: what it does depends on what it was
+// told and on nothing else. (Standbys would be another program: their queue is one more thing that
+// can be asked for, and its head one more to wait for.)
+class Program {
+ public:
+  virtual ~Program() = default;
+
+  virtual Question question() const = 0;
+  virtual std::vector<Effect> Tell(const Answer& answer) = 0;
+  // The layers that it believes to hold.
+  virtual Set held() const = 0;
+  // All that its future depends on.
+  virtual std::string State() const = 0;
+};
+using MakeProgram = std::function<std::unique_ptr<Program>()>;
+
+// The real arbiter, and the release of the Guard that would be made of it. `order`: which layer of
+// the policy is the first, second, … member; the canonical order is 0, 1, 2, …
+MakeProgram ArbiterProgram(const Policy& policy, std::vector<int> order);
+
+}  // namespace soleguard::explorer

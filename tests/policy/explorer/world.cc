@@ -1,0 +1,830 @@
+#include "policy/explorer/world.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+
+namespace soleguard::explorer {
+namespace {
+
+using Phase = ProcessState::Phase;
+
+std::uint8_t RecordOf(int process, RecordState state) {
+  return static_cast<std::uint8_t>(1 + process * 3 + static_cast<int>(state));
+}
+bool IsOfProcess(std::uint8_t record) {
+  return record != State::kNoRecord && record != State::kStale;
+}
+int WriterOf(std::uint8_t record) { return (record - 1) / 3; }
+RecordState StateOf(std::uint8_t record) { return static_cast<RecordState>((record - 1) % 3); }
+
+Standing StandingOf(RecordState state) {
+  switch (state) {
+    case RecordState::kCandidate:
+      return Standing::kCandidate;
+    case RecordState::kEstablished:
+      return Standing::kEstablished;
+    case RecordState::kReleasing:
+      return Standing::kReleasing;
+  }
+  return Standing::kUnknown;
+}
+
+Answer Contested(Standing standing, int process) {
+  return {.kind = Answer::Kind::kContested, .standing = standing, .process = process};
+}
+
+std::size_t Index(int i) { return static_cast<std::size_t>(i); }
+
+}  // namespace
+
+std::string_view ToString(Mutation mutation) {
+  switch (mutation) {
+    case Mutation::kNone:
+      return "none";
+    case Mutation::kNoVeto:
+      return "no veto";
+    case Mutation::kOtherOrder:
+      return "another order";
+    case Mutation::kCandidateIsEstablished:
+      return "a candidate is not waited for";
+    case Mutation::kReleasingIsEstablished:
+      return "a releasing holder is not waited for";
+    case Mutation::kDyingIsEstablished:
+      return "a dying holder is not waited for";
+    case Mutation::kUnknownIsEstablished:
+      return "a holder that cannot be told is not waited for";
+    case Mutation::kExpiredIsSkipped:
+      return "an expired wait is skipped over";
+    case Mutation::kNoRollback:
+      return "no rollback";
+    case Mutation::kSilentRelease:
+      return "releasing is not published";
+    case Mutation::kFreedIsFree:
+      return "a freed claim counts before its process is gone";
+    case Mutation::kNoRegistration:
+      return "no registration";
+  }
+  return "";
+}
+
+std::string_view ToString(Invariant invariant) {
+  switch (invariant) {
+    case Invariant::kOneRuns:
+      return "one runs";
+    case Invariant::kEachFound:
+      return "each predicted double is found";
+    case Invariant::kJustRefusal:
+      return "just refusal";
+    case Invariant::kNoLostStart:
+      return "no lost start";
+    case Invariant::kDetermined:
+      return "determined";
+    case Invariant::kAllHeld:
+      return "all held";
+    case Invariant::kNothingLeft:
+      return "nothing left";
+    case Invariant::kProgress:
+      return "progress";
+  }
+  return "";
+}
+
+bool Configuration::IsAvailable(int process, int layer) const {
+  return object[Index(process)][Index(layer)] != kUnavailable;
+}
+
+Set Configuration::AvailableTo(int process) const {
+  Set set = 0;
+  for (int layer = 0; layer < layers; ++layer) {
+    if (IsAvailable(process, layer)) set |= Bit(layer);
+  }
+  return set;
+}
+
+bool Configuration::Share(int a, int b) const {
+  for (int layer = 0; layer < exclusive(); ++layer) {
+    if (IsAvailable(a, layer) && object[Index(a)][Index(layer)] == object[Index(b)][Index(layer)]) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Configuration::IsPrivate(int process, int layer) const {
+  for (int other = 0; other < processes; ++other) {
+    if (other != process &&
+        object[Index(other)][Index(layer)] == object[Index(process)][Index(layer)]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Configuration::CanRead(int process, int other, int layer) const {
+  return IsAvailable(other, layer) &&
+         (!IsAvailable(process, layer) ||
+          object[Index(process)][Index(layer)] == object[Index(other)][Index(layer)]);
+}
+
+std::string Configuration::ToString() const {
+  std::string text = absl::StrCat(policy, "; objects");
+  for (int p = 0; p < processes; ++p) {
+    absl::StrAppend(&text, " P", p, ":");
+    for (int layer = 0; layer < layers; ++layer) {
+      absl::StrAppend(&text, layer == 0 ? "" : ",",
+                      IsAvailable(p, layer)
+                          ? absl::StrCat(static_cast<int>(object[Index(p)][Index(layer)]))
+                          : "-");
+    }
+  }
+  absl::StrAppend(&text, "; kills ", kills, ", expiries ", expiries, releases ? ", releases" : "",
+                  exits ? ", exits" : "", bypasser ? ", a bypasser" : "",
+                  acts_while_freed ? "" : ", freed when stopped", hurry ? "" : ", unhurried",
+                  "; mutation: ", std::string(explorer::ToString(mutation)));
+  return text;
+}
+
+std::string PolicyText(std::uint16_t table, int layers, bool observer) {
+  const auto met = [table](unsigned set) { return (table >> set & 1U) != 0; };
+  const auto all = [layers, observer](unsigned set) {
+    std::vector<std::string> names;
+    for (int layer = 0; layer < layers; ++layer) {
+      if (!Has(set, layer)) continue;
+      names.push_back(
+          observer && layer == layers - 1
+              ? "scan"
+              : absl::StrCat("file(path=/", std::string(1, static_cast<char>('a' + layer)), ")"));
+    }
+    return absl::StrCat("all(", absl::StrJoin(names, ", "), ")");
+  };
+  const unsigned full = (1U << static_cast<unsigned>(layers)) - 1;
+  std::vector<std::string> ways;
+  for (unsigned set = 1; set <= full; ++set) {
+    bool minimal = met(set);
+    for (int layer = 0; layer < layers; ++layer) {
+      if (Has(set, layer) && met(set & ~Bit(layer))) minimal = false;
+    }
+    if (minimal && set != full) ways.push_back(all(set));
+  }
+  ways.push_back(all(full));  // changes nothing, and names every layer
+  return absl::StrCat("any(", absl::StrJoin(ways, ", "), ")");
+}
+
+std::vector<std::uint16_t> MonotoneFunctions(int layers) {
+  std::vector<std::uint16_t> found;
+  const unsigned sets = 1U << static_cast<unsigned>(layers);
+  for (std::uint32_t table = 0; table < 1ULL << sets; ++table) {
+    if ((table & 1U) != 0 || (table >> (sets - 1) & 1U) == 0) continue;  // constants
+    bool monotone = true;
+    for (unsigned set = 0; monotone && set < sets; ++set) {
+      if ((table >> set & 1U) == 0) continue;
+      for (int layer = 0; layer < layers; ++layer) {
+        if ((table >> (set | Bit(layer)) & 1U) == 0) monotone = false;
+      }
+    }
+    if (monotone) found.push_back(static_cast<std::uint16_t>(table));
+  }
+  return found;
+}
+
+std::string ToString(const Move& move) {
+  std::string text = absl::StrCat("P", static_cast<int>(move.process), " ");
+  switch (move.kind) {
+    case Move::Kind::kArrive:
+      return text + "appears";
+    case Move::Kind::kRegister:
+      return text + "registers";
+    case Move::Kind::kAge:
+      return text + "has not registered in time";
+    case Move::Kind::kStep:
+      return text + "steps";
+    case Move::Kind::kExpire:
+      return text + "has waited long enough";
+    case Move::Kind::kRelease:
+      return text + "releases";
+    case Move::Kind::kKill:
+      return text + "is killed";
+    case Move::Kind::kFree:
+      return absl::StrCat(text, "loses object ", static_cast<int>(move.object));
+    case Move::Kind::kUnregister:
+      return text + "loses its registration";
+    case Move::Kind::kGo:
+      return text + "is gone";
+    case Move::Kind::kExit:
+      return text + "exits";
+    case Move::Kind::kRestart:
+      return text + "comes back as a new process";
+  }
+  return text;
+}
+
+World::World(const Configuration& configuration, const Policy& policy,
+             std::vector<Behaviour*> behaviours)
+    : configuration_(configuration), behaviours_(std::move(behaviours)) {
+  for (int p = 0; p < configuration_.processes; ++p) {
+    available_[Index(p)] = configuration_.AvailableTo(p);
+    std::vector<bool> confirmed;
+    for (int layer = 0; layer < configuration_.layers; ++layer) {
+      confirmed.push_back(configuration_.IsAvailable(p, layer));
+    }
+    if (policy.MetBy(confirmed)) able_ |= Bit(p);
+    for (int layer = 0; layer < configuration_.layers; ++layer) {
+      bool seen = configuration_.IsExclusive(layer) &&
+                  !(configuration_.hurry && configuration_.IsPrivate(p, layer));
+      for (int q = 0; configuration_.observer && q < configuration_.processes; ++q) {
+        if (q != p && configuration_.IsExclusive(layer) && configuration_.CanRead(q, p, layer)) {
+          seen = true;
+        }
+      }
+      if (!seen) unseen_[Index(p)] |= Bit(layer);
+    }
+    for (int q = 0; q < p; ++q) {
+      if (configuration_.Share(p, q)) sharing_ |= 1U << static_cast<unsigned>(PairIndex(p, q));
+    }
+  }
+}
+
+State World::Start() {
+  State state;
+  for (int p = 0; p < configuration_.processes; ++p) {
+    // Without an observer nobody sees a process that holds nothing.
+    if (configuration_.observer) continue;
+    state.process[Index(p)].phase = Phase::kStarted;
+    if (listener_ != nullptr) listener_->OnNewProcess(p);
+    Hurry(state, p);
+  }
+  CheckRunning(state);
+  return state;
+}
+
+// ---- what a process is told
+// ----------------------------------------------------------------------
+
+Answer World::ByRecord(const State& state, std::uint8_t record) const {
+  if (!IsOfProcess(record)) return Contested(Standing::kUnknown, Answer::kNobody);
+  const int writer = WriterOf(record);
+  if (state.process[Index(writer)].phase == Phase::kDying) {
+    return Contested(Standing::kDying, writer);
+  }
+  return Contested(StandingOf(StateOf(record)), writer);
+}
+
+// As scan.cc: an established holder is told by its record, whichever layer has it; a registered
+// process does not count; neither does whoever is not in the process table.
+Answer World::Scan(const State& state, int p) const {
+  const auto weight = [](Standing standing) {
+    switch (standing) {
+      case Standing::kEstablished:
+        return 5;
+      case Standing::kUnguarded:
+        return 4;
+      case Standing::kDying:
+        return 3;
+      case Standing::kReleasing:
+      case Standing::kCandidate:
+        return 2;
+      case Standing::kUnknown:
+        break;
+    }
+    return 1;
+  };
+  Answer found{.kind = Answer::Kind::kHeld};
+  for (int q = 0; q < InTable(); ++q) {
+    const ProcessState& other = state.process[Index(q)];
+    if (q == p || other.phase == Phase::kAbsent || other.phase == Phase::kGone) continue;
+    Answer seen = Contested(Standing::kUnknown, q);
+    std::optional<Standing> recorded;
+    for (int layer = 0; layer < configuration_.exclusive(); ++layer) {
+      if (q == Bypasser() || !configuration_.CanRead(p, q, layer)) continue;
+      const std::uint8_t record =
+          state.record[Index(configuration_.object[Index(q)][Index(layer)])];
+      if (!IsOfProcess(record) || WriterOf(record) != q) continue;
+      if (!recorded.has_value() || *recorded != Standing::kEstablished) {
+        recorded = ByRecord(state, record).standing;
+      }
+    }
+    const bool registered = (other.flags & ProcessState::kRegistered) != 0;
+    if (recorded == Standing::kEstablished) {
+      seen.standing = Standing::kEstablished;
+    } else if (registered) {
+      continue;
+    } else if (recorded.has_value()) {
+      seen.standing = *recorded;
+    } else if (other.phase == Phase::kDying) {
+      seen.standing = Standing::kDying;
+    } else if (other.phase != Phase::kArrived) {
+      seen.standing = Standing::kUnguarded;
+    }
+    if (found.kind == Answer::Kind::kHeld || weight(seen.standing) > weight(found.standing)) {
+      found = seen;
+    }
+  }
+  return found;
+}
+
+bool World::Fails(const State& state, int p, int layer) const {
+  if (!configuration_.IsExclusive(layer) || !configuration_.IsAvailable(p, layer)) return false;
+  const auto object = Index(configuration_.object[Index(p)][Index(layer)]);
+  return state.owner[object] != 0;
+}
+
+Answer World::Honest(const State& state, int p, int layer, bool probed) const {
+  if (!configuration_.IsAvailable(p, layer)) return {.kind = Answer::Kind::kUnavailable};
+  if (!configuration_.IsExclusive(layer)) return Scan(state, p);
+  const auto object = Index(configuration_.object[Index(p)][Index(layer)]);
+  const std::uint8_t record = state.record[object];
+  if (probed || state.owner[object] != 0) return ByRecord(state, record);
+  if (configuration_.acts_while_freed && configuration_.mutation != Mutation::kFreedIsFree &&
+      IsOfProcess(record) && state.process[Index(WriterOf(record))].phase == Phase::kDying) {
+    return Contested(Standing::kDying, WriterOf(record));
+  }
+  return {.kind = Answer::Kind::kHeld};
+}
+
+Answer World::Mutate(Answer answer) const {
+  if (answer.kind != Answer::Kind::kContested) return answer;
+  const auto established_if = [&](Standing standing) {
+    if (answer.standing == standing) answer.standing = Standing::kEstablished;
+    return answer;
+  };
+  switch (configuration_.mutation) {
+    case Mutation::kNoVeto:
+      return answer.standing == Standing::kEstablished ? Answer{.kind = Answer::Kind::kUnavailable}
+                                                       : answer;
+    case Mutation::kCandidateIsEstablished:
+      return established_if(Standing::kCandidate);
+    case Mutation::kReleasingIsEstablished:
+      return established_if(Standing::kReleasing);
+    case Mutation::kDyingIsEstablished:
+      return established_if(Standing::kDying);
+    case Mutation::kUnknownIsEstablished:
+      return established_if(Standing::kUnknown);
+    default:
+      return answer;
+  }
+}
+
+// ---- what a process does
+// -------------------------------------------------------------------------
+
+void World::CheckDecision(const State& state, int p, const Answer& answer) {
+  const ProcessState& process = state.process[Index(p)];
+  const Arbiter::Decision decision = *QuestionOf(process, p).decision;
+  const bool excused = (process.flags & (ProcessState::kExpired | ProcessState::kBypassed)) != 0;
+  if (decision == Arbiter::Decision::kUndetermined && CanRun(p) && !excused) {
+    Break(Invariant::kDetermined);
+  }
+  if (decision != Arbiter::Decision::kDuplicate || excused) return;
+  if (answer.process == Answer::kNobody || !HasTheName(state, answer.process)) {
+    Break(Invariant::kJustRefusal);
+  }
+}
+
+// Whether the process has decided to run, lives, and its release is not over: a release takes
+// effect when releasing was published in every layer, before the first is freed. Whoever was
+// refused a moment before that was refused in time.
+bool World::HasTheName(const State& state, int p) const {
+  const ProcessState& process = state.process[Index(p)];
+  if (p == Bypasser() || process.phase != Phase::kStarted) return false;
+  const Question& question = QuestionOf(process, p);
+  if (question.kind == Question::Kind::kHold) return true;
+  if (question.decision != Arbiter::Decision::kUnique || process.edge == Behaviour::kNoEdge) {
+    return false;
+  }
+  return behaviour(p).edge(process.edge).effects[process.done].kind == Effect::Kind::kPublish;
+}
+
+void World::Tell(State& state, int p, const Answer& answer) {
+  ProcessState& process = state.process[Index(p)];
+  Behaviour& program = behaviour(p);
+  const Behaviour::NodeId from = process.node;
+  const Question& asked = program.node(from).question;
+  if (asked.kind == Question::Kind::kDecide && program.node(from).held != available_[Index(p)]) {
+    Break(Invariant::kAllHeld);
+  }
+  if (asked.kind == Question::Kind::kTry && answer.kind == Answer::Kind::kHeld &&
+      configuration_.IsExclusive(asked.layer)) {
+    state.owner[Index(configuration_.object[Index(p)][Index(asked.layer)])] =
+        static_cast<std::uint8_t>(p + 1);
+  }
+  if (answer.kind == Answer::Kind::kExpired) process.flags |= ProcessState::kExpired;
+  if (answer.kind == Answer::Kind::kContested && answer.standing == Standing::kUnguarded) {
+    if (answer.process == Bypasser()) {
+      process.flags |= ProcessState::kBypassed;
+    } else if (state.process[Index(answer.process)].phase == Phase::kOverdue) {
+      process.flags |= ProcessState::kExpired;
+    }
+  }
+  process.edge = program.Tell(from, answer);
+  process.node = program.edge(process.edge).node;
+  process.done = 0;
+  process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
+  if (listener_ != nullptr) {
+    listener_->OnTold({.process = p, .from = from, .answer = answer, .edge = process.edge});
+  }
+  const Question& next = program.node(process.node).question;
+  if (next.decision.has_value() && !program.node(from).question.decision.has_value()) {
+    CheckDecision(state, p, answer);
+  }
+  if (program.edge(process.edge).effects.empty()) process.edge = Behaviour::kNoEdge;
+}
+
+void World::CarryOut(State& state, int p) {
+  ProcessState& process = state.process[Index(p)];
+  const std::vector<Effect>& effects = behaviour(p).edge(process.edge).effects;
+  const Effect& effect = effects[process.done++];
+  if (configuration_.IsExclusive(effect.layer)) {
+    const auto object = Index(configuration_.object[Index(p)][Index(effect.layer)]);
+    if (effect.kind == Effect::Kind::kPublish) {
+      const bool silent = configuration_.mutation == Mutation::kSilentRelease &&
+                          effect.state == RecordState::kReleasing;
+      if (!silent) state.record[object] = RecordOf(p, effect.state);
+      // From here on others are refused, and rightly: it cannot change its mind any more.
+      if (effect.state == RecordState::kEstablished) state.ran = 1;
+    } else {
+      const bool kept = configuration_.mutation == Mutation::kNoRollback && effect.layer == 0 &&
+                        QuestionOf(process, p).decision != Arbiter::Decision::kUnique;
+      if (!kept) state.owner[object] = 0;
+    }
+  }
+  if (process.done < effects.size()) return;
+  process.edge = Behaviour::kNoEdge;
+  process.done = 0;
+  if (QuestionOf(process, p).kind != Question::Kind::kEnd) return;
+  if (std::find(state.owner.begin(), state.owner.end(), p + 1) != state.owner.end()) {
+    Break(Invariant::kNothingLeft);
+  }
+}
+
+// Takes at once the steps of p that read and change nothing which another process reads or changes:
+// a try of a layer that is unavailable to it or its alone, their records, and the decision itself.
+// Such a step can be moved ahead of everything that the others did before it; every schedule is so
+// equal, for the others and in what p decides, to one in which p hurried. p then runs earlier
+// (never later, never shorter), so no double is lost by it. Only a schedule in which p is killed
+// between such steps has no like: there the hurried p was further when it was killed, which the
+// others see as dying in both. explorer_test.cc compares with worlds that do not hurry.
+void World::Hurry(State& state, int p) {
+  ProcessState& process = state.process[Index(p)];
+  while (true) {
+    if (process.edge != Behaviour::kNoEdge) {
+      const Effect& effect = behaviour(p).edge(process.edge).effects[process.done];
+      if (!Has(unseen_[Index(p)], effect.layer)) return;
+      CarryOut(state, p);
+      continue;
+    }
+    const Question& question = QuestionOf(process, p);
+    if (question.kind == Question::Kind::kDecide) {
+      if (!configuration_.hurry) return;
+      Tell(state, p, {});
+      continue;
+    }
+    if (question.kind != Question::Kind::kTry) return;
+    if (!configuration_.IsAvailable(p, question.layer)) {
+      if (!configuration_.hurry) return;
+      Tell(state, p, {.kind = Answer::Kind::kUnavailable});
+      continue;
+    }
+    // Whether a private object is taken, nobody sees; what is published there, an observer may.
+    if (!configuration_.hurry || !configuration_.IsExclusive(question.layer) ||
+        !configuration_.IsPrivate(p, question.layer)) {
+      return;
+    }
+    Tell(state, p, {.kind = Answer::Kind::kHeld});
+  }
+}
+
+void World::MakeStale(State& state, int p) const {
+  for (std::uint8_t& record : state.record) {
+    if (IsOfProcess(record) && WriterOf(record) == p) record = State::kStale;
+  }
+}
+
+// ---- moves
+// ---------------------------------------------------------------------------------------
+
+void World::Moves(const State& state, std::vector<Move>& moves) const {
+  for (int p = 0; p < InTable(); ++p) {
+    const ProcessState& process = state.process[Index(p)];
+    const auto add = [&](Move::Kind kind, bool optional, bool idle = false) {
+      moves.push_back({.kind = kind,
+                       .process = static_cast<std::uint8_t>(p),
+                       .optional = optional,
+                       .idle = idle});
+    };
+    const bool bypasser = p == Bypasser();
+    bool mortal = false;
+    switch (process.phase) {
+      case Phase::kAbsent:
+        add(Move::Kind::kArrive, bypasser);
+        break;
+      case Phase::kArrived:
+        add(bypasser ? Move::Kind::kAge : Move::Kind::kRegister, false);
+        if (!bypasser && state.expiries < configuration_.expiries) add(Move::Kind::kAge, true);
+        mortal = true;
+        break;
+      case Phase::kOverdue:
+        if (bypasser) {
+          add(Move::Kind::kExit, true);
+        } else {
+          add(Move::Kind::kRegister, false);
+        }
+        break;
+      case Phase::kStarted: {
+        const Question& question = QuestionOf(process, p);
+        const bool pending = process.edge != Behaviour::kNoEdge;
+        mortal = pending || question.kind != Question::Kind::kEnd;
+        if (pending) {
+          add(Move::Kind::kStep, false);
+          break;
+        }
+        switch (question.kind) {
+          case Question::Kind::kTry: {
+            const bool probed = (process.flags & ProcessState::kProbed) != 0;
+            const bool idle =
+                question.waits.has_value() &&
+                *question.waits == Mutate(Honest(state, p, question.layer, false)) &&
+                (!probed || *question.waits == Mutate(Honest(state, p, question.layer, true)));
+            // An idle try is made all the same if it fails now and reads later.
+            const bool splits = configuration_.split_reads && Fails(state, p, question.layer);
+            if (!idle || probed || splits) add(Move::Kind::kStep, false, idle);
+            if (idle && !probed && state.expiries < configuration_.expiries) {
+              add(Move::Kind::kExpire, true);
+            }
+            break;
+          }
+          case Question::Kind::kDecide:
+            add(Move::Kind::kStep, false);
+            break;
+          case Question::Kind::kHold:
+            if (configuration_.releases) add(Move::Kind::kRelease, true);
+            break;
+          case Question::Kind::kEnd:
+            if (configuration_.exits) add(Move::Kind::kExit, true);
+            break;
+        }
+        break;
+      }
+      case Phase::kDying: {
+        bool holds = (process.flags & ProcessState::kRegistered) != 0;
+        if (holds) add(Move::Kind::kUnregister, false);
+        for (std::size_t object = 0; object < state.owner.size(); ++object) {
+          if (state.owner[object] != p + 1) continue;
+          holds = true;
+          add(Move::Kind::kFree, false);
+          moves.back().object = static_cast<std::uint8_t>(object);
+        }
+        if (!holds) add(Move::Kind::kGo, false);
+        break;
+      }
+      case Phase::kGone:
+        if (configuration_.restarts && !bypasser) add(Move::Kind::kRestart, true);
+        break;
+    }
+    if (mortal && !bypasser && state.kills < configuration_.kills) add(Move::Kind::kKill, true);
+  }
+}
+
+void World::Apply(State& state, const Move& move) {
+  const int p = move.process;
+  ProcessState& process = state.process[Index(p)];
+  switch (move.kind) {
+    case Move::Kind::kArrive:
+      process.phase = Phase::kArrived;
+      break;
+    case Move::Kind::kRegister:
+      process.phase = Phase::kStarted;
+      if (configuration_.mutation != Mutation::kNoRegistration)
+        process.flags |= ProcessState::kRegistered;
+      if (listener_ != nullptr) listener_->OnNewProcess(p);
+      break;
+    case Move::Kind::kAge:
+      process.phase = Phase::kOverdue;
+      if (p != Bypasser()) ++state.expiries;
+      break;
+    case Move::Kind::kStep: {
+      if (process.edge != Behaviour::kNoEdge) {
+        CarryOut(state, p);
+        break;
+      }
+      const Question& question = QuestionOf(process, p);
+      if (question.kind == Question::Kind::kDecide) {
+        Tell(state, p, {});
+        break;
+      }
+      const bool probed = (process.flags & ProcessState::kProbed) != 0;
+      if (configuration_.split_reads && !probed && Fails(state, p, question.layer)) {
+        process.flags |= ProcessState::kProbed;
+        break;
+      }
+      Tell(state, p, Mutate(Honest(state, p, question.layer, probed)));
+      break;
+    }
+    case Move::Kind::kExpire: {
+      ++state.expiries;
+      Answer answer = *QuestionOf(process, p).waits;
+      answer.kind = Answer::Kind::kExpired;
+      if (configuration_.mutation == Mutation::kExpiredIsSkipped) {
+        answer = {.kind = Answer::Kind::kUnavailable};
+      }
+      Tell(state, p, answer);
+      break;
+    }
+    case Move::Kind::kRelease:
+      Tell(state, p, {});
+      break;
+    case Move::Kind::kKill: {
+      ++state.kills;
+      if (Runs(state, p)) process.flags |= ProcessState::kActs;
+      process.flags |= ProcessState::kKilled;
+      process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
+      process.phase = Phase::kDying;
+      process.node = Behaviour::kStart;
+      process.edge = Behaviour::kNoEdge;
+      process.done = 0;
+      for (int layer = 0; configuration_.hurry && layer < configuration_.exclusive(); ++layer) {
+        if (!configuration_.IsAvailable(p, layer) || !configuration_.IsPrivate(p, layer)) continue;
+        state.owner[Index(configuration_.object[Index(p)][Index(layer)])] = 0;
+      }
+      break;
+    }
+    case Move::Kind::kFree:
+      state.owner[move.object] = 0;
+      if (!configuration_.acts_while_freed) {
+        process.flags &= static_cast<std::uint8_t>(~ProcessState::kActs);
+      }
+      break;
+    case Move::Kind::kUnregister:
+      process.flags &= static_cast<std::uint8_t>(~ProcessState::kRegistered);
+      break;
+    case Move::Kind::kGo:
+    case Move::Kind::kExit:
+      MakeStale(state, p);
+      process.phase = Phase::kGone;
+      process.node = Behaviour::kStart;
+      process.flags &= static_cast<std::uint8_t>(ProcessState::kExpired | ProcessState::kBypassed |
+                                                 ProcessState::kKilled);
+      break;
+    case Move::Kind::kRestart:
+      process = {};
+      process.phase = configuration_.observer ? Phase::kAbsent : Phase::kStarted;
+      if (!configuration_.observer && listener_ != nullptr) listener_->OnNewProcess(p);
+      break;
+  }
+  if (process.phase == Phase::kStarted) Hurry(state, p);
+  CheckRunning(state);
+}
+
+// ---- what must hold
+// ------------------------------------------------------------------------------
+
+bool World::Runs(const State& state, int process) const {
+  const ProcessState& found = state.process[Index(process)];
+  return found.phase == Phase::kStarted && found.edge == Behaviour::kNoEdge &&
+         QuestionOf(found, process).kind == Question::Kind::kHold;
+}
+
+Set World::Running(const State& state) const {
+  Set running = 0;
+  for (int p = 0; p < configuration_.processes; ++p) {
+    const ProcessState& process = state.process[Index(p)];
+    const bool acts = process.phase == Phase::kDying && (process.flags & ProcessState::kActs) != 0;
+    if (acts || Runs(state, p)) running |= Bit(p);
+  }
+  return running;
+}
+
+bool World::Ended(const State& state, int process) const {
+  const ProcessState& found = state.process[Index(process)];
+  return found.phase == Phase::kStarted && found.edge == Behaviour::kNoEdge &&
+         QuestionOf(found, process).kind == Question::Kind::kEnd;
+}
+
+void World::CheckRunning(State& state) {
+  const Set running = Running(state);
+  if (running == 0) return;
+  state.ran = 1;
+  if (std::has_single_bit(running)) return;
+  for (int p = 0; p < configuration_.processes; ++p) {
+    for (int q = 0; q < p; ++q) {
+      if (!Has(running, p) || !Has(running, q)) continue;
+      const unsigned pair = 1U << static_cast<unsigned>(PairIndex(p, q));
+      doubles_ |= pair;
+      if ((PredictedDoubles() & pair) == 0) Break(Invariant::kOneRuns);
+    }
+  }
+}
+
+void World::CheckEnd(const State& state) {
+  bool lost = false;
+  bool expired = false;
+  bool bypassed = false;
+  for (int p = 0; p < configuration_.processes; ++p) {
+    const ProcessState& process = state.process[Index(p)];
+    if (process.phase == Phase::kStarted && !Ended(state, p) && !Runs(state, p)) {
+      Break(Invariant::kProgress);
+    }
+    if (!CanRun(p) || (process.flags & ProcessState::kKilled) != 0) continue;
+    if ((process.flags & ProcessState::kExpired) != 0) {
+      expired = true;
+    } else if ((process.flags & ProcessState::kBypassed) != 0) {
+      bypassed = true;
+    } else {
+      lost = true;
+    }
+  }
+  if (state.ran != 0) return;
+  if (lost) {
+    Break(Invariant::kNoLostStart);
+  } else if (expired) {
+    ++lost_by_expiry_;
+  } else if (bypassed) {
+    ++lost_by_bypasser_;
+  }
+}
+
+unsigned World::PredictedDoubles() const {
+  unsigned pairs = 0;
+  for (int p = 0; p < configuration_.processes; ++p) {
+    for (int q = 0; q < p; ++q) {
+      if (CanRun(p) && CanRun(q)) pairs |= 1U << static_cast<unsigned>(PairIndex(p, q));
+    }
+  }
+  return pairs & ~sharing_;
+}
+
+std::string World::Describe(const State& state) const {
+  std::string text;
+  for (int p = 0; p < InTable(); ++p) {
+    const ProcessState& process = state.process[Index(p)];
+    absl::StrAppend(&text, "P", p, " ");
+    switch (process.phase) {
+      case Phase::kAbsent:
+        absl::StrAppend(&text, "absent");
+        break;
+      case Phase::kArrived:
+        absl::StrAppend(&text, "arrived");
+        break;
+      case Phase::kOverdue:
+        absl::StrAppend(&text, "overdue");
+        break;
+      case Phase::kDying:
+        absl::StrAppend(&text, "dying");
+        break;
+      case Phase::kGone:
+        absl::StrAppend(&text, "gone");
+        break;
+      case Phase::kStarted: {
+        const Question& question = QuestionOf(process, p);
+        switch (question.kind) {
+          case Question::Kind::kTry:
+            absl::StrAppend(&text,
+                            question.waits.has_value()
+                                ? absl::StrCat("waits (", ToString(*question.waits), ") at ")
+                                : "tries ",
+                            question.layer);
+            break;
+          case Question::Kind::kDecide:
+            absl::StrAppend(&text, "decides");
+            break;
+          case Question::Kind::kHold:
+            absl::StrAppend(&text, "unique");
+            break;
+          case Question::Kind::kEnd:
+            absl::StrAppend(&text, question.decision == Arbiter::Decision::kUnique ? "released"
+                                   : question.decision == Arbiter::Decision::kDuplicate
+                                       ? "duplicate"
+                                       : "undetermined");
+            break;
+        }
+        if (process.edge != Behaviour::kNoEdge) {
+          absl::StrAppend(&text, ", ", static_cast<int>(process.done), " of ",
+                          behaviour(p).edge(process.edge).effects.size(), " done");
+        }
+        break;
+      }
+    }
+    absl::StrAppend(&text, "; ");
+  }
+  absl::StrAppend(&text, "objects");
+  for (std::size_t object = 0; object < state.owner.size(); ++object) {
+    if (state.owner[object] == 0 && state.record[object] == State::kNoRecord) continue;
+    absl::StrAppend(&text, " ", object, ":",
+                    state.owner[object] == 0 ? "free" : absl::StrCat("P", state.owner[object] - 1),
+                    "/");
+    const std::uint8_t record = state.record[object];
+    if (IsOfProcess(record)) {
+      absl::StrAppend(&text, "P", WriterOf(record), " ", std::string(ToString(StateOf(record))));
+    } else {
+      absl::StrAppend(&text, record == State::kStale ? "stale" : "no record");
+    }
+  }
+  return text;
+}
+
+}  // namespace soleguard::explorer
