@@ -8,8 +8,8 @@ packages=(
   # build
   build-essential g++ cmake ninja-build ccache
   libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libxxhash-dev
-  # test: strace injects failures, util-linux has unshare and setarch, procps has ps
-  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps
+  # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies
+  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps spin
   # bench
   libbenchmark-dev
   # check
