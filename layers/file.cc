@@ -624,7 +624,7 @@ std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
     for (ProcessIdentity& process : ProcessesWithOpen(kept->file())) {
       if (own.ok() && process == *own) continue;
       const absl::StatusOr<bool> holds = HoldsLock(process, kept->file());
-      if (holds.ok() && !*holds) continue;
+      if (holds.ok() ? !*holds : absl::IsNotFound(holds.status())) continue;  // or it has ended
       if (std::find(suspects.begin(), suspects.end(), process) == suspects.end()) {
         suspects.push_back(std::move(process));
       }

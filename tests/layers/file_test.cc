@@ -721,6 +721,33 @@ TEST_F(FileLayer, H28_AnOrphanOfARawCloneKeepsTheNameAndIsNamed) {
   EXPECT_TRUE(IsUnique(scope_.Acquire()));
 }
 
+// As other starts do that are refused meanwhile: it has the directory open, takes no lock, and ends
+// between being listed and being asked for its lock.
+TEST_F(FileLayer, WhoHasEndedIsNoSuspect) {
+  if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  Claimant holder(scope_.Another());
+  ASSERT_TRUE(holder.unique());
+  Child bystander(
+      [this] { return std::to_string(open(scope_.Object().c_str(), O_RDONLY | O_CLOEXEC)); });
+  const std::string process = absl::StrCat("/proc/", bystander.pid());
+  const Shared<std::array<std::int64_t, 2>> seen;  // how many suspects, and the first
+  Traced looker([&] {
+    const std::vector<ProcessIdentity> suspects = scope_.MakeLayer()->Suspects();
+    (*seen)[0] = static_cast<std::int64_t>(suspects.size());
+    if (!suspects.empty()) (*seen)[1] = suspects.front().pid;
+  });
+  int opened = 0;
+  while (opened < 2) {
+    const std::optional<Traced::Call> call = looker.Next();
+    ASSERT_TRUE(call.has_value());
+    if (call->number == SYS_openat && looker.ObjectOf(*call) == process) ++opened;
+  }
+  bystander.Kill();
+  looker.RunToEnd();
+  EXPECT_EQ((*seen)[0], 1);
+  EXPECT_EQ((*seen)[1], holder.pid());
+}
+
 TEST_F(FileLayer, H28_AReleaseFreesTheNameAlthoughARawCloneKeptTheDescriptors) {
   Claimant holder(scope_.Another());
   ASSERT_TRUE(holder.unique());
