@@ -1,7 +1,10 @@
 // The arbiter's steps, driven one at a time over layers that answer as they are told.
 #include "soleguard/arbiter.h"
 
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <deque>
 #include <functional>
@@ -211,6 +214,57 @@ TEST_F(ArbiterTest, AWaitForACandidateThatExpiresIsUndeterminedAndNeverSkippedOv
     EXPECT_THAT(std::string(arbiter_->status().message()), HasSubstr("pid 42"));
     EXPECT_THAT(log_, ElementsAre("/a tried", "/a tried")) << "/b must not be asked";
   }
+}
+
+// A child that needs a processor all the time.
+class Spinner {
+ public:
+  Spinner() : pid_(fork()) {
+    if (pid_ != 0) return;
+    volatile int turns = 0;
+    while (true) turns = turns + 1;
+  }
+  Spinner(const Spinner&) = delete;
+  Spinner& operator=(const Spinner&) = delete;
+  ~Spinner() {
+    (void)kill(pid_, SIGKILL);
+    (void)waitpid(pid_, nullptr, 0);
+  }
+  ProcessIdentity identity() const { return *IdentityOf(pid_); }
+  void Stop() const {
+    (void)kill(pid_, SIGSTOP);
+    (void)waitpid(pid_, nullptr, WUNTRACED);
+  }
+
+ private:
+  const pid_t pid_;
+};
+
+// Many starts at once: the candidate shares the processors with all who wait for it.
+TEST_F(ArbiterTest, ACandidateThatOnlyLacksAProcessorIsWaitedForUntilTheDeadline) {
+  const Spinner candidate;
+  Make("file(path=/a)");
+  for (int i = 0; i < 3; ++i) {
+    Contested contested = By(Standing::kCandidate);
+    contested.holder.record->identity = candidate.identity();
+    layer("/a").WillAnswer(std::move(contested));
+  }
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(2 * kSettle).action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, kDeadline);
+}
+
+TEST_F(ArbiterTest, ACandidateThatWasStoppedIsNotWaitedForUntilTheDeadline) {
+  const Spinner candidate;
+  candidate.Stop();
+  Make("file(path=/a)");
+  for (int i = 0; i < 2; ++i) {
+    Contested contested = By(Standing::kCandidate);
+    contested.holder.record->identity = candidate.identity();
+    layer("/a").WillAnswer(std::move(contested));
+  }
+  EXPECT_EQ(Run().action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, 2 * kSettle);
 }
 
 TEST_F(ArbiterTest, AWaitBeginsAnewWhenAnotherProcessIsCited) {

@@ -30,7 +30,9 @@ std::string_view ToString(LayerReport::Outcome outcome);
 
 struct ArbiterTimes {
   absl::Duration deadline = absl::Seconds(10);  // for the whole of it
-  absl::Duration settle = absl::Seconds(1);  // for a holder that cannot be told; a candidate twice
+  // For a holder that cannot be told. For a candidate twice, and as often again as it is found
+  // runnable: it decides once it gets a processor.
+  absl::Duration settle = absl::Seconds(1);
 };
 
 // One arbitration of one process. It does not block and reads no clock: whoever drives it waits as

@@ -29,8 +29,8 @@ struct Options {
   Scope scope = Scope::User();
   // How long a dying holder is waited for before the verdict is Undetermined.
   absl::Duration deadline = absl::Seconds(10);
-  // How long a holder that cannot be told is waited for before it counts as another instance; a
-  // candidate is waited for twice as long.
+  // How long a holder that cannot be told is waited for before it counts as another instance. A
+  // candidate is waited for twice as long, and until the deadline while it only lacks a processor.
   absl::Duration settle = absl::Seconds(1);
   // How long the end of an established holder is waited for, as a standby: first come first served
   // among standbys, and before whoever comes without waiting. It costs no CPU time.
