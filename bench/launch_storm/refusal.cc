@@ -19,6 +19,10 @@ void ReadHolder(const json::value& holder, Refusal& refusal) {
     refusal.cited = holder.at("record").at("identity").at("pid").to_number<std::int64_t>();
   } else if (const json::array& suspects = holder.at("suspects").as_array(); !suspects.empty()) {
     refusal.cited = suspects.front().at("pid").to_number<std::int64_t>();
+    for (const json::value& suspect : suspects) {
+      absl::StrAppend(&refusal.note, ", pid ", suspect.at("pid").to_number<std::int64_t>(), " (",
+                      json::value_to<std::string>(suspect.at("liveness")), ")");
+    }
   }
 }
 

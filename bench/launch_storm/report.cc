@@ -57,9 +57,10 @@ std::vector<std::int64_t> VerdictTimes(const Tally& tally) {
   return all;
 }
 
-double MedianOfRounds(const Tally& tally) {
+double MedianOfRounds(const Tally& tally,
+                      std::int64_t RoundResult::*time = &RoundResult::last_verdict) {
   std::vector<std::int64_t> times;
-  for (const RoundResult& round : tally.rounds) times.push_back(round.last_verdict);
+  for (const RoundResult& round : tally.rounds) times.push_back(round.*time);
   return Quantile(std::move(times), 0.5);
 }
 
@@ -110,6 +111,7 @@ json::object TallyJson(const Tally& tally) {
     }
     rounds.push_back({{"winners", round.winners},
                       {"refused", round.refused},
+                      {"first_winner_us", round.first_winner / 1000},
                       {"last_verdict_us", round.last_verdict / 1000},
                       {"killed", round.killed},
                       {"frozen", round.frozen},
@@ -126,6 +128,7 @@ json::object TallyJson(const Tally& tally) {
            {{"p50", Quantile(verdicts, 0.5)},
             {"p99", Quantile(verdicts, 0.99)},
             {"max", Quantile(verdicts, 1)}}},
+          {"first_winner_ms", MedianOfRounds(tally, &RoundResult::first_winner)},
           {"last_verdict_ms", MedianOfRounds(tally)},
           {"violations", std::move(counts)},
           {"rounds", std::move(rounds)}};
@@ -202,6 +205,9 @@ void PrintTable(const std::vector<Tally>& tallies) {
   row("verdict after, p50", milliseconds(0.5));
   row("               p99", milliseconds(0.99));
   row("               max", milliseconds(1));
+  row("first winner, median of rounds", [](const Tally& tally) {
+    return absl::StrFormat("%.1f ms", MedianOfRounds(tally, &RoundResult::first_winner));
+  });
   row("last verdict, median of rounds",
       [](const Tally& tally) { return absl::StrFormat("%.1f ms", MedianOfRounds(tally)); });
   row("  per launch",

@@ -86,8 +86,8 @@ class Round {
         directory_(settings.directory),
         board_(Board::Create(directory_.name() + ".board", settings.launches)),
         launches_(settings.launches),
-        // A scale for each round: hand-overs in quick succession, and few while many still ask.
-        scale_(static_cast<std::int64_t>(1e5 * std::pow(10.0, Uniform(0.0, 3.0)))) {
+        // Of each round, 10 us to 100 ms: hand-overs in quick succession, and few of them.
+        scale_(static_cast<std::int64_t>(1e4 * std::pow(10.0, Uniform(0.0, 4.0)))) {
     bell_of_round = &board_.head().bell;
   }
   Round(const Round&) = delete;
@@ -522,6 +522,7 @@ void Round::JudgeIntervals() {
   std::sort(winners.begin(), winners.end(), [this](std::uint32_t a, std::uint32_t b) {
     return slot(a).begin.load() < slot(b).begin.load();
   });
+  if (!winners.empty()) result_.first_winner = slot(winners.front()).begin.load() - opened_[0];
   // Of those before, the one that marked the latest end. (Who was killed marked none: there the
   // winners themselves have looked.)
   std::optional<std::uint32_t> last;

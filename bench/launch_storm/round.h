@@ -30,6 +30,7 @@ struct RoundResult {
   // From the opening of the barrier that the launch waited at, in nanoseconds.
   std::vector<std::int64_t> verdicts;
   std::int64_t last_verdict = 0;
+  std::int64_t first_winner = 0;  // when it began; 0: there was none
   std::uint64_t killed = 0;
   std::uint64_t frozen = 0;
   std::uint64_t deleted = 0;
