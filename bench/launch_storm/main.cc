@@ -72,6 +72,7 @@ const char* NameOf(Mode mode) {
 
 int Run(const Settings& settings) {
   RaiseLimits();
+  ComeFirst();
   AdoptOrphans();
   HandleSignals();
   std::mt19937_64 random(settings.seed);

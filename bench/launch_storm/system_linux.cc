@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -116,6 +117,11 @@ void RaiseLimits() {
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(resource, &limit);  // if it is not enough, starting a process says so
   }
+}
+
+void ComeFirst() {
+  const sched_param lowest = {.sched_priority = 1};
+  (void)sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest);
 }
 
 void AdoptOrphans() { (void)prctl(PR_SET_CHILD_SUBREAPER, 1); }

@@ -46,6 +46,10 @@ bool DieWith(std::int64_t parent);
 // As many processes and descriptors as this user may have.
 void RaiseLimits();
 
+// Lets this process, not its children, run as soon as it has something to do, where that is allowed
+// (root): among 500 that want a processor it would kill a winner long after its moment.
+void ComeFirst();
+
 // Orphans of this process's descendants become its children.
 void AdoptOrphans();
 
