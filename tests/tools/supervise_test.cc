@@ -51,6 +51,20 @@ TEST(Signals, H11_OneThatArrivesAtOnceIsNotLost) {
   }
 }
 
+// What the guardian has not read when it ends resets the connection for the wrapper: the status
+// that was sent before must not be lost with it.
+TEST(Signals, OnesThatNobodyIsThereForAnyMoreLoseNoStatus) {
+  const Guardcheck guardcheck;
+  for (int i = 0; i < 50; ++i) {
+    const Finished run = guardcheck.CallRun(
+        {"bash", "-c",
+         "read -r _ _ _ wrapper _ </proc/$PPID/stat; trap '' USR1 USR2 HUP INT QUIT; "
+         "kill -USR1 $wrapper; kill -USR2 $wrapper; kill -HUP $wrapper; kill -INT $wrapper; "
+         "kill -QUIT $wrapper; exit 7"});
+    ASSERT_EQ(run.code, 7) << run.errors;
+  }
+}
+
 TEST(Signals, TermEndsTheCommandAndTheStatusSaysSo) {
   const Guardcheck guardcheck;
   Program run({.argv = guardcheck.Run({"sh", "-c", "echo ready; read -r line"})});

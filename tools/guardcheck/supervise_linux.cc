@@ -66,9 +66,11 @@ void Send(int socket, const Message& message) {
 std::optional<Message> Receive(int socket) {
   Message message;
   ssize_t got = 0;
+  // ECONNRESET, once: the other side ended with messages unread (a signal that was forwarded too
+  // late). The kernel says so before it gives out what that side had sent, its last word perhaps.
   do {
     got = recv(socket, &message, sizeof message, 0);
-  } while (got < 0 && errno == EINTR);
+  } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
   return got == sizeof message ? std::optional(message) : std::nullopt;
 }
 
