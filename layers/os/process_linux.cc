@@ -410,6 +410,11 @@ absl::Status CannotRead(int error, std::int64_t pid, std::string_view what) {
     return os::ErrnoStatus(error, absl::StrCat("read ", std::string(what), " of process ", pid));
   }
   if (!Exists(pid)) return Gone(pid, "is gone");
+  // Shown, so it is not hidden: it is ending, and has nothing of the kind any more (a zombie has no
+  // exe), or the number is another's by now.
+  if (ReadTaskStat(AT_FDCWD, absl::StrCat("/proc/", pid, "/stat").c_str()).error == 0) {
+    return Gone(pid, "has ended");
+  }
   return absl::PermissionDeniedError(
       absl::StrCat("process ", pid, " exists, but /proc does not show it (hidepid?)"));
 }
@@ -1007,9 +1012,18 @@ absl::StatusOr<ProcessView> ProcessView::Open(std::int64_t pid) {
   if (!directory) return CannotRead(errno, pid, "the directory");
   ProcessView view(pid, std::move(directory));
   ProgramFile program;
-  if (ProgramFileBelow(view.directory_.get(), "exe", program) != ENOENT) return view;
+  int error = ProgramFileBelow(view.directory_.get(), "exe", program);
+  if (error == 0) return view;
+  if (error == EACCES || error == EPERM) {  // of another user, and its main thread may have ended
+    const StatReading reading = ReadTaskStat(view.directory_.get(), "stat");
+    if (reading.error == 0 && !HasEnded(reading.stat)) return view;
+    error = reading.error;
+  } else if (error == ENOENT) {
+    error = 0;
+  }
+  if (error != 0) return CannotRead(error, pid, "the program");
   OpenProcess process{.directory = std::move(view.directory_)};
-  const int error = UseAnotherThread(process);
+  error = UseAnotherThread(process);
   if (error != 0) return CannotRead(error, pid, "the threads");
   view.directory_ = std::move(process.directory);
   view.task_ = std::move(process.task);
@@ -1085,7 +1099,7 @@ absl::StatusOr<ProgramFile> ProcessView::FileAt(const std::string& path) const {
   if (error == 0) return program;
   // The path is whatever the process was called with.
   const bool no_file = error == ENOENT || error == ENOTDIR || error == ELOOP ||
-                       error == ENAMETOOLONG || error == EINVAL || error == ESRCH;
+                       error == ENAMETOOLONG || error == ESRCH;
   if (no_file) return absl::NotFoundError("no such file");
   return CannotRead(error, pid_, "the files");
 }

@@ -17,7 +17,6 @@
 #include <ostream>
 #include <set>
 #include <string>
-#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -31,8 +30,8 @@
 
 #include "hash.h"
 #include "os/os.h"
-#include "registration.h"
 #include "soleguard/guard.h"
+#include "support/failing.h"
 #include "support/start.h"
 #include "support/system_v.h"
 #include "support/test_scope.h"
@@ -44,7 +43,12 @@ namespace {
 using testing::Answer;
 using ::testing::AnyOf;
 using testing::CallByCall;
+using testing::CanFail;
+using testing::Error;
+using testing::Explains;
 using ::testing::HasSubstr;
+using testing::IsRegistered;
+using testing::kErrors;
 using testing::Say;
 using testing::Start;
 using ::testing::StartsWith;
@@ -52,42 +56,7 @@ using testing::TestNameOf;
 using testing::TestScope;
 using testing::Traced;
 using ::testing::UnorderedElementsAreArray;
-
-struct Error {
-  int number;
-  const char* name;
-
-  friend void PrintTo(const Error& error, std::ostream* out) { *out << error.name; }
-};
-constexpr Error kErrors[] = {{EACCES, "EACCES"}, {EROFS, "EROFS"},   {ENOSPC, "ENOSPC"},
-                             {ENOLCK, "ENOLCK"}, {ENOSYS, "ENOSYS"}, {EMFILE, "EMFILE"},
-                             {ENOMEM, "ENOMEM"}, {EIO, "EIO"}};
-
-// Calls that cannot fail, and those of the memory allocator, whose failure is std::bad_alloc.
-bool CanFail(const Traced::Call& call, const std::string& object) {
-  if (IsOfASanitizer(call, object)) return false;
-  switch (call.number) {
-    case SYS_getpid:
-    case SYS_gettid:
-    case SYS_getppid:
-    case SYS_getuid:
-    case SYS_geteuid:
-    case SYS_rt_sigprocmask:
-    case SYS_rt_sigaction:
-    case SYS_sched_yield:
-    case SYS_futex:
-    case SYS_mmap:
-    case SYS_munmap:
-    case SYS_mprotect:
-    case SYS_mremap:
-    case SYS_madvise:
-    case SYS_brk:
-    case SYS_getrandom:
-      return false;
-    default:
-      return true;
-  }
-}
+using testing::WithRegistration;
 
 // How many calls a start has at least that can fail: fewer would mean that nothing was tried.
 constexpr int kPlausibleCalls = 20;
@@ -194,35 +163,6 @@ class FailingCall : public ::testing::TestWithParam<std::tuple<std::string, Erro
     }
   }
 
-  // What a child that has got nothing may have open beyond `before`: a registration lasts as long
-  // as its process, by two descriptors.
-  void ExpectNothingLeft(const Traced& child, std::vector<std::string> before) const {
-    if (IsRegistered(child)) {
-      before.push_back(scope_.path());
-      before.push_back(scope_.path() + "/candidates");
-    }
-    EXPECT_THAT(child.Descriptors(), UnorderedElementsAreArray(before));
-  }
-  bool IsRegistered(const Traced& child) const {
-    Registrations registrations;
-    return registrations.Open(scope_.scope()).ok() && *registrations.Has(*IdentityOf(child.pid()));
-  }
-
-  // That a message tells the cause.
-  void ExpectExplains(const std::string& said, const Traced::Call& call) const {
-    const auto text = [](int number) { return std::generic_category().message(number); };
-    std::string cause = text(error());
-    if (call.number == SYS_semget && error() == ENOSPC) cause = "the limit of kernel.sem";
-    // glibc does without statx(2) where the kernel has none, but not with these flags.
-    if (call.number == SYS_statx && error() == ENOSYS) cause = text(EINVAL);
-    EXPECT_THAT(said, AnyOf(HasSubstr(cause),
-                            // What is in order for other users is told in other words.
-                            HasSubstr(error() == EACCES ? "made by another user" : cause),
-                            HasSubstr(error() == EACCES ? "this user may not see" : cause),
-                            // Whatever the cause: what it was is not kept.
-                            HasSubstr("cannot tell whether process")));
-  }
-
   // Removes what earlier starts have made, so that the next one is the first. Gives the token after
   // which its token comes, which was `last`.
   std::uint64_t Forget(std::uint64_t last) const {
@@ -263,13 +203,13 @@ class FailingCall : public ::testing::TestWithParam<std::tuple<std::string, Erro
       } else {
         EXPECT_FALSE(IsOptional(calls.call(), calls.object())) << answer.said();
         EXPECT_THAT(answer.said(), StartsWith("undetermined"));
-        ExpectExplains(answer.said(), calls.call());
-        ExpectNothingLeft(child, before);
+        EXPECT_THAT(answer.said(), Explains(error(), calls.call()));
+        EXPECT_THAT(child.Descriptors(), WithRegistration(scope_, child, before));
       }
       failed.insert({calls.call().number, calls.object()});
       // A child that got nothing may live on. But if it could not even register, scan takes it for
       // what it is: an instance that runs unguarded.
-      const bool in_the_way = scope_.Asks("scan") && !IsRegistered(child);
+      const bool in_the_way = scope_.Asks("scan") && !IsRegistered(scope_, child);
       if (answer.said().starts_with("unique") || in_the_way) child.Kill();
       const Start next(scope_);
       ASSERT_TRUE(next.unique()) << next.said();
@@ -310,7 +250,9 @@ class FailingCall : public ::testing::TestWithParam<std::tuple<std::string, Erro
       const std::vector<std::string> lines = absl::StrSplit(answer.said(), '\n');
       for (const std::string& line : lines) {
         EXPECT_THAT(line, AnyOf(StartsWith("taken by"), StartsWith("unavailable")));
-        if (line.starts_with("unavailable")) ExpectExplains(line, calls.call());
+        if (line.starts_with("unavailable")) {
+          EXPECT_THAT(line, Explains(error(), calls.call()));
+        }
       }
       EXPECT_THAT(child.Descriptors(), UnorderedElementsAreArray(before)) << answer.said();
     }
@@ -350,8 +292,10 @@ TEST_P(FailingCall, H14_InAStartThatIsRefusedNeverMakesItUnique) {
     child.RunToEnd();
     EXPECT_THAT(answer.said(), AnyOf(StartsWith(absl::StrCat("duplicate ", mine.pid(), " ")),
                                      StartsWith("undetermined")));
-    if (answer.said().starts_with("undetermined")) ExpectExplains(answer.said(), calls.call());
-    ExpectNothingLeft(child, before);
+    if (answer.said().starts_with("undetermined")) {
+      EXPECT_THAT(answer.said(), Explains(error(), calls.call()));
+    }
+    EXPECT_THAT(child.Descriptors(), WithRegistration(scope_, child, before));
   }
   EXPECT_GT(calls.visited(), kPlausibleCalls);
   if (mine.guard() != nullptr) {
@@ -387,7 +331,7 @@ TEST_P(FailingCall, H14_InAReleaseLeavesTheNameFree) {
     SCOPED_TRACE(ToString(calls.call(), calls.object()));
     child.Fail(error());
     child.RunToEnd();
-    ExpectNothingLeft(child, nothing);
+    EXPECT_THAT(child.Descriptors(), WithRegistration(scope_, child, nothing));
     const Start next(scope_, absl::Milliseconds(10));  // the child lives
     if (calls.call().number == SYS_semop || calls.call().number == SYS_semtimedop) {
       // Giving a semaphore back needs no memory and no right that taking it did not need. Should

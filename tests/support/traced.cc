@@ -159,17 +159,20 @@ bool Traced::Resume() {
   }
 }
 
+bool Traced::FinishCall() {
+  if (!at_call_) return true;
+  const bool refuse = failing_ != 0 && number_ != SYS_close;
+  if (refuse) Refuse();
+  if (!Resume()) return false;
+  if (failing_ != 0) SetResult();
+  failing_ = 0;
+  at_call_ = false;
+  return true;
+}
+
 std::optional<Traced::Call> Traced::Next() {
   if (over_) return std::nullopt;
-  if (at_call_) {
-    const bool refuse = failing_ != 0 && number_ != SYS_close;
-    if (refuse) Refuse();
-    if (!Resume()) return std::nullopt;
-    if (failing_ != 0) SetResult();
-    failing_ = 0;
-    at_call_ = false;
-  }
-  if (!Resume()) return std::nullopt;
+  if (!FinishCall() || !Resume()) return std::nullopt;
   __ptrace_syscall_info info{};
   if (ptrace(PTRACE_GET_SYSCALL_INFO, pid_, sizeof(info), &info) < 0) {
     Throw("PTRACE_GET_SYSCALL_INFO");
@@ -192,8 +195,14 @@ std::optional<Traced::Call> Traced::RunTo(int count) {
   return call;
 }
 
+// Not by Next: stopping at each call of a walk through the process table takes long.
 void Traced::RunToEnd() {
-  while (Next().has_value()) {
+  if (over_ || !FinishCall()) return;
+  int status = 0;
+  for (int signal = 0; !over_; signal = WSTOPSIG(status)) {
+    if (ptrace(PTRACE_CONT, pid_, nullptr, signal) != 0) Throw("PTRACE_CONT");
+    ended_ = !WaitForStop(pid_, status);
+    over_ = ended_ || WSTOPSIG(status) == SIGSTOP;  // Mark
   }
 }
 

@@ -64,6 +64,8 @@ class Traced {
   std::string TextAt(std::uint64_t address) const;
   // Resumes until the next system-call stop. False when the child has ended.
   bool Resume();
+  // Makes the call at which the child stands, or lets it fail. False as above.
+  bool FinishCall();
   void Refuse() const;
   void SetResult() const;
 
