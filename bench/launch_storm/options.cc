@@ -38,9 +38,6 @@ absl::Duration ReadDuration(const std::string& text, const std::string& option) 
 
 // What makes no sense together, with the reason.
 void CheckCombination(const Settings& settings) {
-  if (settings.standby && !StandbyIsAvailable()) {
-    throw UsageError("--standby: this version has no standby yet");
-  }
   if (settings.linger && settings.mode == Mode::kCommand) {
     throw UsageError("--linger needs --mode library: a refused command has ended");
   }

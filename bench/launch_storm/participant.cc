@@ -26,14 +26,6 @@
 namespace launch_storm {
 namespace {
 
-// The one place that knows how to wait for a name inside a process. There is no way yet.
-soleguard::Verdict AcquireAsStandby(const soleguard::Policy&, const soleguard::Options&) {
-  return soleguard::Undetermined{.status = absl::UnimplementedError("there is no standby yet"),
-                                 .layers = {}};
-}
-// And in a command: what `guardcheck run` is told.
-void AddStandbyOption(std::vector<std::string>&) {}
-
 std::uint32_t OwnSlot(Board& board) {
   // One thread.
   const char* text = std::getenv(kSlotVariable);  // NOLINT(concurrency-mt-unsafe)
@@ -143,7 +135,7 @@ std::vector<std::string> CommandOf(const Board& board, const Head& head) {
     words = {head.guardcheck,      "run",     kInstanceName,        "--policy",
              head.policy,          "--scope", directory + "/scope", "--state-dir",
              directory + "/state", "--json"};
-    if (head.standby) AddStandbyOption(words);
+    if (head.standby) words.emplace_back("--wait");
     words.emplace_back("--");
   }
   words.insert(words.end(), {std::filesystem::read_symlink("/proc/self/exe"), kHold, board.name()});
@@ -159,8 +151,6 @@ void RedirectTo(const std::string& path, int stream, int flags) {
 }
 
 }  // namespace
-
-bool StandbyIsAvailable() { return false; }
 
 int Contend(const std::string& board_name) {
   Board board = Board::Open(board_name);
@@ -196,9 +186,8 @@ int Contend(const std::string& board_name) {
   if (is_command) Become(command);
   if (head.mode == Mode::kBroken) {
     RunAsInstance(board, own);
-  } else if (head.standby) {
-    ActOn(AcquireAsStandby(policy, options), board, own);
   } else {
+    if (head.standby) options.wait = absl::InfiniteDuration();
     ActOn(soleguard::Guard::Acquire(kInstanceName, policy, options), board, own);
   }
   return kClean;

@@ -18,7 +18,4 @@ inline constexpr char kHold[] = "hold";
 int Contend(const std::string& board_name);
 int Hold(const std::string& board_name);
 
-// Whether there is a way to wait for the name.
-bool StandbyIsAvailable();
-
 }  // namespace launch_storm

@@ -78,6 +78,9 @@ INSTANTIATE_TEST_SUITE_P(
         Storm{"Kill", {"--kill"}}, Storm{"KillCommand", {"--kill", "--mode", "command"}},
         Storm{"Freeze", {"--freeze"}}, Storm{"FreezeCommand", {"--freeze", "--mode", "command"}},
         Storm{"Unlink", {"--unlink"}}, Storm{"UnlinkCommand", {"--unlink", "--mode", "command"}},
+        Storm{"Standby", {"--standby"}},
+        Storm{"StandbyCommand", {"--standby", "--mode", "command"}},
+        Storm{"StandbyKill", {"--standby", "--kill"}},
         Storm{"CompareFlock", {"--mode", "command", "--compare-flock"}}),
     [](const auto& storm) { return storm.param.name; });
 
@@ -167,8 +170,9 @@ INSTANTIATE_TEST_SUITE_P(
     Lines, LaunchStormUsage,
     ::testing::Values(Words{"--launches", "0"}, Words{"--launches", "many"}, Words{"--bogus"},
                       Words{"--mode", "both"}, Words{"--policy", "all(fiel)"},
-                      Words{"--hold", "soon"}, Words{"--kill", "--freeze"}, Words{"--standby"},
-                      Words{"--linger", "--mode", "command"}, Words{"--compare-flock"},
+                      Words{"--hold", "soon"}, Words{"--kill", "--freeze"},
+                      Words{"--linger", "--standby"}, Words{"--linger", "--mode", "command"},
+                      Words{"--compare-flock"},
                       Words{"--mode", "command", "--compare-flock", "--kill"}));
 
 }  // namespace
