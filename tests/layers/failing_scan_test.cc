@@ -110,7 +110,7 @@ class Instance {
 };
 
 // How it is known, and the error.
-class FailingScan : public ::testing::TestWithParam<std::tuple<std::string, Error>> {
+class FailingScanSoakTest : public ::testing::TestWithParam<std::tuple<std::string, Error>> {
  protected:
   void SetUp() override {
     if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
@@ -147,17 +147,17 @@ class FailingScan : public ::testing::TestWithParam<std::tuple<std::string, Erro
   const TestScope scope_{Policy(instance_.scan())};
 };
 
-INSTANTIATE_TEST_SUITE_P(Known, FailingScan,
+std::string NameOf(const ::testing::TestParamInfo<std::tuple<std::string, Error>>& tested) {
+  return absl::StrCat(std::get<std::string>(tested.param), "_", std::get<Error>(tested.param).name);
+}
+
+INSTANTIATE_TEST_SUITE_P(Known, FailingScanSoakTest,
                          ::testing::Combine(::testing::Values("Itself", "Command", "Copy", "Script",
                                                               "ProcessWhoseMainThreadHasEnded",
                                                               "CommandLine", "Environment"),
                                             ::testing::ValuesIn(kErrors)),
-                         [](const auto& tested) {
-                           return absl::StrCat(std::get<std::string>(tested.param), "_",
-                                               std::get<Error>(tested.param).name);
-                         });
-
-TEST_P(FailingScan, H14_BesideAnUnguardedInstanceIsNeverUnique) {
+                         NameOf);
+TEST_P(FailingScanSoakTest, H14_BesideAnUnguardedInstanceIsNeverUnique) {
   const std::string refused = absl::StrCat("duplicate ", instance_.pid(), " unguarded");
   CallByCall calls(CanFail);
   while (true) {
@@ -185,7 +185,7 @@ TEST_P(FailingScan, H14_BesideAnUnguardedInstanceIsNeverUnique) {
 
 // The policy of the other name's guard, and the error: one that passes. Where a mechanism never
 // works for this user nobody holds it either.
-class FailingScanBesideAnotherJob
+class FailingScanBesideAnotherJobSoakTest
     : public ::testing::TestWithParam<std::tuple<std::string, Error>> {
  protected:
   void SetUp() override {
@@ -194,7 +194,7 @@ class FailingScanBesideAnotherJob
   const TestScope scope_{Policy("scan")};
 };
 
-INSTANTIATE_TEST_SUITE_P(GuardedBy, FailingScanBesideAnotherJob,
+INSTANTIATE_TEST_SUITE_P(GuardedBy, FailingScanBesideAnotherJobSoakTest,
                          ::testing::Combine(::testing::Values("file", "mutex", "port"),
                                             ::testing::Values(Error{EMFILE, "EMFILE"},
                                                               Error{ENOMEM, "ENOMEM"},
@@ -205,7 +205,7 @@ INSTANTIATE_TEST_SUITE_P(GuardedBy, FailingScanBesideAnotherJob,
                          });
 
 // A job of another name that runs the same program, and its worker.
-TEST_P(FailingScanBesideAnotherJob, H14_H30_IsNeverRefused) {
+TEST_P(FailingScanBesideAnotherJobSoakTest, H14_H30_IsNeverRefused) {
   const int error = std::get<Error>(GetParam()).number;
   std::optional<Verdict> job_verdict;
   const Child job([&] {
@@ -246,7 +246,7 @@ TEST_P(FailingScanBesideAnotherJob, H14_H30_IsNeverRefused) {
 
 // --- one that may be on its way ---
 
-class FailingScanBesideAYoungOne : public ::testing::TestWithParam<Error> {
+class FailingScanBesideAYoungOneSoakTest : public ::testing::TestWithParam<Error> {
  protected:
   void SetUp() override {
     if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
@@ -254,11 +254,11 @@ class FailingScanBesideAYoungOne : public ::testing::TestWithParam<Error> {
   const TestScope scope_{Policy("scan")};
 };
 
-INSTANTIATE_TEST_SUITE_P(Error, FailingScanBesideAYoungOne, ::testing::ValuesIn(kErrors),
+INSTANTIATE_TEST_SUITE_P(Error, FailingScanBesideAYoungOneSoakTest, ::testing::ValuesIn(kErrors),
                          [](const auto& error) { return error.param.name; });
 
 // Whether it has asked or bypasses the guard will show when it registers, ends or ages.
-TEST_P(FailingScanBesideAYoungOne, H14_WaitsOrSaysWhyItCannotTell) {
+TEST_P(FailingScanBesideAYoungOneSoakTest, H14_WaitsOrSaysWhyItCannotTell) {
   CallByCall calls(CanFail);
   int waited = 0;
   for (bool last = false; !last;) {

@@ -190,6 +190,9 @@ int Main(int argc, char** argv) {
                            .command = std::move(command),
                            .exec = settings.exec};
         ReadDuration(settings.grace, "--grace", request.grace);
+        if (run->count("--wait") > 0 && settings.wait.empty()) {
+          throw UsageError("--wait: the value is empty");
+        }
         if (settings.wait == "forever") {
           request.common.options.wait = absl::InfiniteDuration();
         } else {

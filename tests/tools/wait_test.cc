@@ -1,0 +1,97 @@
+// guardcheck run --wait: starts that wait for their turn.
+#include <sched.h>
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/queue.h"
+#include "tools/guardcheck.h"
+
+namespace soleguard::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class WaitTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Queue> Line() const {
+    return MakeQueue(*Scope::Directory(guardcheck_.scope()), *InstanceName::Parse("x"));
+  }
+  // Blocks until somebody stands in line, or nobody does.
+  void AwaitLine(bool is_empty) const {
+    const std::unique_ptr<Queue> line = Line();
+    while (line->WhoIsAhead()->has_value() == is_empty) (void)sched_yield();
+  }
+
+  const Guardcheck guardcheck_;
+};
+
+TEST_F(WaitTest, TakesOverWhenTheHolderEndsAndSaysWhomItWaitsFor) {
+  Guarded holder = guardcheck_.Start();
+  const pid_t held_by = holder.command();
+  Guarded next = guardcheck_.Start({"--wait"});
+  AwaitLine(/*is_empty=*/false);
+  EXPECT_EQ(holder.Exit(7), 7);
+  (void)next.command();  // the referee saw no overlap
+  AwaitLine(/*is_empty=*/true);
+  EXPECT_EQ(next.Exit(0), 0);
+  EXPECT_THAT(next.program().Errors(),
+              HasSubstr(absl::StrCat("x is held by pid ", held_by, "; waiting")));
+}
+
+TEST_F(WaitTest, H11_TakesOverOnceNothingIsLeftOfAHolderWhoseWrapperWasKilled) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  Guarded next = guardcheck_.Start({"--wait"});
+  AwaitLine(/*is_empty=*/false);
+  holder.program().Signal(SIGKILL);
+  (void)next.command();
+  EXPECT_EQ(next.Exit(0), 0);
+}
+
+TEST_F(WaitTest, H23_ASignalEndsTheWaitAtOnceAndGivesThePlaceUp) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    Program waiting({.argv = guardcheck_.InstanceWords({"--wait"})});
+    AwaitLine(/*is_empty=*/false);
+    waiting.Signal(signal);
+    EXPECT_EQ(waiting.Wait(), 128 + signal);
+    AwaitLine(/*is_empty=*/true);
+  }
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(WaitTest, AtItsDeadlineItIsRefusedAndShowsTheHolder) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  const Finished text = guardcheck_.CallRun({"true"}, {"--wait=20ms"});
+  EXPECT_EQ(text.code, 75);
+  EXPECT_THAT(text.errors, HasSubstr(absl::StrCat("  pid         ", holder.command())));
+  const Finished json = guardcheck_.CallRun({"true"}, {"--wait=20ms", "--json"});
+  EXPECT_EQ(json.code, 75);
+  EXPECT_EQ(ParseObject(json.output).at("verdict"), "duplicate");
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(WaitTest, AFreeNameIsTakenWithoutAWord) {
+  const Finished run = guardcheck_.CallRun({"true"}, {"--wait"});
+  EXPECT_EQ(run.code, 0);
+  EXPECT_EQ(run.errors, "");
+}
+
+TEST_F(WaitTest, ItsDurationIsChecked) {
+  for (const char* option : {"--wait=soon", "--wait=-1s", "--wait="}) {
+    const Finished run = guardcheck_.CallRun({"true"}, {option});
+    EXPECT_EQ(run.code, 64) << option;
+    EXPECT_THAT(run.errors, HasSubstr("--wait"));
+  }
+}
+
+}  // namespace
+}  // namespace soleguard::testing
