@@ -1,0 +1,359 @@
+// One start's steps, driven one at a time over layers and a queue that answer as they are told.
+#include "soleguard/start.h"
+
+#include <sys/eventfd.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/process.h"
+
+namespace soleguard {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Action = Arbiter::Next::Action;
+using Decision = Arbiter::Decision;
+
+constexpr absl::Duration kSettle = absl::Seconds(1);
+constexpr absl::Duration kWait = absl::Minutes(1);
+
+// What happened to the layers and the queue, in order.
+using Log = std::vector<std::string>;
+
+class FakeClaim final : public Claim {
+ public:
+  FakeClaim(std::string layer, Log& log) : layer_(std::move(layer)), log_(log) {}
+  absl::Status Publish(const HolderRecord& record) override {
+    log_.push_back(layer_ + " " + std::string(ToString(record.state)));
+    return absl::OkStatus();
+  }
+  absl::Status Verify() const override { return absl::OkStatus(); }
+  void Release() override { log_.push_back(layer_ + " freed"); }
+  absl::Status KeepOverExec() override { return absl::OkStatus(); }
+
+ private:
+  const std::string layer_;
+  Log& log_;
+};
+
+UniqueFd Event() { return UniqueFd(eventfd(0, EFD_CLOEXEC)); }
+
+// Free until `has_it` says otherwise.
+class FakeLayer final : public Layer {
+ public:
+  FakeLayer(std::string text, Log& log) : text_(std::move(text)), log_(log) {}
+  std::string_view text() const override { return text_; }
+  Attempt Try(const HolderRecord&) override {
+    if (unavailable) return Unavailable{absl::UnavailableError("broken")};
+    if (!has_it.has_value()) {
+      log_.push_back(text_ + " held");
+      return Held{std::make_unique<FakeClaim>(text_, log_)};
+    }
+    log_.push_back(text_ + " contested");
+    Contested contested{.holder = Who(), .wake = {}};
+    if (wakes) contested.wake.push_back(Event());
+    return contested;
+  }
+  Sighting Look() const override {
+    if (has_it.has_value()) return Taken{Who()};
+    return Free{};
+  }
+  std::vector<ProcessIdentity> Suspects() const override { return {}; }
+
+  std::optional<Standing> has_it;
+  bool unavailable = false;
+  bool wakes = true;
+
+ private:
+  Holder Who() const {
+    Holder holder;
+    holder.standing = *has_it;
+    holder.record.emplace();
+    // Not of this boot: nobody asks the process table how it is.
+    holder.record->identity = {.boot_id = "b", .pid_namespace = 1, .pid = 7, .start_ticks = 1};
+    return holder;
+  }
+  const std::string text_;
+  Log& log_;
+};
+
+struct Line {
+  bool somebody = false;  // ahead
+  bool broken = false;
+  bool wakes = true;
+  bool placed = false;
+};
+
+class FakeQueue final : public Queue {
+ public:
+  FakeQueue(Line& line, Log& log) : line_(line), log_(log) {}
+  absl::Status Join() override {
+    if (line_.broken) return absl::UnavailableError("broken");
+    if (!std::exchange(line_.placed, true)) log_.push_back("joins");
+    return absl::OkStatus();
+  }
+  void Leave() override {
+    if (std::exchange(line_.placed, false)) log_.push_back("leaves");
+  }
+  absl::StatusOr<std::optional<Ahead>> WhoIsAhead() override {
+    if (line_.broken) return absl::UnavailableError("broken");
+    if (!line_.somebody) return std::optional<Ahead>();
+    Ahead ahead;
+    if (line_.wakes) ahead.wake.push_back(Event());
+    return std::optional(std::move(ahead));
+  }
+  std::vector<ProcessIdentity> Suspects() const override {
+    return {{.boot_id = "b", .pid_namespace = 1, .pid = 8, .start_ticks = 1}};
+  }
+
+ private:
+  Line& line_;
+  Log& log_;
+};
+
+class StartTest : public ::testing::Test {
+ protected:
+  Start& Make(absl::Duration wait) {
+    start_ = std::make_unique<Start>(
+        Start::Setup{.policy = policy_,
+                     .members = {{.layer = &a_, .index = 0}, {.layer = &b_, .index = 1}},
+                     .candidate = [] { return HolderRecord{}; },
+                     .times = {.deadline = absl::Seconds(10), .settle = kSettle},
+                     .wait = wait,
+                     .queue = std::make_unique<FakeQueue>(line_, log_)});
+    return *start_;
+  }
+  Start& Newcomer() { return Make(absl::ZeroDuration()); }
+  Start& Standby() { return Make(kWait); }
+
+  // Steps until it waits or has decided.
+  Arbiter::Next Run(absl::Duration elapsed = absl::ZeroDuration()) {
+    while (true) {
+      const Arbiter::Next next = start_->Step(elapsed);
+      if (next.action != Action::kStep) return next;
+    }
+  }
+  void ExpectWaits(absl::Duration elapsed = absl::ZeroDuration()) {
+    EXPECT_EQ(Run(elapsed).action, Action::kWait);
+  }
+  void ExpectDecision(Decision decision, absl::Duration elapsed = absl::ZeroDuration()) {
+    ASSERT_EQ(Run(elapsed).action, Action::kDecided);
+    EXPECT_EQ(start_->decision(), decision) << start_->status();
+  }
+  Log TakeLog() { return std::exchange(log_, {}); }
+
+  const Policy policy_ = *Policy::Parse("all(file(path=/a), file(path=/b))");
+  Log log_;
+  Line line_;
+  FakeLayer a_{"a", log_};
+  FakeLayer b_{"b", log_};
+  std::unique_ptr<Start> start_;
+};
+
+TEST_F(StartTest, ANewcomerTakesAFreeNameAndNoPlace) {
+  Newcomer();
+  ExpectDecision(Decision::kUnique);
+  EXPECT_THAT(TakeLog(), ElementsAre("a held", "b held", "a established", "b established"));
+}
+
+TEST_F(StartTest, ANewcomerThatCouldDecideGivesWayAndHoldsNothingMeanwhile) {
+  line_.somebody = true;
+  EXPECT_FALSE(Newcomer().is_waiting());
+  ExpectWaits();
+  EXPECT_THAT(TakeLog(),
+              ElementsAre("a held", "b held", "a releasing", "b releasing", "b freed", "a freed"));
+  EXPECT_FALSE(start_->is_waiting()) << "a newcomer is no standby";
+  line_.somebody = false;
+  ExpectDecision(Decision::kUnique, kSettle);
+}
+
+TEST_F(StartTest, ANewcomerThatWaitsForACandidateGivesWay) {
+  line_.somebody = true;
+  b_.has_it = Standing::kCandidate;
+  Newcomer();
+  ExpectWaits();
+  EXPECT_THAT(TakeLog(), ElementsAre("a held", "b contested", "a releasing", "a freed"));
+}
+
+TEST_F(StartTest, ANewcomerWaitsForACandidateWhenNobodyStandsInLine) {
+  b_.has_it = Standing::kCandidate;
+  Newcomer();
+  ExpectWaits();
+  EXPECT_THAT(TakeLog(), ElementsAre("a held", "b contested"));
+}
+
+TEST_F(StartTest, ANewcomerIsRefusedByAHolderHoweverManyStandInLine) {
+  line_.somebody = true;
+  a_.has_it = Standing::kEstablished;
+  Newcomer();
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(start_->holder().record->identity.pid, 7);
+}
+
+// Whoever was ahead has taken the name, and left the line for others who wait for its end.
+TEST_F(StartTest, ANewcomerThatGaveWayIsRefusedByTheNewHolder) {
+  line_.somebody = true;
+  Newcomer();
+  ExpectWaits();
+  a_.has_it = Standing::kEstablished;
+  ExpectDecision(Decision::kDuplicate, kSettle);
+}
+
+TEST_F(StartTest, ANewcomersTurnIsWaitedForTwiceTheSettleTimeFromWhenItGaveWay) {
+  b_.has_it = Standing::kCandidate;
+  Newcomer();
+  ExpectWaits();
+  line_.somebody = true;
+  EXPECT_EQ(Run(kSettle).at_most, 2 * kSettle);
+  ExpectWaits(3 * kSettle - absl::Milliseconds(1));
+  ExpectDecision(Decision::kUndetermined, 3 * kSettle);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(start_->status())) << start_->status();
+  EXPECT_THAT(start_->status().ToString(), HasSubstr("pid 8"));
+}
+
+TEST_F(StartTest, AStandbyGivesUpItsPlaceOnlyWhenItIsEstablished) {
+  Standby();
+  ExpectDecision(Decision::kUnique);
+  EXPECT_THAT(TakeLog(),
+              ElementsAre("joins", "a held", "b held", "a established", "b established", "leaves"));
+}
+
+TEST_F(StartTest, AStandbyHoldsNothingInLine) {
+  line_.somebody = true;
+  Standby();
+  ExpectWaits();
+  EXPECT_TRUE(start_->is_waiting());
+  EXPECT_THAT(TakeLog(), ElementsAre("joins"));
+  line_.somebody = false;
+  ExpectDecision(Decision::kUnique);
+}
+
+TEST_F(StartTest, AStandbyWaitsForTheHoldersEndAndKeepsItsPlaceButNoLayer) {
+  b_.has_it = Standing::kEstablished;
+  Standby();
+  ExpectWaits();
+  EXPECT_TRUE(start_->is_waiting());
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "a held", "b contested", "a releasing", "a freed"));
+  b_.has_it.reset();
+  ExpectDecision(Decision::kUnique, absl::Seconds(30));
+}
+
+// A candidate that decides, or another start that gives back, is no holder: it is about to change.
+TEST_F(StartTest, AStandbyThatArbitratesIsNotWaitingInLine) {
+  b_.has_it = Standing::kCandidate;
+  Standby();
+  ExpectWaits();
+  EXPECT_FALSE(start_->is_waiting());
+}
+
+TEST_F(StartTest, AStandbyOutlastsACandidateThatDoesNotDecide) {
+  b_.has_it = Standing::kCandidate;
+  Standby();
+  ExpectWaits();
+  ExpectWaits(2 * kSettle);
+  EXPECT_TRUE(start_->is_waiting());
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "a held", "b contested", "b contested", "a releasing",
+                                     "a freed"));
+}
+
+TEST_F(StartTest, WhatNoWaitCanMendIsSaidAtOnce) {
+  b_.unavailable = true;
+  Standby();
+  ExpectDecision(Decision::kUndetermined);
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "a held", "a releasing", "a freed", "leaves"));
+}
+
+TEST_F(StartTest, AtItsDeadlineTheHeadIsRefusedByTheHolderThatRemains) {
+  b_.has_it = Standing::kEstablished;
+  Standby();
+  ExpectWaits(kWait - absl::Milliseconds(1));
+  ExpectDecision(Decision::kDuplicate, kWait);
+  EXPECT_EQ(start_->holder().standing, Standing::kEstablished);
+  EXPECT_FALSE(line_.placed);
+}
+
+TEST_F(StartTest, AtItsDeadlineInLineAStandbyCitesTheHolder) {
+  line_.somebody = true;
+  Standby();
+  ExpectWaits();
+  a_.has_it = Standing::kEstablished;
+  ExpectDecision(Decision::kDuplicate, kWait);
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "leaves"));
+}
+
+TEST_F(StartTest, AtItsDeadlineInLineWithoutAHolderItIsUndetermined) {
+  line_.somebody = true;
+  Standby();
+  ExpectWaits();
+  ExpectDecision(Decision::kUndetermined, kWait);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(start_->status())) << start_->status();
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "leaves"));
+}
+
+TEST_F(StartTest, CancelledInLineItLeavesNothing) {
+  line_.somebody = true;
+  Standby();
+  ExpectWaits();
+  start_->Cancel();
+  EXPECT_EQ(start_->decision(), Decision::kUndetermined);
+  EXPECT_TRUE(absl::IsCancelled(start_->status()));
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "leaves"));
+}
+
+TEST_F(StartTest, CancelledInItsArbitrationItLeavesNothing) {
+  b_.has_it = Standing::kCandidate;
+  Standby();
+  ExpectWaits();
+  start_->Cancel();
+  EXPECT_THAT(TakeLog(),
+              ElementsAre("joins", "a held", "b contested", "a releasing", "a freed", "leaves"));
+}
+
+TEST_F(StartTest, CancelledWhileItWaitsForTheHoldersEndItLeavesNothing) {
+  a_.has_it = Standing::kEstablished;
+  Standby();
+  ExpectWaits();
+  start_->Cancel();
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "a contested", "leaves"));
+}
+
+TEST_F(StartTest, WithoutAQueueTheLayersDecide) {
+  line_ = {.somebody = true, .broken = true};
+  Standby();
+  ExpectDecision(Decision::kUnique);
+  Newcomer();
+  ExpectDecision(Decision::kUnique);
+}
+
+TEST_F(StartTest, LooksAgainNowAndThenInCaseAnEventIsMissed) {
+  line_.somebody = true;
+  Standby();
+  EXPECT_EQ(Run().at_most, absl::Seconds(30));
+  EXPECT_EQ(Run(kWait - absl::Seconds(2)).at_most, absl::Seconds(2));
+}
+
+TEST_F(StartTest, LooksMoreOftenWhereTheSystemHasNoEvent) {
+  line_ = {.somebody = true, .wakes = false};
+  Standby();
+  const Arbiter::Next in_line = Run();
+  EXPECT_THAT(in_line.wake, IsEmpty());
+  EXPECT_EQ(in_line.at_most, absl::Milliseconds(1));
+  for (int i = 0; i < 10; ++i) ExpectWaits();
+  EXPECT_EQ(Run().at_most, absl::Milliseconds(25));
+  line_.somebody = false;
+  a_.has_it = Standing::kEstablished;
+  a_.wakes = false;
+  EXPECT_EQ(Run().at_most, absl::Seconds(1));
+}
+
+}  // namespace
+}  // namespace soleguard
