@@ -32,7 +32,7 @@ Next Start::Step(absl::Duration elapsed) {
     case Phase::kArbitration:
       return Arbitrate(elapsed);
     case Phase::kHoldersEnd:
-      return AwaitHoldersEnd(elapsed);
+      return AwaitHoldersEnd();
   }
   return {};
 }
@@ -113,13 +113,11 @@ Next Start::GiveWay() {
   return {.action = Next::Action::kStep};
 }
 
-Next Start::AwaitHoldersEnd(absl::Duration elapsed) {
-  if (elapsed < setup_.wait) {
-    phase_ = Phase::kArbitration;
-    return {.action = Next::Action::kStep};
-  }
-  if (arbiter_->decision() == Decision::kDuplicate) holder_ = arbiter_->holder();
-  return Decide(arbiter_->decision(), arbiter_->status());
+// The race: the holder ends at the deadline, and the clock is read first. So it is asked again
+// whatever time it is, and the answer is of now: after the deadline, the last one.
+Next Start::AwaitHoldersEnd() {
+  phase_ = Phase::kArbitration;
+  return {.action = Next::Action::kStep};
 }
 
 Next Start::Wait(std::vector<UniqueFd> wake, absl::Duration left, absl::Duration look_again) {

@@ -281,6 +281,15 @@ TEST_F(StartTest, AtItsDeadlineTheHeadIsRefusedByTheHolderThatRemains) {
   EXPECT_FALSE(line_.placed);
 }
 
+// The race: the holder ends at the deadline, and the clock is read first.
+TEST_F(StartTest, AtItsDeadlineTheHeadTakesANameThatHasJustBecomeFree) {
+  b_.has_it = Standing::kEstablished;
+  Standby();
+  ExpectWaits();
+  b_.has_it.reset();
+  ExpectDecision(Decision::kUnique, kWait);
+}
+
 TEST_F(StartTest, AtItsDeadlineInLineAStandbyCitesTheHolder) {
   line_.somebody = true;
   Standby();

@@ -61,7 +61,7 @@ class Start {
 
   Arbiter::Next AwaitTurn(absl::Duration elapsed);
   Arbiter::Next Arbitrate(absl::Duration elapsed);
-  Arbiter::Next AwaitHoldersEnd(absl::Duration elapsed);
+  Arbiter::Next AwaitHoldersEnd();
   Arbiter::Next TurnNeverCame();
   Arbiter::Next Wait(std::vector<UniqueFd> wake, absl::Duration left, absl::Duration look_again);
   Arbiter::Next Decide(Arbiter::Decision decision, absl::Status status = absl::OkStatus());
