@@ -23,7 +23,7 @@ class Claimant {
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
     absl::Duration wait = absl::ZeroDuration();  // as a standby
-    bool at_barrier = false;  // acquires only after Go
+    bool at_barrier = false;                     // acquires only after Go
     // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait
     // there are released at once.
     std::string gate = {};
