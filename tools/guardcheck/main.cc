@@ -190,9 +190,6 @@ int Main(int argc, char** argv) {
                            .command = std::move(command),
                            .exec = settings.exec};
         ReadDuration(settings.grace, "--grace", request.grace);
-        if (run->count("--wait") > 0 && settings.wait.empty()) {
-          throw UsageError("--wait: the value is empty");
-        }
         if (settings.wait == "forever") {
           request.common.options.wait = absl::InfiniteDuration();
         } else {
@@ -248,6 +245,10 @@ int Main(int argc, char** argv) {
     const auto is_called = [&](const CLI::App* known) { return known->check_name(words[0]); };
     if (!words.empty() && !words[0].starts_with('-') && app.get_subcommands(is_called).empty()) {
       throw UsageError("there is no command '" + words[0] + "'; guardcheck --help lists them");
+    }
+    // A flag's empty value is its default to CLI11. Here it is a script's unset variable.
+    if (std::find(words.begin(), words.end(), "--wait=") != words.end()) {
+      throw UsageError("--wait: the value is empty");
     }
     std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
     app.parse(std::move(words));
