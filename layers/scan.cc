@@ -168,7 +168,7 @@ absl::StatusOr<bool> Likeness::IsAlike(std::int64_t pid, const os::ProgramFile& 
   if (program_->interpreter == nullptr && file.size != program_->file.size) return false;
   const auto known = alike_.find({file.file.device, file.file.inode});
   if (known != alike_.end()) return known->second;
-  const absl::StatusOr<bool> alike = Compare(pid, file);
+  absl::StatusOr<bool> alike = Compare(pid, file);
   if (absl::IsNotFound(alike.status())) return false;  // another process of the file may tell
   if (alike.ok()) alike_[{file.file.device, file.file.inode}] = *alike;
   return alike;

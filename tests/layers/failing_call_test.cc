@@ -127,7 +127,9 @@ class FailingCall : public ::testing::TestWithParam<std::tuple<std::string, Erro
   }
 
   // The objects of the name in the kernel, as the layers name them.
-  std::uint64_t Hash() const { return HashOf(scope_.scope(), *InstanceName::Parse(scope_.kName)); }
+  std::uint64_t Hash() const {
+    return HashOf(scope_.scope(), *InstanceName::Parse(TestScope::kName));
+  }
   int Key() const { return static_cast<int>(Hash() % 0x7ffffffe) + 1; }
   std::string Segment() const { return absl::StrFormat("/dev/shm/soleguard-%08x", Key()); }
   sockaddr_in Endpoint() const {
@@ -227,7 +229,7 @@ class FailingCall : public ::testing::TestWithParam<std::tuple<std::string, Erro
   std::string Look(bool by_records) const {
     Options options{.scope = scope_.scope()};
     options.subject.unknown = by_records;
-    const auto seen = Inspect(scope_.kName, *Policy::Parse(scope_.policy()), options);
+    const auto seen = Inspect(TestScope::kName, *Policy::Parse(scope_.policy()), options);
     std::string said;
     for (const Inspection::LayerSighting& layer : seen->layers) {
       absl::StrAppend(&said, said.empty() ? "" : "\n", Say(layer.sighting));

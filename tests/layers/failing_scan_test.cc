@@ -92,7 +92,7 @@ class Instance {
   }
   // It waits until its input is closed.
   std::string WriteScript() const {
-    const std::string path = directory_ / "bot";
+    std::string path = directory_ / "bot";
     std::ofstream(path) << "#!/bin/sh\nread line\n";
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
     return path;
@@ -136,7 +136,7 @@ class FailingScanSoakTest : public ::testing::TestWithParam<std::tuple<std::stri
 
   std::string Start() const {
     return Say(
-        Guard::Acquire(scope_.kName, *soleguard::Policy::Parse(scope_.policy()),
+        Guard::Acquire(TestScope::kName, *soleguard::Policy::Parse(scope_.policy()),
                        {.scope = scope_.scope(),
                         .settle = absl::ZeroDuration(),  // whoever is there is old enough
                         .subject = {.argv = instance_.subject(), .working_directory = "/"}}));

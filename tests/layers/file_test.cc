@@ -654,7 +654,7 @@ TEST_F(FileLayer, H10_AForkedChildReleasesNothing) {
     if (guard->ShareWithChild().ok()) faults |= 16;
     if (guard->KeepOverExec().ok()) faults |= 32;
     { const Guard dies = std::move(*guard); }
-    exit(faults);
+    exit(faults);  // NOLINT(concurrency-mt-unsafe): a child of fork(2) has one thread
   }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);

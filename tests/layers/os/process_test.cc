@@ -25,11 +25,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <functional>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -60,7 +60,7 @@ absl::StatusCode CodeOf(const absl::StatusOr<Value>& value) {
 }
 
 std::string Errno(std::string_view what) {
-  return absl::StrCat(std::string(what), ": ", std::strerror(errno));
+  return absl::StrCat(std::string(what), ": ", std::generic_category().message(errno));
 }
 
 struct Pipe {
@@ -153,7 +153,7 @@ class Child {
   int Reap() {
     int status = -1;
     reaped_ = true;
-    EXPECT_EQ(waitpid(pid_, &status, __WALL), pid_) << std::strerror(errno);
+    EXPECT_EQ(waitpid(pid_, &status, __WALL), pid_) << Errno("waitpid");
     return status;
   }
   void Kill() {
@@ -401,7 +401,7 @@ TEST(ProcessIdentity, OfACloneThatIsPid1AsItsParentIs) {
 TEST(ProcessIdentity, H05_RecycledPidIsAnotherProcess) {
   const std::string obstacle = InPidNamespace([] {
     constexpr pid_t kPid = 4711;
-    ASSERT_TRUE(ChooseNextPid(kPid)) << std::strerror(errno);
+    ASSERT_TRUE(ChooseNextPid(kPid)) << Errno("choose the next pid");
     Child first(Linger);
     ASSERT_EQ(first.pid(), kPid);
     const ProcessIdentity former = first.Identity();
@@ -499,7 +499,7 @@ TEST(ProcessIdentity, H06_IsNotDeceivedByEqualNumbersInTwoPidNamespaces) {
       arguments.set_tid_size = std::size(numbers);
       child = static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
     }
-    ASSERT_GE(child, 0) << std::strerror(errno);
+    ASSERT_GE(child, 0) << Errno("clone3");
     if (child == 0) {
       EXPECT_TRUE(OwnIdentity().ok());
       EXPECT_EQ(CodeOf(IdentityOf(1)), absl::StatusCode::kFailedPrecondition);
@@ -1021,7 +1021,7 @@ TEST(SendSignal, RefusesWhatIsNoSignal) {
 TEST(SendSignal, H16_SparesAStrangerWithARecycledPid) {
   const std::string obstacle = InPidNamespace([] {
     constexpr pid_t kPid = 4711;
-    ASSERT_TRUE(ChooseNextPid(kPid)) << std::strerror(errno);
+    ASSERT_TRUE(ChooseNextPid(kPid)) << Errno("choose the next pid");
     Child first(Linger);
     const ProcessIdentity former = first.Identity();
     first.Kill();
@@ -1093,7 +1093,7 @@ TEST(HoldsLock, SeesEachFamilyOfLocksAndWhetherItIsHeldNow) {
       UniqueFd fd = file.Open();
       Say(link.mouth, "open");
       (void)Hear(link.ears);
-      ASSERT_EQ(lock(fd.get()), 0) << std::strerror(errno);
+      ASSERT_EQ(lock(fd.get()), 0) << Errno("lock");
       Say(link.mouth, "locked");
       (void)Hear(link.ears);
       fd.reset();
