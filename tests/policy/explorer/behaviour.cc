@@ -1,5 +1,7 @@
 #include "policy/explorer/behaviour.h"
 
+#include <cstdlib>
+#include <limits>
 #include <utility>
 
 namespace soleguard::explorer {
@@ -10,6 +12,7 @@ Behaviour::NodeId Behaviour::Add(const Program& program, std::vector<Answer> his
   std::string state = program.State();
   const auto [known, fresh] = known_.try_emplace(state, static_cast<NodeId>(nodes_.size()));
   if (fresh) {
+    if (nodes_.size() > std::numeric_limits<NodeId>::max()) std::abort();
     nodes_.push_back({.question = program.question(),
                       .held = program.held(),
                       .state = std::move(state),
@@ -21,10 +24,9 @@ Behaviour::NodeId Behaviour::Add(const Program& program, std::vector<Answer> his
 Behaviour::EdgeId Behaviour::Learn(NodeId from, const Answer& answer) {
   const std::unique_ptr<Program> program = make_();
   std::vector<Answer> history = nodes_[from].history;
-  for (const Answer& earlier : history) (void)program->Tell(earlier);
-  std::vector<Effect> effects = program->Tell(answer);
-  executed_ += history.size() + 1;
   history.push_back(answer);
+  std::vector<Effect> effects = program->TellAll(history);
+  executed_ += history.size();
   const NodeId to = Add(*program, std::move(history));
   const auto id = static_cast<EdgeId>(edges_.size());
   edges_.push_back({.node = to, .effects = std::move(effects)});

@@ -132,6 +132,8 @@ Exploration Explore(World& world, std::size_t max_states) {
   result.predicted = world.PredictedDoubles();
   result.lost_by_expiry = world.lost_by_expiry();
   result.lost_by_bypasser = world.lost_by_bypasser();
+  result.lost_by_cancel = world.lost_by_cancel();
+  result.behind_a_waiting_head = world.behind_a_waiting_head();
   if (result.complete && (result.predicted & ~result.doubles) != 0) {
     result.broken |= 1U << static_cast<unsigned>(Invariant::kEachFound);
   }

@@ -18,8 +18,10 @@ struct Exploration {
   unsigned predicted = 0;            // pairs that the analysis says can
   std::size_t lost_by_expiry = 0;    // ends in which nobody had run, and who could had expired
   std::size_t lost_by_bypasser = 0;  // or was refused because of a bypasser
-  bool complete = true;              // false: max_states were not enough
-  std::string trace;                 // the shortest way to the first thing that broke
+  std::size_t lost_by_cancel = 0;    // or was cancelled
+  std::size_t behind_a_waiting_head = 0;
+  bool complete = true;  // false: max_states were not enough
+  std::string trace;     // the shortest way to the first thing that broke
   bool Broke(Invariant invariant) const {
     return (broken >> static_cast<unsigned>(invariant) & 1U) != 0;
   }

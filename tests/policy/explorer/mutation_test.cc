@@ -1,6 +1,6 @@
 // Is the explorer worth anything? Each rule of the protocol is switched off in turn, outside of the
-// arbiter: it is told something else, or what it does is not carried out. Each must be noticed, by
-// the invariants that the rule is there for.
+// arbiter and of Start: it is told something else, or what it does is not carried out. Each must be
+// noticed, by the invariants that the rule is there for.
 #include <gtest/gtest.h>
 
 #include "policy/explorer/survey.h"
@@ -24,6 +24,8 @@ struct Case {
   int expiries = 0;
   bool releases = false;
   bool observer = false;
+  bool starts = false;
+  Set standbys = 0;
   unsigned broken = 0;  // Bits of Invariant: these and no others
 };
 
@@ -40,6 +42,8 @@ class MutationTest : public ::testing::TestWithParam<Case> {
     configuration.expiries = each.expiries;
     configuration.releases = each.releases;
     configuration.observer = each.observer;
+    configuration.starts = each.starts;
+    configuration.standbys = each.standbys;
     for (std::size_t p = 0; p < each.available.size(); ++p) {
       for (int layer = 0; layer < each.layers; ++layer) {
         configuration.object[p][static_cast<std::size_t>(layer)] = static_cast<std::int8_t>(
@@ -50,7 +54,7 @@ class MutationTest : public ::testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(MutationTest, IsNoticed) {
+TEST_P(MutationTest, BreaksWhatTheRuleIsThereFor) {
   Configuration configuration = Of(GetParam());
   const Exploration sound = ExploreOne(configuration);
   EXPECT_EQ(sound.broken, 0U) << sound.trace;
@@ -67,7 +71,9 @@ TEST_P(MutationTest, IsNoticed) {
 constexpr const char* kAllOfTwo = "all(file(path=/a), file(path=/b))";
 constexpr const char* kAnyOfTwo = "any(file(path=/a), file(path=/b))";
 constexpr Set kA = Bit(0);
+constexpr Set kB = Bit(1);
 constexpr Set kAB = Bit(0) | Bit(1);
+constexpr Set kABC = Bit(0) | Bit(1) | Bit(2);
 
 INSTANTIATE_TEST_SUITE_P(
     Each, MutationTest,
@@ -138,7 +144,51 @@ INSTANTIATE_TEST_SUITE_P(
              .layers = 2,
              .available = {kAB, kAB},
              .observer = true,
-             .broken = Broken({Invariant::kJustRefusal, Invariant::kNoLostStart})}),
+             .broken = Broken({Invariant::kJustRefusal, Invariant::kNoLostStart})},
+        // The queue.
+        Case{.mutation = Mutation::kNewcomerDoesNotAsk,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .releases = true,
+             .starts = true,
+             .standbys = kB,
+             .broken = Broken({Invariant::kLineFirst})},
+        // Not needed for any of this: it asks again before it decides. It frees what it holds for
+        // the head of the line earlier than the wait would.
+        Case{.mutation = Mutation::kNoGateWhileWaiting,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .releases = true,
+             .starts = true,
+             .standbys = kB,
+             .broken = 0},
+        Case{.mutation = Mutation::kLeavesBeforeItsTurn,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .releases = true,
+             .starts = true,
+             .standbys = kAB,
+             .broken = Broken({Invariant::kFirstCome, Invariant::kLineFirst})},
+        Case{.mutation = Mutation::kJoinsAnew,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .releases = true,
+             .starts = true,
+             .standbys = kABC,
+             .broken = Broken({Invariant::kFirstCome})},
+        Case{.mutation = Mutation::kKilledKeepsPlace,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .kills = 1,
+             .releases = true,
+             .starts = true,
+             .standbys = kAB,
+             .broken = Broken({Invariant::kProgress, Invariant::kNoLostStart})}),
     [](const ::testing::TestParamInfo<Case>& each) {
       std::string name;
       for (const char c : ToString(each.param.mutation)) {

@@ -71,6 +71,8 @@ class ToldLayer final : public Layer {
       case Answer::Kind::kContested:
       case Answer::Kind::kExpired:
         break;
+      default:
+        Fail("a layer was tried and another answer given");
     }
     Contested contested;
     contested.holder.standing = told.standing;
@@ -111,7 +113,7 @@ class Start final : public Program {
       case Question::Kind::kHold:
         Release();
         break;
-      case Question::Kind::kEnd:
+      default:
         Fail("a program that has ended was told something");
     }
     return std::move(ear_.effects);
@@ -210,6 +212,12 @@ std::string ToString(const Answer& answer) {
       return "held";
     case Answer::Kind::kUnavailable:
       return "unavailable";
+    case Answer::Kind::kAhead:
+      return "somebody goes first";
+    case Answer::Kind::kNobodyAhead:
+      return "nobody goes first";
+    case Answer::Kind::kCancelled:
+      return "cancelled";
     case Answer::Kind::kContested:
     case Answer::Kind::kExpired:
       break;

@@ -31,6 +31,9 @@ struct Answer {
     kUnavailable,  // the layer cannot tell
     kContested,    // somebody has it
     kExpired,      // still so, and the time to wait for it is over
+    kAhead,        // somebody goes first
+    kNobodyAhead,
+    kCancelled,  // the start ends now
   };
   static constexpr int kNobody = -1;
 
@@ -38,7 +41,7 @@ struct Answer {
   Standing standing = Standing::kUnknown;
   int process = kNobody;  // who is cited
 
-  static constexpr int kCodes = 240;
+  static constexpr int kCodes = 384;
   // Different for different answers, below kCodes.
   int code() const {
     return (static_cast<int>(kind) * 6 + static_cast<int>(standing)) * 8 + process + 1;
@@ -47,25 +50,46 @@ struct Answer {
 };
 std::string ToString(const Answer& answer);
 
+// When a Start asks whom it has to let go first.
+enum class Gate { kTurn, kBeforeDecision, kWhileWaiting };
+
+enum class QuestionKind : std::uint8_t {
+  kTry,     // can I have `layer`?
+  kDecide,  // nothing: all layers have answered
+  kHold,    // it is the only instance, until it is told to go on and release
+  kEnd,     // nothing more
+  kJoin,    // a place in line
+  kAhead,   // who goes first? `layer`: which Gate
+  kLook,    // has an established holder `layer`?
+};
+
+// A question that had its answer.
+struct Asked {
+  QuestionKind question;
+  int layer;
+  Answer answer;
+  friend bool operator==(const Asked&, const Asked&) = default;
+};
+
 // What a program asks before it goes on.
 struct Question {
-  enum class Kind : std::uint8_t {
-    kTry,     // can I have `layer`?
-    kDecide,  // nothing: all layers have answered
-    kHold,    // it is the only instance, until it is told to go on and release
-    kEnd,     // nothing more
-  };
+  using Kind = QuestionKind;
   Kind kind = Kind::kTry;
   int layer = 0;
   std::optional<Answer> waits = std::nullopt;  // kTry: the answer that it waits to change
   std::optional<Arbiter::Decision> decision = std::nullopt;  // kHold, kEnd
+  // Of a Start:
+  bool boundary = false;        // the first of a step: here time may pass, and it may be cancelled
+  bool in_turn = false;         // a newcomer that has to hold nothing
+  int cites = Answer::kNobody;  // kEnd: who refused it
+  std::vector<Asked> waits_on = {};  // it waits until one of these has another answer
   friend bool operator==(const Question&, const Question&) = default;
 };
 
 // What a program does to the world. None depends on what the world is like at that moment, so the
 // effects of one step can be carried out later, one by one, between the steps of others.
 struct Effect {
-  enum class Kind : std::uint8_t { kPublish, kFree };
+  enum class Kind : std::uint8_t { kPublish, kFree, kLeave };
   Kind kind = Kind::kPublish;
   int layer = 0;
   RecordState state = RecordState::kCandidate;  // kPublish
@@ -73,14 +97,19 @@ struct Effect {
 };
 
 // A start, from its first question to its end. Deterministic: what it does depends on what it was
-// told and on nothing else. (Standbys would be another program: their queue is one more thing that
-// can be asked for, and its head one more to wait for.)
+// told and on nothing else.
 class Program {
  public:
   virtual ~Program() = default;
 
   virtual Question question() const = 0;
   virtual std::vector<Effect> Tell(const Answer& answer) = 0;
+  // The same, one after another: the effects of the last.
+  virtual std::vector<Effect> TellAll(const std::vector<Answer>& answers) {
+    std::vector<Effect> effects;
+    for (const Answer& answer : answers) effects = Tell(answer);
+    return effects;
+  }
   // The layers that it believes to hold.
   virtual Set held() const = 0;
   // All that its future depends on.
@@ -91,5 +120,8 @@ using MakeProgram = std::function<std::unique_ptr<Program>()>;
 // The real arbiter, and the release of the Guard that would be made of it. `order`: which layer of
 // the policy is the first, second, … member; the canonical order is 0, 1, 2, …
 MakeProgram ArbiterProgram(const Policy& policy, std::vector<int> order);
+
+// The real Start of a newcomer or of a standby, and the release of its Guard.
+MakeProgram StartProgram(const Policy& policy, bool standby);
 
 }  // namespace soleguard::explorer

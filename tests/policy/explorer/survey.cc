@@ -87,6 +87,7 @@ ClassKey KeyOf(const Configuration& pattern, Set able) {
   }
   key.push_back(able);
   key.push_back(observing);
+  key.push_back(pattern.standbys);
   for (int layer = 0; layer < pattern.exclusive(); ++layer) {
     // At most three processes: at most one object is shared.
     Set sharing = 0;
@@ -140,6 +141,18 @@ class Programs {
 
   std::vector<Behaviour*> For(const Configuration& configuration) {
     Known& known = Find(configuration.policy);
+    if (configuration.starts) {
+      std::vector<Behaviour*> behaviours;
+      for (int p = 0; p < configuration.processes; ++p) {
+        const bool standby = Has(configuration.standbys, p);
+        std::unique_ptr<Behaviour>& found = standby ? known.standby : known.newcomer;
+        if (found == nullptr) {
+          found = std::make_unique<Behaviour>(StartProgram(known.policy, standby));
+        }
+        behaviours.push_back(found.get());
+      }
+      return behaviours;
+    }
     std::vector<Behaviour*> behaviours(Index(configuration.processes), known.canonical.get());
     if (configuration.mutation == Mutation::kOtherOrder) {
       std::vector<int> order(Index(configuration.layers));
@@ -155,6 +168,8 @@ class Programs {
     Policy policy;
     std::unique_ptr<Behaviour> canonical;
     std::unique_ptr<Behaviour> other;
+    std::unique_ptr<Behaviour> newcomer = nullptr;
+    std::unique_ptr<Behaviour> standby = nullptr;
   };
   Known& Find(const std::string& text) {
     auto found = known_.find(text);
@@ -194,6 +209,8 @@ void Count(const Exploration& one, std::size_t times, SurveyResult& result) {
   if (one.Broke(Invariant::kNoLostStart)) result.lost += times;
   if (one.lost_by_expiry != 0) result.lost_by_expiry += times;
   if (one.lost_by_bypasser != 0) result.lost_by_bypasser += times;
+  if (one.lost_by_cancel != 0) result.lost_by_cancel += times;
+  if (one.behind_a_waiting_head != 0) result.behind_a_waiting_head += times;
 }
 
 void CountWork(const Configuration& configuration, const Exploration& one, SurveyResult& result) {
@@ -210,7 +227,9 @@ void CountWork(const Configuration& configuration, const Exploration& one, Surve
 
 }  // namespace
 
-SurveyResult RunByClass(const Survey& survey) {
+namespace {
+
+SurveyResult RunClassesOf(const Survey& survey, const std::vector<Configuration>& patterns) {
   const Clock::time_point begin = Clock::now();
   SurveyResult result;
   Programs programs;
@@ -220,7 +239,7 @@ SurveyResult RunByClass(const Survey& survey) {
     Exploration exploration;
   };
   std::map<ClassKey, Class> classes;
-  for (const Configuration& pattern : Patterns(survey.space)) {
+  for (const Configuration& pattern : patterns) {
     // The policies that differ for this pattern, by who meets them.
     std::map<Set, std::pair<std::size_t, const Function*>> by_able;
     for (const Function& function : functions) {
@@ -240,6 +259,23 @@ SurveyResult RunByClass(const Survey& survey) {
   for (const auto& [key, each] : classes) Count(each.exploration, each.members, result);
   result.seconds = Since(begin);
   return result;
+}
+
+}  // namespace
+
+SurveyResult RunByClass(const Survey& survey) {
+  return RunClassesOf(survey, Patterns(survey.space));
+}
+
+SurveyResult RunStarts(const Survey& survey) {
+  std::vector<Configuration> patterns;
+  for (Configuration pattern : Patterns(survey.space)) {
+    pattern.starts = true;
+    for (pattern.standbys = 0; pattern.standbys < Bit(pattern.processes); ++pattern.standbys) {
+      patterns.push_back(pattern);
+    }
+  }
+  return RunClassesOf(survey, patterns);
 }
 
 SurveyResult RunEach(const Survey& survey) {
@@ -277,6 +313,21 @@ SurveyResult RunEach(const Survey& survey) {
 Exploration ExploreOne(const Configuration& configuration, std::size_t max_states) {
   Programs programs;
   return ExploreWith(programs, configuration, max_states);
+}
+
+std::string StartTableHead() {
+  return "| processes, layers, events | configurations | explored | states | doubles predicted | "
+         "found | unpredicted | starts lost | lost after an expired wait | lost to a cancel | "
+         "a newcomer waits behind a waiting head | seconds |\n"
+         "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+}
+
+std::string StartTableRow(const Survey& survey, const SurveyResult& result) {
+  return absl::StrFormat("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.1f |\n",
+                         survey.title, result.configurations, result.explored, result.states,
+                         result.predicted, result.found, result.unpredicted, result.lost,
+                         result.lost_by_expiry, result.lost_by_cancel, result.behind_a_waiting_head,
+                         result.seconds);
 }
 
 std::string TableHead() {

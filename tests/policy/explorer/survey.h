@@ -29,8 +29,10 @@ struct SurveyResult {
   std::size_t lost = 0;
   std::size_t lost_by_expiry = 0;    // counted apart: a wait has expired
   std::size_t lost_by_bypasser = 0;  // counted apart: a bypasser runs
-  unsigned broken = 0;               // bits of Invariant
-  std::string trace;                 // to the first thing that broke
+  std::size_t lost_by_cancel = 0;    // counted apart: it was cancelled
+  std::size_t behind_a_waiting_head = 0;
+  unsigned broken = 0;  // bits of Invariant
+  std::string trace;    // to the first thing that broke
   bool complete = true;
   double seconds = 0;
 };
@@ -53,7 +55,13 @@ SurveyResult RunByClass(const Survey& survey);
 // Explores every configuration by itself, unhurried, and compares with its class.
 SurveyResult RunEach(const Survey& survey);
 
+// As RunByClass, with Start for a program, and each set of processes that are standbys. That it is
+// no newcomer matters of a process, and is added to the class.
+SurveyResult RunStarts(const Survey& survey);
+
 // Of a table, as Markdown.
+std::string StartTableHead();
+std::string StartTableRow(const Survey& survey, const SurveyResult& result);
 std::string TableHead();
 std::string TableRow(const Survey& survey, const SurveyResult& result);
 

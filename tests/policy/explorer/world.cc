@@ -69,6 +69,16 @@ std::string_view ToString(Mutation mutation) {
       return "a freed claim counts before its process is gone";
     case Mutation::kNoRegistration:
       return "no registration";
+    case Mutation::kNewcomerDoesNotAsk:
+      return "a newcomer does not ask before it decides";
+    case Mutation::kNoGateWhileWaiting:
+      return "a newcomer does not ask while it waits";
+    case Mutation::kLeavesBeforeItsTurn:
+      return "a standby leaves before it arbitrates";
+    case Mutation::kJoinsAnew:
+      return "a place is taken anew at each try";
+    case Mutation::kKilledKeepsPlace:
+      return "a killed process keeps its place";
   }
   return "";
 }
@@ -91,6 +101,10 @@ std::string_view ToString(Invariant invariant) {
       return "nothing left";
     case Invariant::kProgress:
       return "progress";
+    case Invariant::kFirstCome:
+      return "first come";
+    case Invariant::kLineFirst:
+      return "the line first";
   }
   return "";
 }
@@ -141,6 +155,11 @@ std::string Configuration::ToString() const {
                       IsAvailable(p, layer)
                           ? absl::StrCat(static_cast<int>(object[Index(p)][Index(layer)]))
                           : "-");
+    }
+  }
+  if (starts) {
+    for (int p = 0; p < processes; ++p) {
+      absl::StrAppend(&text, Has(standbys, p) ? " standby" : " newcomer");
     }
   }
   absl::StrAppend(&text, "; kills ", kills, ", expiries ", expiries, releases ? ", releases" : "",
@@ -206,6 +225,10 @@ std::string ToString(const Move& move) {
       return text + "steps";
     case Move::Kind::kExpire:
       return text + "has waited long enough";
+    case Move::Kind::kCancel:
+      return text + "is cancelled";
+    case Move::Kind::kLosePlace:
+      return text + "loses its place";
     case Move::Kind::kRelease:
       return text + "releases";
     case Move::Kind::kKill:
@@ -376,7 +399,12 @@ Answer World::Mutate(Answer answer) const {
 void World::CheckDecision(const State& state, int p, const Answer& answer) {
   const ProcessState& process = state.process[Index(p)];
   const Arbiter::Decision decision = *QuestionOf(process, p).decision;
-  const bool excused = (process.flags & (ProcessState::kExpired | ProcessState::kBypassed)) != 0;
+  const bool excused = (process.flags & (ProcessState::kExpired | ProcessState::kBypassed |
+                                         ProcessState::kCancelled)) != 0;
+  const int cites = QuestionOf(process, p).cites;
+  // A standby's wait may be over, but what it then says is of that moment.
+  if (cites != Answer::kNobody && !HasTheName(state, cites)) Break(Invariant::kJustRefusal);
+  if (configuration_.starts && cites != Answer::kNobody) return;
   if (decision == Arbiter::Decision::kUndetermined && CanRun(p) && !excused) {
     Break(Invariant::kDetermined);
   }
@@ -413,6 +441,19 @@ void World::Tell(State& state, int p, const Answer& answer) {
     state.owner[Index(configuration_.object[Index(p)][Index(asked.layer)])] =
         static_cast<std::uint8_t>(p + 1);
   }
+  if (asked.kind == Question::Kind::kTry && answer.kind == Answer::Kind::kHeld &&
+      configuration_.starts && !IsStandby(p)) {
+    process.saw = 0;
+    for (int q = 0; q < configuration_.processes; ++q) {
+      if (q != p && state.process[Index(q)].joined != 0) process.saw |= Bit(q);
+    }
+  }
+  if (asked.kind == Question::Kind::kJoin && answer.kind == Answer::Kind::kGoOn) Join(state, p);
+  if (asked.kind == Question::Kind::kAhead && answer.kind == Answer::Kind::kNobodyAhead &&
+      configuration_.mutation == Mutation::kLeavesBeforeItsTurn && IsStandby(p)) {
+    Leave(state, p);
+  }
+  if (answer.kind == Answer::Kind::kCancelled) process.flags |= ProcessState::kCancelled;
   if (answer.kind == Answer::Kind::kExpired) process.flags |= ProcessState::kExpired;
   if (answer.kind == Answer::Kind::kContested && answer.standing == Standing::kUnguarded) {
     if (answer.process == Bypasser()) {
@@ -431,15 +472,139 @@ void World::Tell(State& state, int p, const Answer& answer) {
   const Question& next = program.node(process.node).question;
   if (next.decision.has_value() && !program.node(from).question.decision.has_value()) {
     CheckDecision(state, p, answer);
+    if (configuration_.starts) EndStart(state, p);
   }
   if (program.edge(process.edge).effects.empty()) process.edge = Behaviour::kNoEdge;
+  if (configuration_.starts && process.edge == Behaviour::kNoEdge) CheckStart(state, p);
+}
+
+// ---- a start and its place in line
+// ---------------------------------------------------------------
+
+void World::Join(State& state, int p) const {
+  ProcessState& process = state.process[Index(p)];
+  if (process.place != 0 && configuration_.mutation != Mutation::kJoinsAnew) return;
+  Leave(state, p);
+  std::uint8_t last = 0;
+  std::uint8_t latest = 0;
+  for (const ProcessState& other : state.process) {
+    last = std::max(last, other.place);
+    latest = std::max(latest, other.joined);
+  }
+  process.place = static_cast<std::uint8_t>(last + 1);
+  if (process.joined == 0) process.joined = static_cast<std::uint8_t>(latest + 1);
+}
+
+// Those behind move up: only the order matters.
+void World::Leave(State& state, int p) const {
+  const std::uint8_t left = std::exchange(state.process[Index(p)].place, std::uint8_t{0});
+  for (ProcessState& other : state.process) {
+    if (left != 0 && other.place > left) --other.place;
+  }
+}
+
+// Nobody has to let it go first any more.
+void World::EndStart(State& state, int p) {
+  ProcessState& process = state.process[Index(p)];
+  const bool decided = process.phase == Phase::kStarted &&
+                       QuestionOf(process, p).decision == Arbiter::Decision::kUnique;
+  if (decided && behaviour(p).node(process.node).held != available_[Index(p)]) {
+    Break(Invariant::kAllHeld);
+  }
+  for (int q = 0; decided && q < configuration_.processes; ++q) {
+    const ProcessState& other = state.process[Index(q)];
+    if (q == p || other.joined == 0 || !CanRun(q)) continue;
+    if (IsStandby(p) && other.joined < process.joined) Break(Invariant::kFirstCome);
+    if (Has(process.saw, q)) Break(Invariant::kLineFirst);
+  }
+  const std::uint8_t joined = std::exchange(process.joined, std::uint8_t{0});
+  process.saw = 0;
+  for (ProcessState& other : state.process) {
+    if (joined != 0 && other.joined > joined) --other.joined;
+    other.saw &= static_cast<std::uint8_t>(~Bit(p));
+  }
+}
+
+// When its effects are carried out.
+void World::CheckStart(State& state, int p) {
+  const ProcessState& process = state.process[Index(p)];
+  const Question& question = QuestionOf(process, p);
+  const bool holds = std::find(state.owner.begin(), state.owner.end(), p + 1) != state.owner.end();
+  if (question.in_turn && holds) Break(Invariant::kNothingLeft);
+  if (question.decision.has_value() && process.place != 0) Break(Invariant::kNothingLeft);
+  if (question.kind == Question::Kind::kEnd && holds) Break(Invariant::kNothingLeft);
+  // It cannot be about to be established any more.
+  if (question.in_turn) state.process[Index(p)].saw = 0;
+}
+
+Answer World::MutateGate(const Answer& answer, int p, Gate gate) const {
+  const bool skipped =
+      !IsStandby(p) &&
+      ((gate == Gate::kBeforeDecision &&
+        configuration_.mutation == Mutation::kNewcomerDoesNotAsk) ||
+       (gate == Gate::kWhileWaiting && configuration_.mutation == Mutation::kNoGateWhileWaiting));
+  return skipped ? Answer{.kind = Answer::Kind::kNobodyAhead} : answer;
+}
+
+Answer World::Reply(const State& state, int p, Question::Kind kind, int layer, bool probed) const {
+  const ProcessState& process = state.process[Index(p)];
+  switch (kind) {
+    case Question::Kind::kTry:
+      return Mutate(Honest(state, p, layer, probed));
+    case Question::Kind::kAhead: {
+      bool ahead = false;
+      for (int q = 0; q < configuration_.processes; ++q) {
+        const std::uint8_t place = state.process[Index(q)].place;
+        if (q != p && place != 0 && (process.place == 0 || place < process.place)) ahead = true;
+      }
+      const Answer answer{.kind = ahead ? Answer::Kind::kAhead : Answer::Kind::kNobodyAhead};
+      return MutateGate(answer, p, static_cast<Gate>(layer));
+    }
+    case Question::Kind::kLook: {
+      if (!configuration_.IsAvailable(p, layer)) return {};
+      const auto object = Index(configuration_.object[Index(p)][Index(layer)]);
+      if (state.owner[object] == 0) return {};
+      const Answer seen = ByRecord(state, state.record[object]);
+      return seen.standing == Standing::kEstablished ? seen : Answer{};
+    }
+    default:
+      return {};
+  }
+}
+
+// What it waits for to change has not. A step that is begun all the same finds what the last one
+// would have found, had it been slower.
+bool World::IsIdle(const State& state, int p, const Question& question) const {
+  const auto unchanged = [&](const Asked& asked) {
+    return asked.question == Question::Kind::kJoin ||
+           asked.answer == Reply(state, p, asked.question, asked.layer, false);
+  };
+  return !question.waits_on.empty() &&
+         std::all_of(question.waits_on.begin(), question.waits_on.end(), unchanged);
+}
+
+void World::StartMoves(const State& state, int p, std::vector<Move>& moves) const {
+  const ProcessState& process = state.process[Index(p)];
+  const Question& question = QuestionOf(process, p);
+  const auto add = [&](Move::Kind kind, bool optional) {
+    moves.push_back({.kind = kind, .process = static_cast<std::uint8_t>(p), .optional = optional});
+  };
+  const bool probed = (process.flags & ProcessState::kProbed) != 0;
+  if (probed || !IsIdle(state, p, question)) add(Move::Kind::kStep, false);
+  if (!question.boundary || probed) return;
+  if (!question.waits_on.empty() && state.expiries < configuration_.expiries) {
+    add(Move::Kind::kExpire, true);
+  }
+  if (state.cancels < configuration_.cancels) add(Move::Kind::kCancel, true);
 }
 
 void World::CarryOut(State& state, int p) {
   ProcessState& process = state.process[Index(p)];
   const std::vector<Effect>& effects = behaviour(p).edge(process.edge).effects;
   const Effect& effect = effects[process.done++];
-  if (configuration_.IsExclusive(effect.layer)) {
+  if (effect.kind == Effect::Kind::kLeave) {
+    Leave(state, p);
+  } else if (configuration_.IsExclusive(effect.layer)) {
     const auto object = Index(configuration_.object[Index(p)][Index(effect.layer)]);
     if (effect.kind == Effect::Kind::kPublish) {
       const bool silent = configuration_.mutation == Mutation::kSilentRelease &&
@@ -456,6 +621,7 @@ void World::CarryOut(State& state, int p) {
   if (process.done < effects.size()) return;
   process.edge = Behaviour::kNoEdge;
   process.done = 0;
+  if (configuration_.starts) CheckStart(state, p);
   if (QuestionOf(process, p).kind != Question::Kind::kEnd) return;
   if (std::find(state.owner.begin(), state.owner.end(), p + 1) != state.owner.end()) {
     Break(Invariant::kNothingLeft);
@@ -474,13 +640,27 @@ void World::Hurry(State& state, int p) {
   while (true) {
     if (process.edge != Behaviour::kNoEdge) {
       const Effect& effect = behaviour(p).edge(process.edge).effects[process.done];
-      if (!Has(unseen_[Index(p)], effect.layer)) return;
+      if (effect.kind == Effect::Kind::kLeave || !Has(unseen_[Index(p)], effect.layer)) return;
       CarryOut(state, p);
       continue;
     }
     const Question& question = QuestionOf(process, p);
     if (question.kind == Question::Kind::kDecide) {
-      if (!configuration_.hurry) return;
+      if (!configuration_.hurry || configuration_.cancels != 0) return;
+      Tell(state, p, {});
+      continue;
+    }
+    // It wakes first; and a start that can be cancelled here is not hurried past it.
+    if (!question.waits_on.empty()) return;
+    if (configuration_.cancels != 0 && question.boundary) return;
+    if (question.kind == Question::Kind::kJoin && process.place != 0 && configuration_.hurry &&
+        configuration_.mutation != Mutation::kJoinsAnew) {
+      Tell(state, p, {});
+      continue;
+    }
+    if (question.kind == Question::Kind::kLook && configuration_.hurry &&
+        (!configuration_.IsAvailable(p, question.layer) ||
+         configuration_.IsPrivate(p, question.layer))) {
       Tell(state, p, {});
       continue;
     }
@@ -543,7 +723,13 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
           add(Move::Kind::kStep, false);
           break;
         }
+        if (configuration_.starts && !question.decision.has_value()) {
+          StartMoves(state, p, moves);
+          break;
+        }
         switch (question.kind) {
+          default:
+            break;
           case Question::Kind::kTry: {
             const bool probed = (process.flags & ProcessState::kProbed) != 0;
             const bool idle =
@@ -573,6 +759,10 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
       case Phase::kDying: {
         bool holds = (process.flags & ProcessState::kRegistered) != 0;
         if (holds) add(Move::Kind::kUnregister, false);
+        if (process.place != 0 && configuration_.mutation != Mutation::kKilledKeepsPlace) {
+          holds = true;
+          add(Move::Kind::kLosePlace, false);
+        }
         for (std::size_t object = 0; object < state.owner.size(); ++object) {
           if (state.owner[object] != p + 1) continue;
           holds = true;
@@ -618,6 +808,10 @@ void World::Apply(State& state, const Move& move) {
         break;
       }
       const bool probed = (process.flags & ProcessState::kProbed) != 0;
+      if (question.kind != Question::Kind::kTry) {
+        Tell(state, p, Reply(state, p, question.kind, question.layer, false));
+        break;
+      }
       if (configuration_.split_reads && !probed && Fails(state, p, question.layer)) {
         process.flags |= ProcessState::kProbed;
         break;
@@ -627,6 +821,10 @@ void World::Apply(State& state, const Move& move) {
     }
     case Move::Kind::kExpire: {
       ++state.expiries;
+      if (configuration_.starts) {
+        Tell(state, p, {.kind = Answer::Kind::kExpired});
+        break;
+      }
       Answer answer = *QuestionOf(process, p).waits;
       answer.kind = Answer::Kind::kExpired;
       if (configuration_.mutation == Mutation::kExpiredIsSkipped) {
@@ -635,6 +833,13 @@ void World::Apply(State& state, const Move& move) {
       Tell(state, p, answer);
       break;
     }
+    case Move::Kind::kCancel:
+      ++state.cancels;
+      Tell(state, p, {.kind = Answer::Kind::kCancelled});
+      break;
+    case Move::Kind::kLosePlace:
+      Leave(state, p);
+      break;
     case Move::Kind::kRelease:
       Tell(state, p, {});
       break;
@@ -644,6 +849,7 @@ void World::Apply(State& state, const Move& move) {
       process.flags |= ProcessState::kKilled;
       process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
       process.phase = Phase::kDying;
+      EndStart(state, p);
       process.node = Behaviour::kStart;
       process.edge = Behaviour::kNoEdge;
       process.done = 0;
@@ -668,7 +874,7 @@ void World::Apply(State& state, const Move& move) {
       process.phase = Phase::kGone;
       process.node = Behaviour::kStart;
       process.flags &= static_cast<std::uint8_t>(ProcessState::kExpired | ProcessState::kBypassed |
-                                                 ProcessState::kKilled);
+                                                 ProcessState::kKilled | ProcessState::kCancelled);
       break;
     case Move::Kind::kRestart:
       process = {};
@@ -724,16 +930,27 @@ void World::CheckEnd(const State& state) {
   bool lost = false;
   bool expired = false;
   bool bypassed = false;
+  bool cancelled = false;
   for (int p = 0; p < configuration_.processes; ++p) {
     const ProcessState& process = state.process[Index(p)];
     if (process.phase == Phase::kStarted && !Ended(state, p) && !Runs(state, p)) {
-      Break(Invariant::kProgress);
+      // A standby waits for the end of whoever runs, however long; a newcomer for nobody but the
+      // head of a line, and that only if it does not see for whom the head waits.
+      bool waits_rightly = false;
+      for (int q = 0; configuration_.starts && q < configuration_.processes; ++q) {
+        if (!Has(Running(state), q) || (!IsStandby(p) && configuration_.Share(p, q))) continue;
+        waits_rightly = true;
+      }
+      if (!waits_rightly) Break(Invariant::kProgress);
+      if (!IsStandby(p)) ++behind_a_waiting_head_;
     }
     if (!CanRun(p) || (process.flags & ProcessState::kKilled) != 0) continue;
     if ((process.flags & ProcessState::kExpired) != 0) {
       expired = true;
     } else if ((process.flags & ProcessState::kBypassed) != 0) {
       bypassed = true;
+    } else if ((process.flags & ProcessState::kCancelled) != 0) {
+      cancelled = true;
     } else {
       lost = true;
     }
@@ -745,6 +962,8 @@ void World::CheckEnd(const State& state) {
     ++lost_by_expiry_;
   } else if (bypassed) {
     ++lost_by_bypasser_;
+  } else if (cancelled) {
+    ++lost_by_cancel_;
   }
 }
 
@@ -792,6 +1011,15 @@ std::string World::Describe(const State& state) const {
           case Question::Kind::kDecide:
             absl::StrAppend(&text, "decides");
             break;
+          case Question::Kind::kJoin:
+            absl::StrAppend(&text, "joins");
+            break;
+          case Question::Kind::kAhead:
+            absl::StrAppend(&text, question.in_turn ? "gave way, " : "", "asks who goes first");
+            break;
+          case Question::Kind::kLook:
+            absl::StrAppend(&text, "looks at ", question.layer);
+            break;
           case Question::Kind::kHold:
             absl::StrAppend(&text, "unique");
             break;
@@ -801,6 +1029,10 @@ std::string World::Describe(const State& state) const {
                                        ? "duplicate"
                                        : "undetermined");
             break;
+        }
+        if (!question.waits_on.empty()) absl::StrAppend(&text, " when it wakes");
+        if (process.place != 0) {
+          absl::StrAppend(&text, ", place ", static_cast<int>(process.place));
         }
         if (process.edge != Behaviour::kNoEdge) {
           absl::StrAppend(&text, ", ", static_cast<int>(process.done), " of ",

@@ -30,6 +30,12 @@ enum class Mutation {
   kSilentRelease,     // releasing is not published before layers are freed
   kFreedIsFree,       // a freed claim counts although its process is not gone
   kNoRegistration,
+  // Of the queue.
+  kNewcomerDoesNotAsk,   // before it decides
+  kNoGateWhileWaiting,   // nor when it waits for a layer
+  kLeavesBeforeItsTurn,  // a standby's place ends before its arbitration, not with its start
+  kJoinsAnew,            // each time it asks
+  kKilledKeepsPlace,
 };
 std::string_view ToString(Mutation mutation);
 
@@ -43,8 +49,10 @@ enum class Invariant {
   kAllHeld,      // decided without holding all layers that are available
   kNothingLeft,  // ended, and has a layer still
   kProgress,     // somebody waits for ever
+  kFirstCome,    // a standby is established before one that has joined earlier and could be
+  kLineFirst,    // a newcomer is, before a standby that stood in line when it took its last layer
 };
-inline constexpr int kInvariants = 8;
+inline constexpr int kInvariants = 10;
 std::string_view ToString(Invariant invariant);
 
 // A configuration: who shares what, and what may happen. Layers are numbered in canonical order.
@@ -59,6 +67,9 @@ struct Configuration {
   static constexpr int kUnavailable = -1;
   std::array<std::array<std::int8_t, kMaxLayers>, kMaxProcesses> object{};
 
+  bool starts = false;    // each process runs Start, not only the Arbiter
+  Set standbys = 0;       // of them
+  int cancels = 0;        // starts that are cancelled
   bool bypasser = false;  // one process more, which never asks
   bool releases = false;  // each holder may release
   bool exits = false;     // each process whose start has ended may exit
@@ -118,9 +129,12 @@ struct ProcessState {
     kExpired = 8,    // was decided by a wait that expired, or refused for a late registration
     kBypassed = 16,  // was refused because of a bypasser
     kKilled = 32,
+    kCancelled = 64,
   };
   std::uint8_t flags = 0;
-  std::uint8_t unused = 0;
+  std::uint8_t place = 0;   // in line, from 1; 0: none
+  std::uint8_t joined = 0;  // when it joined first, from 1; 0: has not, or its start has ended
+  std::uint8_t saw = 0;     // Set: who stood in line when it took its last layer, and still does
 };
 
 // All that matters of a moment. Plain bytes, no padding.
@@ -136,7 +150,7 @@ struct State {
   std::uint8_t kills = 0;
   std::uint8_t expiries = 0;
   std::uint8_t ran = 0;  // somebody has been the only instance
-  std::uint8_t unused = 0;
+  std::uint8_t cancels = 0;
 
   friend bool operator==(const State& a, const State& b) {
     return std::memcmp(&a, &b, sizeof(State)) == 0;
@@ -147,11 +161,13 @@ static_assert(std::has_unique_object_representations_v<State>);
 // Something that can happen next.
 struct Move {
   enum class Kind : std::uint8_t {
-    kArrive,    // a process appears in the process table
-    kRegister,  // and says that it is about to ask
-    kAge,       // or does not in time
-    kStep,      // the program's next step, or its next effect
-    kExpire,    // the wait of the program is over
+    kArrive,     // a process appears in the process table
+    kRegister,   // and says that it is about to ask
+    kAge,        // or does not in time
+    kStep,       // the program's next step, or its next effect
+    kExpire,     // the wait of the program is over
+    kCancel,     // its start is
+    kLosePlace,  // a dying process is out of the line
     kRelease,
     kKill,
     kFree,        // a dying process loses `object`
@@ -217,6 +233,10 @@ class World {
   // Ends in which nobody ran because of an expired wait, or of a bypasser.
   std::size_t lost_by_expiry() const { return lost_by_expiry_; }
   std::size_t lost_by_bypasser() const { return lost_by_bypasser_; }
+  std::size_t lost_by_cancel() const { return lost_by_cancel_; }
+  // Ends in which a newcomer waits for the head of the line, which waits for a holder that the
+  // newcomer does not see: until its time is over.
+  std::size_t behind_a_waiting_head() const { return behind_a_waiting_head_; }
 
   void set_listener(Listener* listener) { listener_ = listener; }
   std::string Describe(const State& state) const;
@@ -245,6 +265,16 @@ class World {
   void Hurry(State& state, int p);
   bool HasTheName(const State& state, int p) const;
   void CheckDecision(const State& state, int p, const Answer& answer);
+  // Of a Start.
+  bool IsStandby(int p) const { return Has(configuration_.standbys, p); }
+  Answer Reply(const State& state, int p, Question::Kind kind, int layer, bool probed) const;
+  bool IsIdle(const State& state, int p, const Question& question) const;
+  void StartMoves(const State& state, int p, std::vector<Move>& moves) const;
+  Answer MutateGate(const Answer& answer, int p, Gate gate) const;
+  void Join(State& state, int p) const;
+  void Leave(State& state, int p) const;
+  void EndStart(State& state, int p);
+  void CheckStart(State& state, int p);
   void MakeStale(State& state, int p) const;
   void Break(Invariant invariant) { broken_ |= 1U << static_cast<unsigned>(invariant); }
 
@@ -258,6 +288,8 @@ class World {
   unsigned doubles_ = 0;
   std::size_t lost_by_expiry_ = 0;
   std::size_t lost_by_bypasser_ = 0;
+  std::size_t lost_by_cancel_ = 0;
+  std::size_t behind_a_waiting_head_ = 0;
   Listener* listener_ = nullptr;
 };
 
