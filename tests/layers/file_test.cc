@@ -892,7 +892,11 @@ TEST_F(ReusedNumbers, H31_TheirFilesAreNeverWrittenUnlockedOrClosed) {
 
 TEST_F(FileLayer, LooksDisturbNoAcquisition) {
   constexpr int kAcquisitions = 200;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr int kLooks = 1000;
+#else
   constexpr int kLooks = 10000;
+#endif
   { ASSERT_TRUE(IsUnique(scope_.Acquire())); }
   const Shared<std::atomic<int>> looks;
   const Shared<std::atomic<bool>> end;
