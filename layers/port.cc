@@ -195,6 +195,8 @@ class PortLayerImpl final : public Layer {
   Contested RefusedBy(std::optional<os::Peer> peer) const;
   // The listener that is in the way, if it is an instance of this name by its record.
   absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener) const;
+  // Whether the strangers are still the ones who listen.
+  bool StillThere(const std::vector<os::Listener>& strangers) const;
 
   const Target target_;
   const std::string text_;
@@ -242,6 +244,19 @@ absl::StatusOr<std::optional<Holder>> PortLayerImpl::KnownHolder(
   return std::nullopt;
 }
 
+// The race: a holder ends between the list of listeners and the look at its process, which then
+// shows nothing any more. Closed by asking for the listeners once more: a socket that is gone was
+// not a stranger's.
+bool PortLayerImpl::StillThere(const std::vector<os::Listener>& strangers) const {
+  const absl::StatusOr<std::vector<os::Listener>> now = os::ListenersInTheWay(target_.endpoint());
+  const auto listens = [&](const os::Listener& stranger) {
+    return std::any_of(now->begin(), now->end(), [&](const os::Listener& listener) {
+      return listener.socket == stranger.socket;
+    });
+  };
+  return !now.ok() || std::all_of(strangers.begin(), strangers.end(), listens);
+}
+
 Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
   absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
   if (!ownership.ok()) return Unavailable{ownership.status()};
@@ -271,6 +286,7 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
       if (!holder.ok()) return Unavailable{holder.status()};
       if (holder->has_value()) return RefusedBy(std::nullopt);
     }
+    if (!StillThere(*listeners)) continue;
     return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }
   return Unavailable{absl::AbortedError(
@@ -280,20 +296,23 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
 }
 
 Sighting PortLayerImpl::Look() const {
-  absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
-  if (!listeners.ok()) return Unavailable{listeners.status()};
-  if (listeners->empty()) {
-    // Without a place for its record nobody can hold the layer.
-    absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
-    if (!last.ok()) return Unavailable{last.status()};
-    return Free{*std::move(last)};
+  while (true) {  // again each time that a listener ended meanwhile
+    absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
+    if (!listeners.ok()) return Unavailable{listeners.status()};
+    if (listeners->empty()) {
+      // Without a place for its record nobody can hold the layer.
+      absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
+      if (!last.ok()) return Unavailable{last.status()};
+      return Free{*std::move(last)};
+    }
+    for (const os::Listener& listener : *listeners) {
+      absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
+      if (!holder.ok()) return Unavailable{holder.status()};
+      if (holder->has_value()) return Taken{**std::move(holder)};
+    }
+    if (!StillThere(*listeners)) continue;
+    return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }
-  for (const os::Listener& listener : *listeners) {
-    absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
-    if (!holder.ok()) return Unavailable{holder.status()};
-    if (holder->has_value()) return Taken{**std::move(holder)};
-  }
-  return Unavailable{Foreign(target_.endpoint(), listeners->front())};
 }
 
 std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {

@@ -1,7 +1,9 @@
 // A start that is frozen or killed at any of its system calls, under each layer. Every call in
 // turn, so that none is forgotten when the code changes.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "support/child.h"
 #include "support/start.h"
 #include "support/test_scope.h"
 #include "support/traced.h"
@@ -26,6 +29,7 @@ namespace {
 using testing::Answer;
 using ::testing::AnyOf;
 using testing::CallByCall;
+using testing::Child;
 using ::testing::HasSubstr;
 using testing::Start;
 using ::testing::StartsWith;
@@ -35,6 +39,20 @@ using testing::Traced;
 
 // How many calls a start has at least: fewer would mean that nothing was tried.
 constexpr int kPlausibleCalls = 20;
+
+// How many this process had.
+int CloseUnixSockets() {
+  constexpr int kManyDescriptors = 64;
+  int closed = 0;
+  for (int fd = 0; fd < kManyDescriptors; ++fd) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX) continue;
+    close(fd);
+    ++closed;
+  }
+  return closed;
+}
 
 // The parameter is the policy.
 class InterruptedStart : public ::testing::TestWithParam<std::string> {
@@ -128,6 +146,56 @@ TEST_P(InterruptedStart, H08_KilledAnywhereInItsReleaseLeavesTheNameFreeAtOnce) 
     ASSERT_NO_FATAL_FAILURE(ExpectTheNextStartIsUniqueAtOnce(answer));
   }
   EXPECT_GT(calls.visited(), 5);
+}
+
+// What it was about to read of the holder is no more: neither the holder's claims nor the process.
+TEST_P(InterruptedStart, H17_H27_AHolderThatEndsAnywhereInAStartIsNeverTakenForAStranger) {
+  CallByCall calls;
+  for (bool over = false; !over;) {
+    Child holder([&] {
+      static std::optional<Verdict> verdict(scope_.Acquire());
+      return testing::Say(*verdict);
+    });
+    ASSERT_THAT(holder.answer(), StartsWith("unique"));
+    const Answer answer;
+    std::optional<Verdict> verdict;
+    Traced start([&] { Acquire(verdict, answer); });
+    over = !calls.RunToNext(start);
+    SCOPED_TRACE(absl::StrCat("ended at ", ToString(calls.call(), calls.object())));
+    holder.Kill();
+    start.RunToEnd();
+    ASSERT_THAT(answer.said(), AnyOf(StartsWith("unique"),
+                                     absl::StrCat("duplicate ", holder.pid(), " established")));
+  }
+  EXPECT_GT(calls.visited(), kPlausibleCalls);
+}
+
+// The kernel closes a killed holder's companion before its port: a start in between has only the
+// port to go by, and its holder ends at any moment of the look at it.
+TEST(InterruptedStartOfPort, H17_H27_AHolderThatEndsAnywhereInALookAtItsPortIsNeverAStranger) {
+  if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  const TestScope scope("port");
+  CallByCall calls;
+  for (bool over = false; !over;) {
+    Child holder([&] {
+      static std::optional<Verdict> verdict(scope.Acquire());
+      return absl::StrCat(CloseUnixSockets(), " ", testing::Say(*verdict));
+    });
+    ASSERT_THAT(holder.answer(), StartsWith("1 unique"));
+    const Answer answer;
+    std::optional<Verdict> verdict;
+    Traced start([&] {
+      verdict.emplace(scope.Acquire());
+      answer.Set(testing::Say(*verdict));
+    });
+    over = !calls.RunToNext(start);
+    SCOPED_TRACE(absl::StrCat("ended at ", ToString(calls.call(), calls.object())));
+    holder.Kill();
+    start.RunToEnd();
+    ASSERT_THAT(answer.said(), AnyOf(StartsWith("unique"),
+                                     absl::StrCat("duplicate ", holder.pid(), " established")));
+  }
+  EXPECT_GT(calls.visited(), kPlausibleCalls);
 }
 
 // A signal handler without SA_RESTART may run at any of them.
