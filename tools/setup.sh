@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   # build
   build-essential g++ cmake ninja-build ccache
-  libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libxxhash-dev
+  libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libtomlplusplus-dev libxxhash-dev
   # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies
   libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps spin
   # bench

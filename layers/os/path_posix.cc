@@ -341,13 +341,10 @@ absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
 }
 
 absl::StatusOr<std::string> StateDirectory() {
-  const uid_t uid = geteuid();
-  if (uid == 0) return "/var/lib/soleguard";
-  const std::optional<User> user = FindUser(uid);
-  if (!user.has_value() || !user->home.starts_with('/')) {
-    return absl::NotFoundError(absl::StrCat("the password database names no home of uid ", uid));
-  }
-  return absl::StrCat(user->home, "/.local/state/soleguard");
+  if (geteuid() == 0) return "/var/lib/soleguard";
+  absl::StatusOr<std::string> home = HomeDirectory();
+  if (!home.ok()) return home;
+  return absl::StrCat(*home, "/.local/state/soleguard");
 }
 
 absl::Status MakeDirectories(const std::string& directory) {

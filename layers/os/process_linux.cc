@@ -896,6 +896,13 @@ std::string UserName(std::uint32_t uid) {
   return user.has_value() ? user->name : absl::StrCat(uid);
 }
 
+absl::StatusOr<std::string> HomeDirectory() {
+  const uid_t uid = geteuid();
+  std::optional<os::User> user = os::FindUser(uid);
+  if (user.has_value() && user->home.starts_with('/')) return std::move(user->home);
+  return absl::NotFoundError(absl::StrCat("the password database names no home of uid ", uid));
+}
+
 std::string HostName() {
   utsname names = {};
   return uname(&names) == 0 ? names.nodename : std::string();

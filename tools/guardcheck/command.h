@@ -1,53 +1,80 @@
-// What each command of guardcheck is given, and its entry point.
+// The commands of guardcheck: one file each, and one line in main.cc.
 #pragma once
 
+#include <exception>
+#include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <absl/status/status.h>
 
+#include "option.h"
 #include <soleguard/guard.h>
 #include <soleguard/policy.h>
 
 namespace guardcheck {
 
-// What every command takes.
+// What most commands take.
 struct Common {
   soleguard::Policy policy = soleguard::Policy::Default();
   soleguard::Options options;
   bool json = false;
 };
 
-struct RunRequest {
+// How a command was called.
+struct Call {
   Common common;
-  std::string name;
-  std::vector<std::string> command;
-  bool exec = false;                        // become the command, without a guardian
-  absl::Duration grace = absl::Seconds(5);  // for what the command leaves behind
+  std::string operand;               // NAME, which is valid, or what the kind's operand is
+  std::vector<std::string> command;  // the words behind --
 };
 
-// What would be started is said where the policy has to know it.
-struct CheckRequest {
-  Common common;
-  std::string name;
-  std::vector<std::string> command;
+// The call is not as it should be. Ends guardcheck with kUsage, after saying what.
+class UsageError : public std::exception {
+ public:
+  explicit UsageError(std::string what) : what_(std::move(what)) {}
+  const char* what() const noexcept override { return what_.c_str(); }
+
+ private:
+  const std::string what_;
 };
 
-struct ExplainRequest {
-  std::string policy;  // as it was given
-  bool json = false;
+// One call of a command.
+class Command {
+ public:
+  virtual ~Command() = default;
+
+  // Its own, which are read into this object before Run.
+  virtual std::vector<Option> Options() { return {}; }
+  // The exit code. May throw UsageError.
+  virtual int Run(const Call& call) = 0;
 };
 
-// Each returns the exit code.
-int Run(const RunRequest& request);
-int ShowCheck(const CheckRequest& request);
-int ShowStatus(const Common& common, const std::string& name);
-int ShowList(const Common& common);
-int ShowExplanation(const ExplainRequest& request);
+struct CommandKind {
+  std::string_view name;
+  std::string_view help;     // one line
+  std::string_view operand;  // "NAME"; "[NAME]": may be left out; empty: it takes none
+  enum class Takes { kNothing, kCommon, kTimes } takes = Takes::kCommon;  // kTimes: kCommon as well
+  enum class Behind { kNothing, kCommand, kMayBeCommand } behind = Behind::kNothing;  // behind --
+  std::unique_ptr<Command> (*make)() = nullptr;
+
+  bool has_name() const { return operand == "NAME" || operand == "[NAME]"; }
+};
+
+// All of them, in the order of the help.
+std::span<const CommandKind> CommandKinds();
+
+CommandKind CheckCommand();
+CommandKind ConfigCommand();
+CommandKind ExplainCommand();
+CommandKind ListCommand();
+CommandKind RunCommand();
+CommandKind StatusCommand();
 
 // For a person: what is wrong with a policy's text, and below it the text with a caret under the
-// column. `option` is what the text was given as.
-std::string PolicyError(const std::string& option, const std::string& text,
-                        const absl::Status& status);
+// column.
+std::string PolicyError(const std::string& text, const absl::Status& status);
 
 }  // namespace guardcheck

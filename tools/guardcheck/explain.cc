@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -218,9 +219,8 @@ std::size_t Width(std::string_view bytes) {
 
 }  // namespace
 
-std::string PolicyError(const std::string& option, const std::string& text,
-                        const absl::Status& status) {
-  std::string error = absl::StrCat(option, ": ", status.message());
+std::string PolicyError(const std::string& text, const absl::Status& status) {
+  std::string error(status.message());
   absl::string_view rest = status.message();
   std::size_t column = 0;
   if (!absl::ConsumePrefix(&rest, "column ") ||
@@ -241,20 +241,40 @@ std::string PolicyError(const std::string& option, const std::string& text,
                       std::string(mark.size() + Width(before.substr(begin)), ' '), "^");
 }
 
-int ShowExplanation(const ExplainRequest& request) {
-  absl::StatusOr<Policy> policy = Policy::Parse(request.policy);
-  if (!policy.ok()) {
-    (void)std::fprintf(stderr, "guardcheck: %s\n",
-                       PolicyError("POLICY", request.policy, policy.status()).c_str());
-    return kUsage;
+namespace {
+
+class Explain final : public Command {
+ public:
+  std::vector<Option> Options() override {
+    return {{.name = "--json", .help = "print JSON", .read = Into(json_), .is_setting = false}};
   }
-  const Analysis analysis = Analyse(*policy);
-  if (request.json) {
-    Print(ExplanationJson(*policy, analysis));
-  } else {
-    (void)std::fputs(ExplanationText(*policy, analysis).c_str(), stdout);
+
+  int Run(const Call& call) override {
+    absl::StatusOr<Policy> policy = Policy::Parse(call.operand);
+    if (!policy.ok()) {
+      throw UsageError("POLICY: " + PolicyError(call.operand, policy.status()));
+    }
+    const Analysis analysis = Analyse(*policy);
+    if (json_) {
+      Print(ExplanationJson(*policy, analysis));
+    } else {
+      (void)std::fputs(ExplanationText(*policy, analysis).c_str(), stdout);
+    }
+    return analysis.safety == Analysis::Safety::kSafe ? kYes : kUndetermined;
   }
-  return analysis.safety == Analysis::Safety::kSafe ? kYes : kUndetermined;
+
+ private:
+  bool json_ = false;
+};
+
+}  // namespace
+
+CommandKind ExplainCommand() {
+  return {.name = "explain",
+          .help = "explain POLICY: what a policy guarantees, and what it does not",
+          .operand = "POLICY",
+          .takes = CommandKind::Takes::kNothing,
+          .make = [] { return std::unique_ptr<Command>(std::make_unique<Explain>()); }};
 }
 
 }  // namespace guardcheck

@@ -119,6 +119,10 @@ absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdenti
 // The name of `uid` in the password database, else the number as text.
 std::string UserName(std::uint32_t uid);
 
+// The home of the effective user, of the password database and not of $HOME, which differs under
+// sudo and in services. NotFound: it has no entry there, or the entry names no absolute path.
+absl::StatusOr<std::string> HomeDirectory();
+
 // The host's name as the kernel has it now. For display only, never a reason to decide anything.
 std::string HostName();
 

@@ -1,0 +1,64 @@
+// check: may it start now? Asks every layer, and takes none.
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "command.h"
+#include "exit_code.h"
+#include "look.h"
+#include "report.h"
+
+namespace guardcheck {
+namespace {
+
+// An observer looks for the like of the command, unless its parameters say what to look for.
+void NeedsNoCommand(const soleguard::Policy& policy) {
+  for (const soleguard::LayerSpec& layer : policy.layers()) {
+    if (soleguard::FindLayerKind(layer.kind)->observer && layer.parameters.empty()) {
+      throw UsageError("check: layer " + layer.kind +
+                       " looks for other instances of the command: say behind -- which one it is");
+    }
+  }
+}
+
+class Check final : public Command {
+ public:
+  int Run(const Call& call) override {
+    soleguard::Options options = ToLook(call.common);
+    if (call.command.empty()) {
+      NeedsNoCommand(call.common.policy);
+    } else {
+      options.subject = {.argv = call.command, .working_directory = ""};
+    }
+    absl::StatusOr<soleguard::Forecast> forecast =
+        soleguard::Check(call.operand, call.common.policy, options);
+    if (!forecast.ok()) return CannotLook(forecast.status());
+    if (call.common.json) {
+      Print(CheckJson(call.operand, call.common, *forecast));
+    } else {
+      (void)std::fputs(CheckText(call.operand, call.common, *forecast).c_str(), stdout);
+    }
+    switch (forecast->decision) {
+      case soleguard::Arbiter::Decision::kUnique:
+        return kYes;
+      case soleguard::Arbiter::Decision::kDuplicate:
+        return kTaken;
+      case soleguard::Arbiter::Decision::kUndetermined:
+        break;
+    }
+    return kUndetermined;
+  }
+};
+
+}  // namespace
+
+CommandKind CheckCommand() {
+  return {.name = "check",
+          .help = "check NAME [-- COMMAND...]: may it start now? Asks every layer, takes none",
+          .operand = "NAME",
+          .takes = CommandKind::Takes::kTimes,
+          .behind = CommandKind::Behind::kMayBeCommand,
+          .make = [] { return std::unique_ptr<Command>(std::make_unique<Check>()); }};
+}
+
+}  // namespace guardcheck

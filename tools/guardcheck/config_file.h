@@ -1,0 +1,38 @@
+// The configuration files.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace guardcheck {
+
+// What the files say about one name, in the order of their weight: of the name in the user's file,
+// of the name in the host's, then what they say of all names, the user's file first.
+class Config {
+ public:
+  // Where they are: /etc/soleguard.toml, and .config/soleguard/config.toml in the home that the
+  // password database names. ($HOME and XDG_CONFIG_HOME differ under sudo, cron and services.)
+  static std::vector<std::string> Places();
+
+  // Reads `file`, which must be there, or those of Places that are, if it is empty. `name` may be
+  // empty: no name. `is_known` tells which keys there are: another one is a mistake, and not passed
+  // over. Throws UsageError, with the file and the line. A file that somebody else than root and
+  // the caller may write is refused: it can name commands.
+  Config(const std::string& file, const std::string& name,
+         const std::function<bool(const std::string& key)>& is_known);
+
+  struct Setting {
+    std::string key;
+    std::vector<std::string> texts;  // more than one of an array
+    std::string origin;              // "/etc/soleguard.toml:3"
+  };
+  // nullptr: the files do not say.
+  const Setting* Find(const std::string& key) const;
+
+ private:
+  std::vector<Setting> settings_;  // the first one of a key counts
+};
+
+}  // namespace guardcheck

@@ -1,0 +1,56 @@
+// list: the running instances of the scope.
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "command.h"
+#include "exit_code.h"
+#include "look.h"
+#include "report.h"
+
+namespace guardcheck {
+namespace {
+
+class List final : public Command {
+ public:
+  int Run(const Call& call) override {
+    const Common& common = call.common;
+    absl::StatusOr<std::vector<soleguard::InstanceName>> names =
+        soleguard::KnownNames(common.options.scope);
+    if (absl::IsNotFound(names.status())) names = std::vector<soleguard::InstanceName>();
+    if (!names.ok()) return CannotLook(names.status());
+
+    std::vector<Listed> running;
+    bool blind = false;
+    for (const soleguard::InstanceName& name : *names) {
+      absl::StatusOr<soleguard::Inspection> inspection =
+          soleguard::Inspect(name.text(), common.policy, ToLook(common));
+      if (!inspection.ok()) return CannotLook(inspection.status());
+      if (inspection->holder() != nullptr) {
+        running.push_back({.name = name.text(), .inspection = *std::move(inspection)});
+      } else if (inspection->blind()) {
+        blind = true;
+        (void)std::fputs(StatusText(name.text(), *inspection).c_str(), stderr);
+      }
+    }
+    if (common.json) {
+      Print(ListJson(common, running));
+    } else {
+      (void)std::fputs(ListText(running).c_str(), stdout);
+    }
+    return blind ? kUndetermined : kYes;
+  }
+};
+
+}  // namespace
+
+CommandKind ListCommand() {
+  return {
+      .name = "list", .help = "list the running instances of the scope", .operand = "", .make = [] {
+        return std::unique_ptr<Command>(std::make_unique<List>());
+      }};
+}
+
+}  // namespace guardcheck

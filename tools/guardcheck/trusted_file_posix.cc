@@ -1,0 +1,54 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include <absl/strings/str_cat.h>
+
+#include "trusted_file.h"
+#include <soleguard/fd.h>
+#include <soleguard/text.h>
+
+namespace guardcheck {
+
+absl::StatusOr<std::string> ReadTrustedFile(const std::string& path) {
+  constexpr std::size_t kMost = std::size_t{1024} * 1024;
+  const std::string shown = soleguard::EscapeBytes(path);
+  // Without waiting for a writer, were it a FIFO.
+  const soleguard::UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!file) {
+    // A part of the path that is no directory: there is no such file either.
+    const int error = errno == ENOTDIR ? ENOENT : errno;
+    return absl::ErrnoToStatus(error, absl::StrCat("cannot open ", shown));
+  }
+  struct stat status = {};
+  if (fstat(file.get(), &status) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot look at ", shown));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(shown, " is not a regular file"));
+  }
+  if (status.st_uid != 0 && status.st_uid != geteuid()) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(shown, " belongs to uid ", status.st_uid,
+                     "; it can name commands and must be root's or your own: chown it"));
+  }
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(shown, " can be written by others; it can name commands: chmod go-w ", shown));
+  }
+  std::string text;
+  std::array<char, 65536> buffer;
+  while (text.size() <= kMost) {
+    const ssize_t size = read(file.get(), buffer.data(), buffer.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", shown));
+    if (size == 0) return text;
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(shown, " has more than 1 MiB"));
+}
+
+}  // namespace guardcheck
