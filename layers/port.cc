@@ -197,9 +197,12 @@ class PortLayerImpl final : public Layer {
   absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener) const;
   // Whether the strangers are still the ones who listen.
   bool StillThere(const std::vector<os::Listener>& strangers) const;
+  // The holder that ended, if the listener may be what is left of it.
+  std::optional<Holder> EndedHolder(const os::Listener& listener) const;
 
   const Target target_;
   const std::string text_;
+  int ended_ = 0;  // tries that met what is left of a holder
 };
 
 // Somebody of the scope has the companion: whoever it is, it is about this very name.
@@ -257,6 +260,22 @@ bool PortLayerImpl::StillThere(const std::vector<os::Listener>& strangers) const
   return !now.ok() || std::all_of(strangers.begin(), strangers.end(), listens);
 }
 
+// The race: whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18).
+// If that is when a killed holder ends, its socket outlives it by as long as the reader lacks a
+// processor, and no process has it. Closed by waiting for it as for a dying holder.
+std::optional<Holder> PortLayerImpl::EndedHolder(const os::Listener& listener) const {
+  absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
+  if (!last.ok() || !last->has_value()) return std::nullopt;
+  if (!listener.exact || LivenessOf((*last)->identity) != Liveness::kGone) return std::nullopt;
+  if (!ProcessesWithOpen(listener.socket).empty()) return std::nullopt;
+  Holder holder;
+  holder.standing = Standing::kDying;
+  holder.evidence = absl::StrCat(Where(), " is listened on, pid ", (*last)->identity.pid,
+                                 ", which held it, has ended, and no process shows the socket");
+  holder.record = *std::move(last);
+  return holder;
+}
+
 Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
   absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
   if (!ownership.ok()) return Unavailable{ownership.status()};
@@ -287,6 +306,11 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
       if (holder->has_value()) return RefusedBy(std::nullopt);
     }
     if (!StillThere(*listeners)) continue;
+    constexpr int kEnded = 16;  // tries in about 0.3 s; then it is somebody who cannot be seen
+    std::optional<Holder> ended = EndedHolder(listeners->front());
+    if (ended.has_value() && ended_++ < kEnded) {
+      return Contested{.holder = *std::move(ended), .wake = {}};
+    }
     return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }
   return Unavailable{absl::AbortedError(

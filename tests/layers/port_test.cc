@@ -3,11 +3,15 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstddef>
+#include <cstring>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <variant>
@@ -21,15 +25,21 @@
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/start.h"
 #include "support/temp_dir.h"
+#include "support/traced.h"
 
 namespace soleguard {
 namespace {
 
 using ::testing::AllOf;
+using testing::Answer;
+using testing::Child;
 using testing::Claimant;
 using ::testing::HasSubstr;
 using testing::InChild;
+using ::testing::StartsWith;
+using testing::Traced;
 
 // A foreign program's socket.
 class Foreigner {
@@ -141,6 +151,78 @@ TEST_F(PortTest, ACompanionThatAStrangerSquatsHidesTheHolderButOpensNothing) {
 }
 
 // The limit that docs/layer-port.md names; all(file, port) would still refuse.
+// A descriptor on its way through a Unix socket keeps what it refers to and shows in no process: so
+// does one that a reader of /proc/PID/fd/N has for a moment.
+class PortThatOutlivesItsHolder : public PortTest {
+ protected:
+  void SetUp() override {
+    if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+    std::array<int, 2> ends = {};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    to_ = UniqueFd(ends[0]);
+    on_its_way_ = UniqueFd(ends[1]);
+    Child holder([&] {
+      static Verdict verdict = Acquire("port");
+      return SendListener() + " " + testing::Say(verdict);
+    });
+    ASSERT_THAT(holder.answer(), StartsWith("sent unique"));
+    holder.Kill();
+    to_.reset();
+  }
+
+  // Sends the TCP socket of this process.
+  std::string SendListener() const {
+    for (int fd = 0; fd < 64; ++fd) {
+      int domain = 0;
+      socklen_t size = sizeof domain;
+      if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_INET) continue;
+      char byte = 0;
+      iovec data = {.iov_base = &byte, .iov_len = 1};
+      alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fd)> control{};
+      msghdr message = {};
+      message.msg_iov = &data;
+      message.msg_iovlen = 1;
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof fd);
+      std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+      return sendmsg(to_.get(), &message, 0) == 1 ? "sent" : "not sent";
+    }
+    return "no listener";
+  }
+
+  UniqueFd to_;
+  UniqueFd on_its_way_;
+};
+
+TEST_F(PortThatOutlivesItsHolder, H17_H27_IsWaitedFor) {
+  const Answer answer;
+  std::optional<Verdict> verdict;
+  Traced start([&] {
+    on_its_way_.reset();  // the copy that it was forked with
+    verdict.emplace(Acquire("port"));
+    answer.Set(testing::Say(*verdict));
+  });
+  constexpr int kBindsOfThreeTries = 6;  // the port and its companion
+  for (int binds = 0; binds < kBindsOfThreeTries;) {
+    const std::optional<Traced::Call> call = start.Next();
+    ASSERT_TRUE(call.has_value()) << answer.said();
+    if (call->number == SYS_bind) ++binds;
+  }
+  on_its_way_.reset();
+  start.RunToEnd();
+  EXPECT_THAT(answer.said(), StartsWith("unique"));
+}
+
+TEST_F(PortThatOutlivesItsHolder, H17_ButNotForLongAndIsNeverAlreadyRunning) {
+  const Verdict verdict = Acquire("port");
+  EXPECT_THAT(Reason(verdict),
+              AllOf(HasSubstr("in use by a program of"), HasSubstr("which is not an instance")));
+}
+
 TEST_F(PortTest, AnotherNetworkNamespaceIsAnotherPort) {
   Claimant first({.scope = directory_.path(), .policy = "port"});
   ASSERT_TRUE(first.unique());
