@@ -118,11 +118,11 @@ class Program::Impl {
       throw std::runtime_error("the program ended instead of stopping");
   }
 
-  std::optional<std::string> ReadLine() const {
+  static std::optional<std::string> ReadLine(int fd) {
     std::string line;
     char c = 0;
     while (true) {
-      const ssize_t got = read(out_.read, &c, 1);
+      const ssize_t got = read(fd, &c, 1);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return line.empty() ? std::nullopt : std::optional(line);
       if (c == '\n') return line;
@@ -160,7 +160,8 @@ void Program::WriteLine(const std::string& line) {
 }
 
 void Program::CloseInput() { impl_->in_.CloseWrite(); }
-std::optional<std::string> Program::ReadLine() { return impl_->ReadLine(); }
+std::optional<std::string> Program::ReadLine() { return Impl::ReadLine(impl_->out_.read); }
+std::optional<std::string> Program::ReadErrorLine() { return Impl::ReadLine(impl_->err_.read); }
 std::string Program::Output() { return ReadAll(impl_->out_.read); }
 std::string Program::Errors() { return ReadAll(impl_->err_.read); }
 int Program::Wait() { return impl_->Wait(); }

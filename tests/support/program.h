@@ -32,8 +32,10 @@ class Program {
   void CloseInput();
   // The next line of its output, without the newline; nullopt at the end. Blocks.
   std::optional<std::string> ReadLine();
-  // What is left of its output, and all of its error output. Block until it and whoever inherited
-  // the pipe have closed it.
+  // The same of its error output.
+  std::optional<std::string> ReadErrorLine();
+  // What is left of its output, and of its error output. Block until it and whoever inherited the
+  // pipe have closed it.
   std::string Output();
   std::string Errors();
   // Its exit code, or 128 + signal. Blocks until it has ended; twice gives the same.

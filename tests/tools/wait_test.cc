@@ -1,5 +1,4 @@
 // guardcheck run --wait: starts that wait for their turn.
-#include <sched.h>
 #include <signal.h>
 
 #include <memory>
@@ -19,13 +18,14 @@ using ::testing::HasSubstr;
 
 class WaitTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Queue> Line() const {
-    return MakeQueue(*Scope::Directory(guardcheck_.scope()), *InstanceName::Parse("x"));
+  bool SomebodyIsInLine() const {
+    return MakeQueue(*Scope::Directory(guardcheck_.scope()), *InstanceName::Parse("x"))
+        ->WhoIsAhead()
+        ->has_value();
   }
-  // Blocks until somebody stands in line, or nobody does.
-  void AwaitLine(bool is_empty) const {
-    const std::unique_ptr<Queue> line = Line();
-    while (line->WhoIsAhead()->has_value() == is_empty) (void)sched_yield();
+  // Blocks until it says that it stands in line, and for whom it waits.
+  static std::string WhomItWaitsFor(Program& start) {
+    return start.ReadErrorLine().value_or("nobody");
   }
 
   const Guardcheck guardcheck_;
@@ -35,20 +35,19 @@ TEST_F(WaitTest, TakesOverWhenTheHolderEndsAndSaysWhomItWaitsFor) {
   Guarded holder = guardcheck_.Start();
   const pid_t held_by = holder.command();
   Guarded next = guardcheck_.Start({"--wait"});
-  AwaitLine(/*is_empty=*/false);
+  EXPECT_EQ(WhomItWaitsFor(next.program()),
+            absl::StrCat("guardcheck: x is held by pid ", held_by, "; waiting"));
   EXPECT_EQ(holder.Exit(7), 7);
   (void)next.command();  // the referee saw no overlap
-  AwaitLine(/*is_empty=*/true);
+  EXPECT_FALSE(SomebodyIsInLine());
   EXPECT_EQ(next.Exit(0), 0);
-  EXPECT_THAT(next.program().Errors(),
-              HasSubstr(absl::StrCat("x is held by pid ", held_by, "; waiting")));
 }
 
 TEST_F(WaitTest, H11_TakesOverOnceNothingIsLeftOfAHolderWhoseWrapperWasKilled) {
   Guarded holder = guardcheck_.Start();
   (void)holder.command();
   Guarded next = guardcheck_.Start({"--wait"});
-  AwaitLine(/*is_empty=*/false);
+  (void)WhomItWaitsFor(next.program());
   holder.program().Signal(SIGKILL);
   (void)next.command();
   EXPECT_EQ(next.Exit(0), 0);
@@ -59,10 +58,10 @@ TEST_F(WaitTest, H23_ASignalEndsTheWaitAtOnceAndGivesThePlaceUp) {
   (void)holder.command();
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     Program waiting({.argv = guardcheck_.InstanceWords({"--wait"})});
-    AwaitLine(/*is_empty=*/false);
+    (void)WhomItWaitsFor(waiting);
     waiting.Signal(signal);
     EXPECT_EQ(waiting.Wait(), 128 + signal);
-    AwaitLine(/*is_empty=*/true);
+    EXPECT_FALSE(SomebodyIsInLine());
   }
   EXPECT_EQ(holder.Exit(0), 0);
 }
