@@ -110,6 +110,10 @@ void AppendIdentity(std::string& out, const ProcessIdentity& identity) {
                   ",\"start_ticks\":", identity.start_ticks, "}");
 }
 
+std::string Stamp(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone());
+}
+
 std::string Json(const HolderRecord& record, const Texts& texts) {
   std::string out = absl::StrCat("{\"schema\":", kSchema);
   out.reserve(kRecordSize);
@@ -130,8 +134,7 @@ std::string Json(const HolderRecord& record, const Texts& texts) {
   append("user", texts.user);
   append("executable", texts.executable);
   append("cwd", texts.cwd);
-  append("started",
-         absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", record.started, absl::UTCTimeZone()));
+  append("started", Stamp(record.started));
   append("policy", texts.policy);
   out += ",\"layers\":[";
   for (const std::string& layer : texts.layers) {
@@ -397,6 +400,12 @@ std::string_view ToString(RecordState state) {
       return "releasing";
   }
   return "invalid";
+}
+
+std::string InfoText(const HolderRecord& record) {
+  const std::string json = Json(record, TextsOf(record));
+  return absl::StrCat("{\"pid\":", record.instance.value_or(record.identity).pid,
+                      ",\"timestamp\":\"", Stamp(record.started), "\",", json.substr(1), "\n");
 }
 
 std::string EncodeRecord(const HolderRecord& record, std::uint64_t sequence) {

@@ -15,6 +15,7 @@
 #include "soleguard/arbiter.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
+#include "soleguard/side_file.h"
 #include "soleguard/start.h"
 #include "soleguard/version.h"
 
@@ -232,6 +233,8 @@ class Guard::Core {
       record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
     } else {
       record.state = RecordState::kReleasing;
+      pid_file_.reset();
+      info_file_.reset();
     }
     for (Arbiter::HeldLayer& held : held_) {
       (void)held.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
@@ -266,7 +269,19 @@ class Guard::Core {
       absl::Status status = held.claim->Publish(record_);
       if (!status.ok()) return status;
     }
-    return absl::OkStatus();
+    return UpdateSideFiles();
+  }
+
+  absl::Status WriteSideFiles(const SideFiles& files) {
+    const auto open = [](const std::string& path, std::unique_ptr<SideFile>& file) {
+      if (path.empty()) return absl::OkStatus();
+      absl::StatusOr<std::unique_ptr<SideFile>> made = SideFile::At(path);
+      if (made.ok()) file = *std::move(made);
+      return made.status();
+    };
+    absl::Status opened = open(files.pid_file, pid_file_);
+    if (opened.ok()) opened = open(files.info_file, info_file_);
+    return opened.ok() ? UpdateSideFiles() : opened;
   }
 
   absl::Status KeepOverExec() {
@@ -287,7 +302,19 @@ class Guard::Core {
   std::optional<HolderRecord> predecessor_;
 
  private:
+  absl::Status UpdateSideFiles() {
+    absl::Status written;
+    if (pid_file_ != nullptr) {
+      const ProcessIdentity instance = record_.instance.value_or(record_.identity);
+      written = pid_file_->Write(absl::StrCat(instance.pid, "\n"));
+    }
+    if (written.ok() && info_file_ != nullptr) written = info_file_->Write(InfoText(record_));
+    return written;
+  }
+
   std::vector<Arbiter::HeldLayer> held_;
+  std::unique_ptr<SideFile> pid_file_;  // or none
+  std::unique_ptr<SideFile> info_file_;
 };
 
 Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Options& options) {
@@ -365,6 +392,7 @@ const std::optional<HolderRecord>& Guard::predecessor() const { return core_->pr
 absl::Status Guard::Verify() const { return core_->Verify(); }
 absl::StatusOr<std::vector<UniqueFd>> Guard::ShareWithChild() { return core_->ShareWithChild(); }
 absl::Status Guard::Follow(const ProcessIdentity& child) { return core_->Follow(child); }
+absl::Status Guard::WriteSideFiles(const SideFiles& files) { return core_->WriteSideFiles(files); }
 absl::Status Guard::KeepOverExec() { return core_->KeepOverExec(); }
 
 void Guard::Release() {

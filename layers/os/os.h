@@ -179,6 +179,10 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership);
 // Removes the file's name, if it has one. Whoever has it open keeps it.
 void RemoveEntry(const Entry& entry);
 
+// Removes `path` if it is the very file that is open. The race: somebody replaces it between the
+// look and the removal, and loses his file.
+void RemoveIfSame(const std::string& path, const UniqueFd& file);
+
 // Whether `path` itself, not what a link points to, is `file` now.
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file);
 
@@ -221,6 +225,11 @@ absl::Status MakeDirectories(const std::string& directory);
 // content is there, and the new one once this has returned.
 absl::Status WriteDurably(const std::string& directory, const std::string& name,
                           std::string_view bytes);
+
+// Replaces the file `path`, which is absolute, by one with `bytes` that everybody may read, in one
+// step: a reader finds the old file or the new one. Not durable. FailedPrecondition rather than
+// overwrite what is no such file: not regular, or large. Gives the new file, open.
+absl::StatusOr<UniqueFd> WriteForOthers(const std::string& path, std::string_view bytes);
 
 // A System V semaphore of one value: 0 is free, 1 is taken. A taken one belongs to the process, not
 // to a thread; it survives exec, is not inherited by fork, and the kernel gives it back (SEM_UNDO)

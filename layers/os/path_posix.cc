@@ -280,6 +280,13 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
 
 void RemoveEntry(const Entry& entry) { (void)unlinkat(entry.parent, entry.name.c_str(), 0); }
 
+void RemoveIfSame(const std::string& path, const UniqueFd& file) {
+  struct stat open = {};
+  struct stat there = {};
+  if (fstat(file.get(), &open) != 0 || lstat(path.c_str(), &there) != 0) return;
+  if (open.st_dev == there.st_dev && open.st_ino == there.st_ino) (void)unlink(path.c_str());
+}
+
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
   struct stat status = {};
   if (lstat(path.c_str(), &status) != 0) {
@@ -362,28 +369,58 @@ absl::Status MakeDirectories(const std::string& directory) {
   return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
 }
 
-absl::Status WriteDurably(const std::string& directory, const std::string& name,
-                          std::string_view bytes) {
+namespace {
+
+enum class Flush { kNo, kYes };
+
+absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string& name,
+                                 std::string_view bytes, mode_t mode, Flush flush) {
   std::string temporary = absl::StrCat(directory, "/.new.XXXXXX");
-  const UniqueFd file(mkostemp(temporary.data(), O_CLOEXEC));
+  UniqueFd file(mkostemp(temporary.data(), O_CLOEXEC));
   if (!file) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(temporary)));
   const std::string path = absl::StrCat(directory, "/", name);
 
   absl::Status done = WriteAt(file.get(), bytes);
-  if (done.ok() && fdatasync(file.get()) != 0) done = ErrnoStatus(errno, "fdatasync");
+  if (done.ok() && fchmod(file.get(), mode) != 0) done = ErrnoStatus(errno, "fchmod");
+  if (done.ok() && flush == Flush::kYes && fdatasync(file.get()) != 0) {
+    done = ErrnoStatus(errno, "fdatasync");
+  }
   if (done.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
     done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(path)));
   }
-  if (!done.ok()) {
-    (void)unlink(temporary.c_str());  // the first error is the one to tell
-    return done;
-  }
+  if (done.ok()) return file;
+  (void)unlink(temporary.c_str());  // the first error is the one to tell
+  return done;
+}
+
+}  // namespace
+
+absl::Status WriteDurably(const std::string& directory, const std::string& name,
+                          std::string_view bytes) {
+  const absl::StatusOr<UniqueFd> replaced =
+      Replace(directory, name, bytes, S_IRUSR | S_IWUSR, Flush::kYes);
+  if (!replaced.ok()) return replaced.status();
   // The new name must be on the disk too.
   const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!parent || fsync(parent.get()) != 0) {
     return ErrnoStatus(errno, absl::StrCat("fsync ", EscapeBytes(directory)));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> WriteForOthers(const std::string& path, std::string_view bytes) {
+  struct stat status = {};
+  const bool exists = lstat(path.c_str(), &status) == 0;
+  constexpr off_t kMost = 64 * 1024;
+  if (exists && (!S_ISREG(status.st_mode) || status.st_size > kMost)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(EscapeBytes(path), " exists and is ",
+                     S_ISREG(status.st_mode) ? "larger than 64 KiB" : "no regular file",
+                     ": it is not overwritten; choose another path"));
+  }
+  const std::size_t slash = path.rfind('/');
+  return Replace(path.substr(0, slash), path.substr(slash + 1), bytes,
+                 S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, Flush::kNo);
 }
 
 }  // namespace soleguard::os

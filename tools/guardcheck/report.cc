@@ -529,7 +529,18 @@ json::value ListJson(const Common& common, const std::vector<Listed>& running) {
                       {"running", std::move(names)}};
 }
 
-void Print(const json::value& value) { (void)std::puts(json::serialize(value).c_str()); }
+json::value UniqueJson(const std::string& name, const Common& common,
+                       const soleguard::Guard& guard) {
+  json::object object = Head(name, common);
+  object["verdict"] = "unique";
+  object["record"] = RecordJson(guard.record());
+  object["layers"] = LayersJson(guard.layers());
+  return object;
+}
+
+std::string Line(const json::value& value) { return json::serialize(value); }
+
+void Print(const json::value& value) { (void)std::puts(Line(value).c_str()); }
 
 std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
   bool mask_next = false;

@@ -38,6 +38,11 @@ struct Listed {
 std::string ListText(const std::vector<Listed>& running);
 boost::json::value ListJson(const Common& common, const std::vector<Listed>& running);
 
+boost::json::value UniqueJson(const std::string& name, const Common& common,
+                              const soleguard::Guard& guard);
+
+// As one line, without a newline.
+std::string Line(const boost::json::value& value);
 // To standard output, as one line.
 void Print(const boost::json::value& value);
 

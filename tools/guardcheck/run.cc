@@ -11,6 +11,7 @@
 #include "exit_code.h"
 #include "report.h"
 #include "supervise.h"
+#include "verdict_fd.h"
 #include <soleguard/text.h>
 
 namespace guardcheck {
@@ -18,25 +19,9 @@ namespace {
 
 using soleguard::Guard;
 
+constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
+
 void Say(const std::string& text) { (void)std::fprintf(stderr, "guardcheck: %s\n", text.c_str()); }
-
-int Refuse(const Call& call, const soleguard::Duplicate& duplicate) {
-  if (call.common.json) {
-    Print(RefusalJson(call.operand, call.common, duplicate));
-  } else {
-    (void)std::fputs(RefusalText(call.operand, call.common, duplicate).c_str(), stderr);
-  }
-  return kTaken;
-}
-
-int CannotTell(const Call& call, const soleguard::Undetermined& undetermined) {
-  if (call.common.json) {
-    Print(UndeterminedJson(call.operand, call.common, undetermined));
-  } else {
-    (void)std::fputs(UndeterminedText(call.operand, undetermined).c_str(), stderr);
-  }
-  return kUndetermined;
-}
 
 // What the command may read of its claim.
 void Export(const Guard& guard) {
@@ -75,27 +60,60 @@ void MentionWait(const Call& call) {
 class GuardedRun final : public Command {
  public:
   std::vector<Option> Options() override {
-    return {{.name = "--grace",
-             .value = "DURATION",
-             .help = "how long what COMMAND leaves behind may take to end before it is killed",
-             .read = Into(grace_),
-             .standard = "5s"},
-            {.name = "--wait",
-             .value = "DURATION",
-             .help = "wait until the name is free, first come first served; --wait=30s: not longer",
-             .read =
-                 [this](const std::string& text) {
-                   wait_ = absl::InfiniteDuration();
-                   return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
-                 },
-             .bare = "forever"},
-            {.name = "--exec",
-             .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
-                     "with it",
-             .read = Into(exec_)}};
+    return {
+        {.name = "--grace",
+         .value = "DURATION",
+         .help = "how long what COMMAND leaves behind may take to end before it is killed",
+         .read = Into(grace_),
+         .standard = "5s"},
+        {.name = "--until",
+         .value = "child|tree",
+         .help = "child: end what COMMAND leaves behind; tree: wait until it has ended too, for "
+                 "a COMMAND that daemonises",
+         .read = [this](const std::string& text) { return ReadUntil(text); },
+         .standard = "child"},
+        {.name = "--wait",
+         .value = "DURATION",
+         .help = "wait until the name is free, first come first served; --wait=30s: not longer",
+         .read =
+             [this](const std::string& text) {
+               wait_ = absl::InfiniteDuration();
+               return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
+             },
+         .bare = "forever"},
+        {.name = "--exec",
+         .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
+                 "with it",
+         .read = Into(exec_)},
+        {.name = "--pidfile",
+         .value = "FILE",
+         .help = "write COMMAND's pid there, for tools that expect it",
+         .read = Into(files_.pid_file)},
+        {.name = "--infofile",
+         .value = "FILE",
+         .help = "write the holder record there as JSON, for tools that expect it",
+         .read = Into(files_.info_file)},
+        {.name = "--verdict-fd",
+         .value = "N",
+         .help = "write the verdict as a line of JSON to descriptor N, which COMMAND does not "
+                 "inherit",
+         .read = Into(verdict_fd_, 0, kMostDescriptors),
+         .is_setting = false},
+        {.name = "--refused-exit",
+         .value = "CODE",
+         .help = "end with CODE when another instance holds the name",
+         .read = Into(refused_exit_, 0, 255),
+         .standard = "75"}};
   }
 
   int Run(const Call& call) override {
+    if (exec_ && until_ == Supervision::Until::kTree) {
+      throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
+    }
+    if (verdict_fd_ >= 0) {
+      const absl::Status taken = TakeVerdictFd(verdict_fd_);
+      if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
+    }
     soleguard::Options options = call.common.options;
     options.wait = wait_;
     options.hand_on = true;
@@ -103,19 +121,57 @@ class GuardedRun final : public Command {
     options.waiting = [&call] { MentionWait(call); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
-      return Refuse(call, *duplicate);
+      Tell(
+          call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
+          [&] { return RefusalText(call.operand, call.common, *duplicate); });
+      return refused_exit_;
     }
     if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
-      return CannotTell(call, *undetermined);
+      Tell(
+          call, [&] { return UndeterminedJson(call.operand, call.common, *undetermined); },
+          [&] { return UndeterminedText(call.operand, *undetermined); });
+      return kUndetermined;
     }
     Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
+    const absl::Status written = guard.WriteSideFiles(files_);
+    if (!written.ok()) {
+      throw UsageError("--pidfile, --infofile: " + std::string(written.message()));
+    }
     MentionPredecessor(guard);
+    Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
                  : RunGuarded(std::move(guard), call.command);
   }
 
  private:
+  absl::Status ReadUntil(const std::string& text) {
+    if (text != "child" && text != "tree") {
+      return absl::InvalidArgumentError("expected child or tree, found '" + text + "'");
+    }
+    until_ = text == "tree" ? Supervision::Until::kTree : Supervision::Until::kChild;
+    return absl::OkStatus();
+  }
+
+  // Why the command was not started. What is not asked for is not made: evidence is read from
+  // /proc.
+  template <typename Json, typename Text>
+  void Tell(const Call& call, Json json, Text text) const {
+    Report(json);
+    if (call.common.json) {
+      Print(json());
+    } else {
+      (void)std::fputs(text().c_str(), stderr);
+    }
+  }
+
+  template <typename Json>
+  void Report(Json json) const {
+    if (verdict_fd_ < 0) return;
+    const absl::Status written = WriteVerdict(verdict_fd_, Line(json()));
+    if (!written.ok()) Say(absl::StrCat("--verdict-fd: ", absl::string_view(written.message())));
+  }
+
   int RunGuarded(Guard guard, const std::vector<std::string>& command) const {
     auto claim = guard.ShareWithChild();
     if (!claim.ok()) {
@@ -125,6 +181,7 @@ class GuardedRun final : public Command {
     absl::StatusOr<int> code =
         Supervise({.command = command,
                    .claim = *std::move(claim),
+                   .until = until_,
                    .grace = grace_,
                    .started =
                        [&guard](const soleguard::ProcessIdentity& started) {
@@ -149,9 +206,13 @@ class GuardedRun final : public Command {
     return Become(command);
   }
 
+  Supervision::Until until_ = Supervision::Until::kChild;
   absl::Duration grace_ = absl::Seconds(5);
   absl::Duration wait_ = absl::ZeroDuration();
   bool exec_ = false;
+  soleguard::SideFiles files_;
+  int verdict_fd_ = -1;
+  int refused_exit_ = kTaken;
 };
 
 }  // namespace

@@ -18,6 +18,10 @@ struct Supervision {
   std::vector<std::string> command;
   // What carries the claim: the command and all its descendants inherit it.
   std::vector<soleguard::UniqueFd> claim;
+  enum class Until {
+    kChild,  // the command ends: what it leaves behind is ended
+    kTree,   // the command and all its descendants end by themselves (one that daemonises)
+  } until = Until::kChild;
   // How long what the command leaves behind may take to end after SIGTERM before it is killed.
   absl::Duration grace;
   // Called once the command runs.
@@ -27,10 +31,11 @@ struct Supervision {
   std::function<void()> ended;
 };
 
-// Starts the command and waits until it and all its descendants have ended. Forwards signals and
-// stops and continues with it. Gives its status as an exit code: its own, 128 + signal, or 126 and
-// 127 when it could not be started. An error: the guardian could not be started, or was killed;
-// then nothing of the command is left running.
+// Starts the command and waits until it and all its descendants have ended. Forwards signals
+// (once the command has ended, to the children that it left) and stops and continues with it. Gives
+// its status as an exit code: its own, 128 + signal, or 126 and 127 when it could not be started.
+// An error: the guardian could not be started, or was killed; then nothing of the command is left
+// running.
 //
 // This process must have one thread and no children. Two processes watch over the command: this one
 // and a guardian, which is the command's parent. Each is a subreaper, so that orphans come back to

@@ -118,14 +118,19 @@ class SignalQueue {
   sigset_t original_ = {};
 };
 
+// Each child was not waited for, so its pid is nobody else's.
+void SignalChildren(int signal) {
+  const auto children = soleguard::OwnChildren();
+  if (!children.ok()) return;
+  for (const std::int64_t child : *children) (void)kill(static_cast<pid_t>(child), signal);
+}
+
 // Kills every child, and with them what comes back to this subreaper when its parent dies, until
-// none is left. Each pid is a child that was not waited for, so it is nobody else's. A child that
+// none is left. A child that
 // may not be killed (a setuid program) is waited for: it still holds the claim.
 void KillDescendants() {
   do {
-    const auto children = soleguard::OwnChildren();
-    if (!children.ok()) continue;
-    for (const std::int64_t child : *children) (void)kill(static_cast<pid_t>(child), SIGKILL);
+    SignalChildren(SIGKILL);
   } while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR);
 }
 
@@ -155,6 +160,7 @@ class Guardian {
                     .pid = command_,
                     .start_ticks = identity.ok() ? identity->start_ticks : 0});
     while (!ended_.has_value()) Wait(-1);
+    while (supervision_.until == Supervision::Until::kTree && !childless_) Wait(-1);
     // A job that was stopped and then killed is over, and its name shall be free.
     if (wrapper_is_stopped_) SignalWrapper(SIGCONT);
     EndRest();
@@ -218,8 +224,12 @@ class Guardian {
       KillDescendants();
       _exit(kYes);
     }
-    if (message->kind == Message::Kind::kForward && !ended_.has_value()) {
+    if (message->kind != Message::Kind::kForward) return;
+    Reap();  // the race: it has ended, SIGCHLD comes later, and the signal would go to a zombie
+    if (!ended_.has_value()) {
       (void)kill(command_, message->value);  // not waited for yet: the pid is the command's
+    } else if (supervision_.until == Supervision::Until::kTree) {
+      SignalChildren(message->value);
     }
   }
 

@@ -51,6 +51,10 @@ inline constexpr std::size_t kRecordSize = 4096;
 // an InstanceName can be may not fit; the area is then blank, as one that was never written.
 std::string EncodeRecord(const HolderRecord& record, std::uint64_t sequence);
 
+// `record` as one line of JSON for other programs, with `pid`, of the instance, and `timestamp` in
+// front for those that look for these. docs/guardcheck.md lists the keys.
+std::string InfoText(const HolderRecord& record);
+
 struct DecodedRecord {
   HolderRecord record;
   std::uint64_t sequence = 0;

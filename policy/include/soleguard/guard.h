@@ -48,6 +48,12 @@ struct Options {
   Subject subject = {};
 };
 
+// Files for tools that expect them, at absolute paths; empty: none.
+struct SideFiles {
+  std::string pid_file;   // the instance's pid and a newline
+  std::string info_file;  // InfoText of the holder record
+};
+
 struct Unique;
 struct Duplicate;
 struct Undetermined;
@@ -114,6 +120,12 @@ class Guard {
   // Says in the holder record that `child`, which the claim was handed on to, is the instance.
   // After that, Release leaves the name with the child for as long as it lives.
   absl::Status Follow(const ProcessIdentity& child);
+
+  // Writes the files, and keeps them true when Follow names another instance. They are never read
+  // here and decide nothing. Release removes them while they are still this process's; after a
+  // SIGKILL they stay, and the next holder overwrites them. An error (a relative path, a directory
+  // that is not there) says which; the claim stands all the same.
+  absl::Status WriteSideFiles(const SideFiles& files);
 
   // Keeps the claim over execve(2): the new program holds the name until it ends.
   // FailedPrecondition names a layer that does not survive exec.

@@ -1,0 +1,33 @@
+// A file that tells other tools of a running instance: a PID file, say.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+namespace soleguard {
+
+// Says who runs and nothing else: it is never read here, so a missing, stale or damaged one decides
+// nothing. Removed on a normal end, and then only while it is still this process's; after a SIGKILL
+// it stays, and the next holder overwrites it. Does not block; not thread-safe; a forked child does
+// nothing with it.
+class SideFile {
+ public:
+  // Touches nothing yet. InvalidArgument unless `path` is absolute: a relative one is another file
+  // in each working directory.
+  static absl::StatusOr<std::unique_ptr<SideFile>> At(std::string path);
+  virtual ~SideFile() = default;
+
+  // Replaces the file in one step, whatever is there, by `text`, for everybody to read.
+  // FailedPrecondition: what is there is not regular, or larger than 64 KiB: a mistake in the path.
+  virtual absl::Status Write(std::string_view text) = 0;
+
+  // Removes it if it is the one that was written. Call it before the name is free: the next holder
+  // writes its own there. A second call does nothing.
+  virtual void Remove() = 0;
+};
+
+}  // namespace soleguard
