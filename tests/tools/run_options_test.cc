@@ -120,7 +120,7 @@ TEST_F(RunOptions, H22_TheVerdictIsReadApartFromTheCommandsCode) {
   EXPECT_GT(Verdict().at("record").at("token").to_number<std::uint64_t>(), 0U);
 
   Guarded holder = guardcheck_.Start();
-  (void)holder.command();
+  holder.Settle();
   EXPECT_EQ(RunProgram({.argv = WithVerdict(guardcheck_.Run({"true"}, options))}).code, 75);
   EXPECT_EQ(Verdict().at("verdict"), "duplicate");
   EXPECT_EQ(Verdict().at("holder").at("process").at("pid").as_int64(), holder.command());
