@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "exit_code.h"
+#include "notify.h"
 #include "report.h"
 #include "supervise.h"
 #include "verdict_fd.h"
@@ -178,11 +179,21 @@ class GuardedRun final : public Command {
       Say(std::string(claim.status().message()));
       return kInternal;
     }
+    absl::StatusOr<std::unique_ptr<NotifyRelay>> relay = NotifyRelay::FromEnvironment();
+    if (!relay.ok()) {
+      Say(std::string(relay.status().message()));
+      return kInternal;
+    }
+    std::vector<Supervision::Meanwhile> meanwhile;
+    if (*relay != nullptr) {
+      meanwhile.push_back({.fd = (*relay)->fd(), .ready = [&relay] { (*relay)->Pass(); }});
+    }
     absl::StatusOr<int> code =
         Supervise({.command = command,
                    .claim = *std::move(claim),
                    .until = until_,
                    .grace = grace_,
+                   .meanwhile = std::move(meanwhile),
                    .started =
                        [&guard](const soleguard::ProcessIdentity& started) {
                          const absl::Status followed = guard.Follow(started);

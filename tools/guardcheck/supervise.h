@@ -24,6 +24,13 @@ struct Supervision {
   } until = Until::kChild;
   // How long what the command leaves behind may take to end after SIGTERM before it is killed.
   absl::Duration grace;
+  // What the wrapper looks after meanwhile: `ready` is called when `fd` is readable, in this
+  // thread, and does not block. Once more after the end of the command, for what it left unread.
+  struct Meanwhile {
+    int fd;
+    std::function<void()> ready;
+  };
+  std::vector<Meanwhile> meanwhile = {};
   // Called once the command runs.
   std::function<void(const soleguard::ProcessIdentity&)> started;
   // Called once nothing is left of the command, while the guardian still ends: what takes time of

@@ -312,9 +312,15 @@ class Wrapper {
 
   absl::StatusOr<int> Watch(const std::optional<ProcessIdentity>& own) {
     while (true) {
-      std::array<pollfd, 2> polled = {pollfd{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
-                                      pollfd{.fd = guardian_, .events = POLLIN, .revents = 0}};
+      std::vector<pollfd> polled = {pollfd{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
+                                    pollfd{.fd = guardian_, .events = POLLIN, .revents = 0}};
+      for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) {
+        polled.push_back({.fd = meanwhile.fd, .events = POLLIN, .revents = 0});
+      }
       if (poll(polled.data(), polled.size(), -1) < 0) continue;
+      for (std::size_t i = 2; i < polled.size(); ++i) {
+        if (polled[i].revents != 0) supervision_.meanwhile[i - 2].ready();
+      }
       // Messages first: whether the terminal sent a signal to the command too can be told once it
       // is known. (One that is left over at the end had nobody to go to.)
       if (polled[1].revents == 0) {
@@ -341,6 +347,7 @@ class Wrapper {
         case Message::Kind::kCannotStart:
           return SayCannotExecute(supervision_.command[0], message->value);
         case Message::Kind::kEnded:
+          for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
           return message->value;
         case Message::Kind::kForward:  // never comes this way
           break;

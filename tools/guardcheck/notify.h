@@ -1,0 +1,27 @@
+// What a guarded command says to its service manager (sd_notify(3)).
+#pragma once
+
+#include <memory>
+
+#include <absl/status/statusor.h>
+
+namespace guardcheck {
+
+// The manager listens to the process that it started, which is guardcheck and not the command: what
+// the command says is passed on in guardcheck's name. READY, STOPPING, RELOADING, STATUS, WATCHDOG
+// and all else, with descriptors; but not MAINPID, which stays guardcheck: its end is the end of
+// the service. Heard are the user of this process, root, and descendants of this process.
+class NotifyRelay {
+ public:
+  // nullptr: there is no manager that listens (NOTIFY_SOCKET). Otherwise the environment for the
+  // command is set, NOTIFY_SOCKET and no WATCHDOG_PID; call it while there is one thread.
+  static absl::StatusOr<std::unique_ptr<NotifyRelay>> FromEnvironment();
+  virtual ~NotifyRelay() = default;
+
+  // Readable when there is something to pass on.
+  virtual int fd() const = 0;
+  // Passes on what has come. Does not block.
+  virtual void Pass() = 0;
+};
+
+}  // namespace guardcheck
