@@ -8,8 +8,9 @@ packages=(
   # build
   build-essential g++ cmake ninja-build ccache
   libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libtomlplusplus-dev libxxhash-dev
-  # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies
-  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps spin
+  # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies,
+  # systemd has systemd-analyze
+  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps spin systemd
   # bench
   libbenchmark-dev
   # check
