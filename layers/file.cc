@@ -725,7 +725,8 @@ LayerKind FileLayer() {
           .check = &CheckParameters,
           .make = &MakeFileLayer,
           .effect = &EffectOf,
-          .caution = &CautionOf};
+          .caution = &CautionOf,
+          .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); }};
 }
 
 }  // namespace soleguard

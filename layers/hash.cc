@@ -11,7 +11,7 @@ std::uint64_t HashOf(std::string_view bytes) { return XXH64(bytes.data(), bytes.
 
 std::uint64_t HashOf(const Scope& scope, const InstanceName& name) {
   // Neither part can contain a newline, so no two pairs give the same text.
-  return HashOf(absl::StrCat(scope.directory(), "\n", name.text()));
+  return HashOf(absl::StrCat(scope.directory(), "\n", name.key()));
 }
 
 }  // namespace soleguard

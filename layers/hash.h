@@ -13,8 +13,8 @@ namespace soleguard {
 // For accidents, not against an attacker: who can write the bytes can write the hash.
 std::uint64_t HashOf(std::string_view bytes);
 
-// Of the scope's directory and the whole name. Two names may have one hash: whoever shares an
-// object by it tells them apart by the record.
+// Of the scope's directory and the whole name, slot included. Two names may have one hash: whoever
+// shares an object by it tells them apart by the record.
 std::uint64_t HashOf(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

@@ -85,7 +85,8 @@ absl::StatusOr<DecodedRecord> RecordIn(const os::KeptFd& segment) {
 }
 
 bool IsOf(const HolderRecord& record, const Target& target) {
-  return record.name == target.name.text() && record.scope == target.scope.ToString();
+  return record.name == target.name.text() && record.slot == target.name.slot() &&
+         record.scope == target.scope.ToString();
 }
 
 // The record of whoever has the semaphore, if it is there. The segment may still have the record of
@@ -109,8 +110,9 @@ std::optional<HolderRecord> RecordOfHolder(const Target& target, const os::Owner
 
 absl::Status Collision(const HolderRecord& record) {
   return absl::UnavailableError(
-      absl::StrCat("the semaphore is in use for another name with the same hash, \"",
-                   EscapeBytes(record.name), "\" of scope ", EscapeBytes(record.scope)));
+      absl::StrCat("the semaphore is in use for another name or slot with the same hash, \"",
+                   EscapeBytes(record.name), "\" (slot ", record.slot, ") of scope ",
+                   EscapeBytes(record.scope)));
 }
 
 class MutexClaim final : public Claim {

@@ -47,4 +47,8 @@ absl::StatusOr<InstanceName> InstanceName::Parse(std::string_view text) {
   return InstanceName(std::string(text));
 }
 
+std::string InstanceName::key() const {
+  return slot_ == 0 ? text_ : absl::StrCat(text_, "/slots/", slot_);
+}
+
 }  // namespace soleguard

@@ -1,8 +1,12 @@
 #include "name_directory.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <deque>
 
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_split.h>
 
 #include "soleguard/layer.h"
 
@@ -10,13 +14,36 @@ namespace soleguard {
 namespace {
 
 constexpr char kNames[] = "names";
+constexpr char kSlots[] = "slots";  // as InstanceName::key has it
 
 std::string NamesPath(const Scope& scope) { return absl::StrCat(scope.directory(), "/", kNames); }
+
+// The slots but 0 that have objects below a name's directory, in order.
+std::vector<std::uint32_t> SlotsIn(int directory, const std::string& path,
+                                   const os::Ownership& ownership) {
+  std::vector<std::uint32_t> slots;
+  os::KeptFd kept;
+  const os::Entry place{
+      .parent = directory, .name = kSlots, .path = absl::StrCat(path, "/", kSlots)};
+  if (!os::KeepDirectory(place, ownership, os::Create::kNo, kept).ok()) return slots;
+  const absl::StatusOr<std::vector<std::string>> entries = os::NamesIn(kept.get());
+  for (const std::string& entry : entries.ok() ? *entries : std::vector<std::string>()) {
+    std::uint32_t slot = 0;
+    // Others were not made here.
+    if (absl::SimpleAtoi(entry, &slot) && slot != 0 && absl::StrCat(slot) == entry) {
+      slots.push_back(slot);
+    }
+  }
+  std::sort(slots.begin(), slots.end());
+  return slots;
+}
 
 }  // namespace
 
 NameDirectory::NameDirectory(const Scope& scope, const InstanceName& name)
-    : scope_(scope), name_(name.text()), path_(absl::StrCat(NamesPath(scope), "/", name.text())) {}
+    : scope_(scope),
+      steps_(absl::StrSplit(name.key(), '/')),
+      path_(absl::StrCat(NamesPath(scope), "/", name.key())) {}
 
 absl::Status NameDirectory::Open(os::Create create) {
   absl::StatusOr<os::Ownership> ownership = os::KeepScopeDirectory(scope_, create, scope_fd_);
@@ -24,12 +51,20 @@ absl::Status NameDirectory::Open(os::Create create) {
   ownership_ = *ownership;
 
   os::KeptFd names;
-  absl::Status opened =
-      os::KeepDirectory({.parent = scope_fd_.get(), .name = kNames, .path = NamesPath(scope_)},
-                        ownership_, create, names);
-  if (!opened.ok()) return opened;
-  return os::KeepDirectory({.parent = names.get(), .name = name_, .path = path_}, ownership_,
-                           create, fd_);
+  std::string path = NamesPath(scope_);
+  absl::Status opened = os::KeepDirectory({.parent = scope_fd_.get(), .name = kNames, .path = path},
+                                          ownership_, create, names);
+  const os::KeptFd* parent = &names;
+  std::deque<os::KeptFd> between;
+  for (const std::string& step : steps_) {
+    if (!opened.ok()) return opened;
+    absl::StrAppend(&path, "/", step);
+    os::KeptFd& next = &step == &steps_.back() ? fd_ : between.emplace_back();
+    opened = os::KeepDirectory({.parent = parent->get(), .name = step, .path = path}, ownership_,
+                               create, next);
+    parent = &next;
+  }
+  return opened;
 }
 
 void NameDirectory::Close() {
@@ -57,8 +92,29 @@ absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope) {
   std::sort(entries->begin(), entries->end());
   std::vector<InstanceName> known;
   for (const std::string& entry : *entries) {
-    absl::StatusOr<InstanceName> name = InstanceName::Parse(entry);
-    if (name.ok()) known.push_back(*std::move(name));  // others were not made here
+    const absl::StatusOr<InstanceName> name = InstanceName::Parse(entry);
+    if (!name.ok()) continue;  // not made here
+    known.push_back(*name);
+    os::KeptFd own;
+    const os::Entry place{
+        .parent = names.get(), .name = entry, .path = absl::StrCat(NamesPath(scope), "/", entry)};
+    if (!os::KeepDirectory(place, *ownership, os::Create::kNo, own).ok()) continue;
+    for (const std::uint32_t slot : SlotsIn(own.get(), place.path, *ownership)) {
+      known.push_back(name->Slot(slot));
+    }
+  }
+  return known;
+}
+
+absl::StatusOr<std::vector<InstanceName>> KnownSlots(const Scope& scope, const InstanceName& name) {
+  NameDirectory directory(scope, name.Slot(0));
+  std::vector<InstanceName> known = {name.Slot(0)};
+  const absl::Status opened = directory.Open(os::Create::kNo);
+  if (absl::IsNotFound(opened)) return known;
+  if (!opened.ok()) return opened;
+  for (const std::uint32_t slot :
+       SlotsIn(directory.fd().get(), directory.path(), directory.ownership())) {
+    known.push_back(name.Slot(slot));
   }
   return known;
 }

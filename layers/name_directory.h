@@ -1,7 +1,9 @@
-// The directory of one instance name, SCOPE/names/NAME, where its objects live. Private to layers/.
+// The directory of one instance name, where its objects live: SCOPE/names/NAME, and for slots but 0
+// SCOPE/names/NAME/slots/K. Private to layers/.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <absl/status/status.h>
 
@@ -31,7 +33,7 @@ class NameDirectory {
 
  private:
   const Scope scope_;
-  const std::string name_;
+  const std::vector<std::string> steps_;  // below SCOPE/names
   const std::string path_;
   os::KeptFd scope_fd_;
   os::KeptFd fd_;

@@ -432,7 +432,8 @@ LayerKind PortLayer() {
           .check = &CheckParameters,
           .make = &MakePortLayer,
           .effect = &EffectOf,
-          .caution = &CautionOf};
+          .caution = &CautionOf,
+          .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); }};
 }
 
 }  // namespace soleguard

@@ -123,6 +123,7 @@ std::string Json(const HolderRecord& record, const Texts& texts) {
   };
   append("state", ToString(record.state));
   append("name", EscapeBytes(record.name));
+  if (record.slot != 0) absl::StrAppend(&out, ",\"slot\":", record.slot);
   append("scope", texts.scope);
   out += ",\"identity\":";
   AppendIdentity(out, record.identity);
@@ -372,6 +373,10 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   HolderRecord record;
   record.state = members.State("state");
   record.name = members.Text("name");
+  if (members.Has("slot")) {
+    record.slot = static_cast<std::uint32_t>(
+        members.Number("slot", std::numeric_limits<std::uint32_t>::max()));
+  }
   record.scope = members.Text("scope");
   record.identity = members.Identity("identity");
   if (members.Has("instance")) record.instance = members.Identity("instance");

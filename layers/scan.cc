@@ -478,7 +478,8 @@ const HolderRecord* Judge::OwnRecord(const std::vector<ProcessIdentity>& line) {
   if (!own_records_.has_value()) own_records_ = RecordsOf(context_.scope, context_.name);
   const HolderRecord* found = nullptr;
   for (const HolderRecord& record : own_records_->found) {
-    if (record.name != context_.name.text() || !Covers(record, line)) continue;
+    const bool is_own = record.name == context_.name.text() && record.slot == context_.name.slot();
+    if (!is_own || !Covers(record, line)) continue;
     if (found == nullptr || record.state == RecordState::kEstablished) found = &record;
   }
   return found;

@@ -34,6 +34,12 @@ std::string ScopeKey(const Scope& scope) {
                                                  : scope.ToString();
 }
 
+// Of the ceilings of one slot number; "." in no scope's key, so that no name's ceiling is in the
+// way.
+std::string SlotKey(const InstanceName& name) {
+  return name.slot() == 0 ? "" : absl::StrCat(".slot.", name.slot());
+}
+
 std::string Checksum(const std::string& text) { return absl::StrFormat("%016x", HashOf(text)); }
 
 std::string Encode(std::uint64_t ceiling, const std::string& owner) {
@@ -86,10 +92,10 @@ Claim::Token NextToken(const Scope& scope, const InstanceName& name,
   absl::StatusOr<std::string> state =
       scope.state_directory().empty() ? os::StateDirectory() : scope.state_directory();
   if (!state.ok()) return token;
-  const std::string directory = absl::StrCat(*state, "/", ScopeKey(scope));
+  const std::string directory = absl::StrCat(*state, "/", ScopeKey(scope), SlotKey(name));
   const std::string path = absl::StrCat(directory, "/", name.text());
   const std::string owner =
-      absl::StrCat(EscapeBytes(scope.ToString()), "\n", EscapeBytes(name.text()));
+      absl::StrCat(EscapeBytes(scope.ToString()), "\n", EscapeBytes(name.key()));
 
   const absl::StatusOr<std::uint64_t> ceiling = ReadCeiling(path, owner);
   const bool first = absl::IsNotFound(ceiling.status());

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -160,6 +162,31 @@ struct Layers {
   const std::vector<std::unique_ptr<Layer>> of_policy;
   const std::unique_ptr<Layer> carrier;  // or none
 };
+
+std::vector<std::unique_ptr<Layers>> LayersOfSlots(const Policy& policy, const Options& options,
+                                                   const InstanceName& name) {
+  std::vector<std::unique_ptr<Layers>> slots;
+  for (std::uint32_t slot = 0; slot < options.slots; ++slot) {
+    slots.push_back(std::make_unique<Layers>(policy, options, name.Slot(slot)));
+  }
+  return slots;
+}
+
+// What a start is given of the slots behind the first.
+template <typename View>
+std::vector<std::vector<Arbiter::Member>> OtherMembers(
+    const std::vector<std::unique_ptr<Layers>>& slots, View view) {
+  std::vector<std::vector<Arbiter::Member>> others;
+  for (const auto& layers : slots) {
+    if (layers != slots.front()) others.push_back(layers->Members(view));
+  }
+  return others;
+}
+
+std::vector<Holder> BehindTheFirst(std::vector<Holder> holders) {
+  holders.erase(holders.begin());
+  return holders;
+}
 
 // A duration that may be infinite, on a clock that is not.
 Clock::time_point Deadline(Clock::time_point begin, absl::Duration duration) {
@@ -323,6 +350,8 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   if (!instance.ok()) return Undetermined{.status = instance.status(), .layers = {}};
   absl::StatusOr<ProcessDescription> own = DescribeSelf();
   if (!own.ok()) return Undetermined{.status = own.status(), .layers = {}};
+  absl::Status slots_fit = CheckSlots(policy, options.slots);
+  if (!slots_fit.ok()) return Undetermined{.status = std::move(slots_fit), .layers = {}};
 
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{options.scope.directory(), instance->text()};
@@ -342,9 +371,11 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   Reservation reservation(names, key);
   RegisterIfObserved(policy, options);
 
-  const Layers layers(policy, options, *instance);
+  const auto slots = LayersOfSlots(policy, options, *instance);
+  const auto as_it_is = [](Layer& layer) { return &layer; };
   Start start({.policy = policy,
-               .members = layers.Members([](Layer& layer) { return &layer; }),
+               .members = slots.front()->Members(as_it_is),
+               .other_slots = OtherMembers(slots, as_it_is),
                .candidate = [&] { return Candidate(*instance, policy, options.scope, *own); },
                .times = {.deadline = options.deadline, .settle = options.settle},
                .wait = options.wait,
@@ -358,7 +389,9 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
       return Unique{std::move(guard)};
     }
     case Arbiter::Decision::kDuplicate:
-      return Duplicate{.holder = start.holder(), .layers = start.reports()};
+      return Duplicate{.holder = start.holders().front(),
+                       .layers = start.reports(),
+                       .others = BehindTheFirst(start.holders())};
     case Arbiter::Decision::kUndetermined:
       break;
   }
@@ -383,6 +416,7 @@ Guard& Guard::operator=(Guard&& other) noexcept {
 Guard::~Guard() { Release(); }
 
 const std::string& Guard::name() const { return core_->name_.text(); }
+std::uint32_t Guard::slot() const { return core_->record_.slot; }
 const Scope& Guard::scope() const { return core_->scope_; }
 const HolderRecord& Guard::record() const { return core_->record_; }
 const std::vector<LayerReport>& Guard::layers() const { return core_->reports_; }
@@ -478,12 +512,31 @@ class OnlyLooked final : public Layer {
 
 }  // namespace
 
+absl::Status CheckSlots(const Policy& policy, std::uint32_t slots) {
+  if (slots < 1 || slots > kMaxSlots) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("slots are 1 to ", kMaxSlots, ", found ", slots));
+  }
+  for (const LayerSpec& spec : policy.layers()) {
+    const auto is_one_object = FindLayerKind(spec.kind)->is_one_object;
+    if (slots == 1 || is_one_object == nullptr || !is_one_object(spec.parameters)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("layer ", spec.ToString(), " is one object and cannot be one for each of ",
+                     slots, " slots; write ", spec.kind, " without parameters"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
                                    const Options& options) {
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
+  return Inspect(*instance, policy, options);
+}
+
+Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options& options) {
   Inspection inspection;
-  const Layers layers(policy, options, *instance);
+  const Layers layers(policy, options, slot);
   for (const Arbiter::Member& member : layers.Members([](Layer& layer) { return &layer; })) {
     inspection.layers.push_back(
         {.layer = std::string(member.layer->text()), .sighting = member.layer->Look()});
@@ -496,22 +549,32 @@ absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
   const Clock::time_point begin = Clock::now();
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
-  const Layers layers(policy, options, *instance);
-  std::vector<std::unique_ptr<OnlyLooked>> looked;
+  absl::Status slots_fit = CheckSlots(policy, options.slots);
+  if (!slots_fit.ok()) return slots_fit;
+  const auto slots = LayersOfSlots(policy, options, *instance);
+  std::vector<std::unique_ptr<OnlyLooked>> looked;  // of one slot after the other
+  const auto only_looked = [&looked](const Layer& layer) {
+    return looked.emplace_back(std::make_unique<OnlyLooked>(layer)).get();
+  };
   Start start({.policy = policy,
-               .members = layers.Members([&looked](const Layer& layer) {
-                 return looked.emplace_back(std::make_unique<OnlyLooked>(layer)).get();
-               }),
+               .members = slots.front()->Members(only_looked),
+               .other_slots = OtherMembers(slots, only_looked),
                .candidate = [] { return HolderRecord{}; },
                .times = {.deadline = options.deadline, .settle = options.settle},
                .queue = MakeQueue(options.scope, *instance)});
   Drive(start, begin, options);
 
-  Forecast forecast{.decision = start.decision(), .holder = {}, .status = start.status()};
-  if (forecast.decision == Arbiter::Decision::kDuplicate) forecast.holder = start.holder();
-  for (const std::unique_ptr<OnlyLooked>& layer : looked) {
+  Forecast forecast{.decision = start.decision(), .status = start.status()};
+  if (forecast.decision == Arbiter::Decision::kUnique) forecast.slot = start.slot();
+  if (forecast.decision == Arbiter::Decision::kDuplicate) {
+    forecast.holder = start.holders().front();
+    forecast.others = BehindTheFirst(start.holders());
+  }
+  const std::size_t layers_of_each = looked.size() / slots.size();
+  for (std::size_t i = 0; i < layers_of_each; ++i) {
+    OnlyLooked& layer = *looked[forecast.slot * layers_of_each + i];
     forecast.inspection.layers.push_back(
-        {.layer = std::string(layer->text()), .sighting = layer->TakeSeen()});
+        {.layer = std::string(layer.text()), .sighting = layer.TakeSeen()});
   }
   return forecast;
 }

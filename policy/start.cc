@@ -1,6 +1,7 @@
 #include "soleguard/start.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 
@@ -17,6 +18,20 @@ using Decision = Arbiter::Decision;
 constexpr absl::Duration kLookAgain = absl::Seconds(30);
 // The system has no event: a foreign locker, a layer that works again.
 constexpr absl::Duration kLookForEvents = absl::Seconds(1);
+
+// A holder that only its end makes free.
+std::optional<Holder> SeenIn(const std::vector<Arbiter::Member>& slot) {
+  for (const Arbiter::Member& member : slot) {
+    const Sighting sighting = member.layer->Look();
+    const auto* taken = std::get_if<Taken>(&sighting);
+    if (taken == nullptr) continue;
+    const Standing standing = taken->holder.standing;
+    if (standing == Standing::kEstablished || standing == Standing::kUnguarded) {
+      return taken->holder;
+    }
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -58,13 +73,13 @@ std::optional<Queue::Ahead> Start::WhoGoesFirst() {
   absl::StatusOr<std::optional<Queue::Ahead>> ahead = setup_.queue->WhoIsAhead();
   if (!ahead.ok() || !ahead->has_value()) return std::nullopt;
   // A newcomer is refused by a holder at once, however many stand in line.
-  if (!is_standby() && SeenHolder().has_value()) return std::nullopt;
+  if (!is_standby() && !SeenHolders().empty()) return std::nullopt;
   return *std::move(ahead);
 }
 
 Next Start::TurnNeverCame() {
-  if (is_standby()) holder_ = SeenHolder();
-  if (holder_.has_value()) return Decide(Decision::kDuplicate);
+  if (is_standby()) holders_ = SeenHolders();
+  if (!holders_.empty()) return Decide(Decision::kDuplicate);
   std::vector<std::string> pids;
   for (const ProcessIdentity& process : setup_.queue->Suspects()) {
     pids.push_back(absl::StrCat(process.pid));
@@ -79,9 +94,14 @@ Next Start::TurnNeverCame() {
 Next Start::Arbitrate(absl::Duration elapsed) {
   if (arbiter_ == nullptr || !arbitration_began_.has_value()) {
     arbitration_began_ = elapsed;
+    if (!round_began_.has_value()) round_began_ = elapsed;
     ArbiterTimes times = setup_.times;
+    times.deadline -= elapsed - *round_began_;  // one for all slots
     times.deadline = std::max(times.deadline, setup_.wait - elapsed);
-    arbiter_ = std::make_unique<Arbiter>(setup_.policy, setup_.members, setup_.candidate(), times);
+    HolderRecord candidate = setup_.candidate();
+    candidate.slot = slot_;
+    arbiter_ =
+        std::make_unique<Arbiter>(setup_.policy, MembersOf(slot_), std::move(candidate), times);
   }
   // The race: a standby waits for the end of the same holder as this newcomer, or is awake already.
   // Closed by asking who goes first when the layers are taken, before it is decided.
@@ -94,19 +114,83 @@ Next Start::Arbitrate(absl::Duration elapsed) {
   }
   if (next.action != Next::Action::kDecided) return next;
   arbitration_began_.reset();
+  return arbiter_->decision() == Decision::kUnique ? Decide(Decision::kUnique) : OnRefusal(elapsed);
+}
 
-  const bool may_change =
-      arbiter_->decision() == Decision::kDuplicate || absl::IsDeadlineExceeded(arbiter_->status());
-  if (arbiter_->decision() != Decision::kUnique && may_change && elapsed < setup_.wait) {
+bool Start::Refusal::MayChange() const {
+  return decision == Decision::kDuplicate || absl::IsDeadlineExceeded(status);
+}
+
+Next Start::OnRefusal(absl::Duration elapsed) {
+  Refusal refusal{.decision = arbiter_->decision(),
+                  .holder = {},
+                  .status = arbiter_->status(),
+                  .reports = arbiter_->reports(),
+                  .wake = arbiter_->TakeWake()};
+  if (refusal.decision == Decision::kDuplicate) refusal.holder = arbiter_->holder();
+  refusals_.push_back(std::move(refusal));
+  if (refusals_.size() == slots()) return OnRefusals(elapsed);
+  ++slot_;
+  return {.action = Next::Action::kStep};
+}
+
+Next Start::OnRefusals(absl::Duration elapsed) {
+  const auto stays = [](const Refusal& refusal) { return !refusal.MayChange(); };
+  if (elapsed < setup_.wait && !std::all_of(refusals_.begin(), refusals_.end(), stays)) {
     phase_ = Phase::kHoldersEnd;
-    return Wait(arbiter_->TakeWake(), setup_.wait - elapsed, kLookForEvents);
+    std::vector<UniqueFd> wake;  // the end of any of them
+    absl::Duration left = setup_.wait - elapsed;
+    for (Refusal& refusal : refusals_) {
+      if (refusal.MayChange() && refusal.wake.empty()) left = std::min(left, kLookForEvents);
+      std::move(refusal.wake.begin(), refusal.wake.end(), std::back_inserter(wake));
+    }
+    return Wait(std::move(wake), left, kLookForEvents);
   }
-  if (arbiter_->decision() == Decision::kDuplicate) holder_ = arbiter_->holder();
-  return Decide(arbiter_->decision(), arbiter_->status());
+  const auto undetermined = std::find_if(
+      refusals_.begin(), refusals_.end(),
+      [](const Refusal& refusal) { return refusal.decision == Decision::kUndetermined; });
+  if (undetermined != refusals_.end()) {
+    reports_ = undetermined->reports;
+    return Decide(Decision::kUndetermined, undetermined->status);
+  }
+  // The race: a slot that was taken when it was asked is free by now, and another one that was free
+  // then is taken: at each moment one was free. Closed by asking until the same holders have
+  // refused twice: between the two times they had all slots at once.
+  const bool in_time = elapsed - *round_began_ < setup_.times.deadline;
+  if (slots() > 1 && !RefusedByTheSame() && in_time) {
+    AskAgain();
+    return {.action = Next::Action::kStep};
+  }
+  reports_ = refusals_.front().reports;
+  for (Refusal& refusal : refusals_) {
+    // One that runs unguarded refuses every slot.
+    const bool is_new = refusal.holder->record.has_value() || holders_.empty() ||
+                        holders_.back().processes != refusal.holder->processes;
+    if (is_new) holders_.push_back(*std::move(refusal.holder));
+  }
+  return Decide(Decision::kDuplicate);
+}
+
+bool Start::RefusedByTheSame() {
+  std::vector<Tenancy> tenancies;
+  for (const Refusal& refusal : refusals_) {
+    // Waited for as long as could be: it would be waited for again, and only then be told.
+    if (refusal.holder->standing != Standing::kEstablished) return true;
+    const HolderRecord& record = *refusal.holder->record;
+    tenancies.emplace_back(record.identity, record.started);
+  }
+  return std::exchange(refused_by_, tenancies) == tenancies;
+}
+
+void Start::AskAgain() {
+  refusals_.clear();
+  slot_ = 0;
 }
 
 Next Start::GiveWay() {
+  AskAgain();
   arbiter_.reset();
+  round_began_.reset();
   arbitration_began_.reset();
   turn_began_.reset();
   phase_ = Phase::kTurn;
@@ -116,6 +200,8 @@ Next Start::GiveWay() {
 // The race: the holder ends at the deadline, and the clock is read first. So it is asked again
 // whatever time it is, and the answer is of now: after the deadline, the last one.
 Next Start::AwaitHoldersEnd() {
+  AskAgain();
+  round_began_.reset();
   phase_ = Phase::kArbitration;
   return {.action = Next::Action::kStep};
 }
@@ -140,21 +226,22 @@ void Start::Cancel() {
   (void)Decide(Decision::kUndetermined, absl::CancelledError("the start was cancelled"));
 }
 
-std::optional<Holder> Start::SeenHolder() const {
-  for (const Arbiter::Member& member : setup_.members) {
-    const Sighting sighting = member.layer->Look();
-    const auto* taken = std::get_if<Taken>(&sighting);
-    if (taken == nullptr) continue;
-    const Standing standing = taken->holder.standing;
-    if (standing == Standing::kEstablished || standing == Standing::kUnguarded) {
-      return taken->holder;
-    }
+const std::vector<Arbiter::Member>& Start::MembersOf(std::size_t slot) const {
+  return slot == 0 ? setup_.members : setup_.other_slots[slot - 1];
+}
+
+std::vector<Holder> Start::SeenHolders() const {
+  std::vector<Holder> holders;
+  for (std::size_t slot = 0; slot < slots(); ++slot) {
+    std::optional<Holder> seen = SeenIn(MembersOf(slot));
+    if (!seen.has_value()) return {};
+    holders.push_back(*std::move(seen));
   }
-  return std::nullopt;
+  return holders;
 }
 
 std::vector<LayerReport> Start::reports() const {
-  return arbiter_ != nullptr ? arbiter_->reports() : std::vector<LayerReport>();
+  return arbiter_ == nullptr || !reports_.empty() ? reports_ : arbiter_->reports();
 }
 
 }  // namespace soleguard

@@ -315,7 +315,8 @@ class ScanAndClaimsTest : public ScanTest {
             absl::FormatDuration(setup.settle),
             absl::FormatDuration(setup.deadline),
             setup.at_barrier ? "barrier" : "now",
-            absl::FormatDuration(setup.wait)};
+            absl::FormatDuration(setup.wait),
+            std::to_string(setup.slots)};
   }
 };
 

@@ -3,7 +3,9 @@
 
 #include <sys/eventfd.h>
 
+#include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -54,6 +56,7 @@ class FakeLayer final : public Layer {
   std::string_view text() const override { return text_; }
   Attempt Try(const HolderRecord&) override {
     if (unavailable) return Unavailable{absl::UnavailableError("broken")};
+    if (tried) tried();
     if (!has_it.has_value()) {
       log_.push_back(text_ + " held");
       return Held{std::make_unique<FakeClaim>(text_, log_)};
@@ -72,6 +75,8 @@ class FakeLayer final : public Layer {
   std::optional<Standing> has_it;
   bool unavailable = false;
   bool wakes = true;
+  std::int64_t pid = 7;         // of who has it
+  std::function<void()> tried;  // before the answer
 
  private:
   Holder Who() const {
@@ -79,7 +84,7 @@ class FakeLayer final : public Layer {
     holder.standing = *has_it;
     holder.record.emplace();
     // Not of this boot: nobody asks the process table how it is.
-    holder.record->identity = {.boot_id = "b", .pid_namespace = 1, .pid = 7, .start_ticks = 1};
+    holder.record->identity = {.boot_id = "b", .pid_namespace = 1, .pid = pid, .start_ticks = 1};
     return holder;
   }
   const std::string text_;
@@ -196,7 +201,7 @@ TEST_F(StartTest, ANewcomerIsRefusedByAHolderHoweverManyStandInLine) {
   a_.has_it = Standing::kEstablished;
   Newcomer();
   ExpectDecision(Decision::kDuplicate);
-  EXPECT_EQ(start_->holder().record->identity.pid, 7);
+  EXPECT_EQ(start_->holders().front().record->identity.pid, 7);
 }
 
 // Whoever was ahead has taken the name, and left the line for others who wait for its end.
@@ -277,7 +282,7 @@ TEST_F(StartTest, AtItsDeadlineTheHeadIsRefusedByTheHolderThatRemains) {
   Standby();
   ExpectWaits(kWait - absl::Milliseconds(1));
   ExpectDecision(Decision::kDuplicate, kWait);
-  EXPECT_EQ(start_->holder().standing, Standing::kEstablished);
+  EXPECT_EQ(start_->holders().front().standing, Standing::kEstablished);
   EXPECT_FALSE(line_.placed);
 }
 
@@ -362,6 +367,139 @@ TEST_F(StartTest, LooksMoreOftenWhereTheSystemHasNoEvent) {
   a_.has_it = Standing::kEstablished;
   a_.wakes = false;
   EXPECT_EQ(Run().at_most, absl::Seconds(1));
+}
+
+// --- slots: two layers are two slots of one policy ---
+
+class SlotsStartTest : public StartTest {
+ protected:
+  Start& MakeWithSlots(absl::Duration wait) {
+    start_ = std::make_unique<Start>(
+        Start::Setup{.policy = one_layer_,
+                     .members = {{.layer = &a_, .index = 0}},
+                     .other_slots = {{{.layer = &b_, .index = 0}}},
+                     .candidate = [] { return HolderRecord{}; },
+                     .times = {.deadline = absl::Seconds(10), .settle = kSettle},
+                     .wait = wait,
+                     .queue = std::make_unique<FakeQueue>(line_, log_)});
+    return *start_;
+  }
+  std::vector<std::int64_t> Holders() const {
+    std::vector<std::int64_t> pids;
+    for (const Holder& holder : start_->holders()) pids.push_back(holder.record->identity.pid);
+    return pids;
+  }
+  const Policy one_layer_ = *Policy::Parse("file");
+};
+
+TEST_F(SlotsStartTest, TheFirstFreeOneIsTakenAndTheOthersAreNotAsked) {
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(start_->slot(), 0U);
+  EXPECT_THAT(TakeLog(), ElementsAre("a held", "a established"));
+}
+
+TEST_F(SlotsStartTest, AHolderOfTheFirstLeavesTheSecond) {
+  a_.has_it = Standing::kEstablished;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(start_->slot(), 1U);
+  EXPECT_EQ(start_->arbiter().record().slot, 1U);
+  EXPECT_EQ(start_->reports().front().layer, "b");
+}
+
+// A candidate may yet give the slot back: it is waited for, as without slots.
+TEST_F(SlotsStartTest, ACandidateOfTheFirstIsWaitedForAndThenPassedOver) {
+  a_.has_it = Standing::kCandidate;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectWaits();
+  ExpectDecision(Decision::kUnique, 2 * kSettle);
+  EXPECT_EQ(start_->slot(), 1U);
+}
+
+TEST_F(SlotsStartTest, TheDeadlineIsOneForAllSlots) {
+  a_.has_it = Standing::kDying;
+  b_.has_it = Standing::kDying;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectWaits();
+  ExpectWaits(absl::Seconds(9));
+  ExpectDecision(Decision::kUndetermined, absl::Seconds(10));
+}
+
+TEST_F(SlotsStartTest, ASlotThatCannotBeToldIsNoRefusal) {
+  a_.unavailable = true;
+  b_.has_it = Standing::kEstablished;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kUndetermined);
+  EXPECT_THAT(start_->status().ToString(), HasSubstr("broken"));
+}
+
+// The race: the first slot's holder ends once it was asked, and another process takes the second
+// slot before that is asked. At each moment one of the two was free.
+TEST_F(SlotsStartTest, ASlotThatBecameFreeMeanwhileIsNotLost) {
+  a_.has_it = Standing::kEstablished;
+  b_.pid = 8;
+  b_.tried = [this] {
+    a_.has_it.reset();
+    b_.has_it = Standing::kEstablished;
+  };
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(start_->slot(), 0U);
+}
+
+TEST_F(SlotsStartTest, IsRefusedByHoldersThatHadAllSlotsAtOnce) {
+  a_.has_it = Standing::kEstablished;
+  b_.has_it = Standing::kEstablished;
+  b_.pid = 8;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_THAT(Holders(), ElementsAre(7, 8));
+  EXPECT_THAT(TakeLog(), ElementsAre("a contested", "b contested", "a contested", "b contested"));
+}
+
+TEST_F(SlotsStartTest, HoldersThatChangeAllTheTimeRefuseItAtTheDeadline) {
+  a_.has_it = Standing::kEstablished;
+  b_.has_it = Standing::kEstablished;
+  a_.tried = [this] { ++a_.pid; };
+  MakeWithSlots(absl::ZeroDuration());
+  absl::Duration elapsed;
+  while (start_->Step(elapsed).action != Action::kDecided) elapsed += absl::Milliseconds(1);
+  EXPECT_EQ(start_->decision(), Decision::kDuplicate);
+  EXPECT_GE(elapsed, absl::Seconds(10));
+}
+
+TEST_F(SlotsStartTest, AStandbyWaitsForTheEndOfAnyOfTheHolders) {
+  a_.has_it = Standing::kEstablished;
+  b_.has_it = Standing::kEstablished;
+  MakeWithSlots(kWait);
+  const Arbiter::Next next = Run();
+  EXPECT_EQ(next.action, Action::kWait);
+  EXPECT_EQ(next.wake.size(), 2U);
+  b_.has_it.reset();
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(start_->slot(), 1U);
+}
+
+TEST_F(SlotsStartTest, AStandbyLooksAgainForAHolderWhoseEndHasNoEvent) {
+  a_.has_it = Standing::kEstablished;
+  b_.has_it = Standing::kEstablished;
+  b_.wakes = false;
+  MakeWithSlots(kWait);
+  const Arbiter::Next next = Run();
+  EXPECT_EQ(next.wake.size(), 1U);
+  EXPECT_LE(next.at_most, absl::Seconds(1));
+}
+
+TEST_F(SlotsStartTest, ANewcomerGivesWayWhenOneSlotIsFreeAndSomebodyStandsInLine) {
+  a_.has_it = Standing::kEstablished;
+  line_.somebody = true;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectWaits();
+  b_.has_it = Standing::kEstablished;  // the head's
+  b_.pid = 8;
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_THAT(Holders(), ElementsAre(7, 8));
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ Program::Setup CommandLine(const Claimant::Setup& setup) {
   std::vector<std::string> argv = setup.launcher;
   for (const std::string& word :
        {ClaimantPath(), setup.scope, setup.name, setup.policy, absl::FormatDuration(setup.settle),
-        absl::FormatDuration(setup.deadline), StartOf(setup), absl::FormatDuration(setup.wait)}) {
+        absl::FormatDuration(setup.deadline), StartOf(setup), absl::FormatDuration(setup.wait),
+        std::to_string(setup.slots)}) {
     argv.push_back(word);
   }
   return {.argv = argv};

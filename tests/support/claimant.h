@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,7 +24,8 @@ class Claimant {
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
     absl::Duration wait = absl::ZeroDuration();  // as a standby
-    bool at_barrier = false;                     // acquires only after Go
+    std::uint32_t slots = 1;
+    bool at_barrier = false;  // acquires only after Go
     // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait
     // there are released at once.
     std::string gate = {};
@@ -49,6 +51,8 @@ class Claimant {
   //   verify       ok | CODE: MESSAGE
   //   layers       what each layer that was asked answered, in order:
   //                "file held, mutex contested PID STANDING" or "file unavailable"
+  //   slot         its slot | none
+  //   holders      PID STANDING, of each slot: "7 established, 9 established" | none
   //   predecessor  PID | none
   //   release      released
   //   fork         PID of a child that neither acts nor execs

@@ -1,4 +1,4 @@
-// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT
+// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT SLOTS
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <iostream>
 #include <optional>
@@ -30,6 +31,7 @@ Options OptionsOf(char** argv) {
   if (!absl::ParseDuration(argv[4], &options.settle)) std::abort();
   if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
   if (!absl::ParseDuration(argv[7], &options.wait)) std::abort();
+  options.slots = static_cast<std::uint32_t>(std::stoul(argv[8]));
   options.waiting = [] { std::cout << "in line" << std::endl; };
   return options;
 }
@@ -75,6 +77,14 @@ std::string SayLayers(const Verdict& verdict) {
   return said;
 }
 
+std::string SayHolders(const Verdict& verdict) {
+  const auto* duplicate = std::get_if<Duplicate>(&verdict);
+  if (duplicate == nullptr) return "none";
+  std::string said = Say(duplicate->holder);
+  for (const Holder& other : duplicate->others) said += ", " + Say(other);
+  return said;
+}
+
 // A child that keeps whatever it got until it is killed, and does not outlive the test.
 [[noreturn]] void Linger() {
   alarm(60);
@@ -103,6 +113,8 @@ std::string Obey(const std::string& command, Verdict& verdict) {
     const bool any = guard != nullptr && guard->predecessor().has_value();
     return any ? std::to_string(guard->predecessor()->identity.pid) : "none";
   }
+  if (command == "slot") return guard != nullptr ? std::to_string(guard->slot()) : "none";
+  if (command == "holders") return SayHolders(verdict);
   if (command == "release") {
     if (guard != nullptr) guard->Release();
     return "released";
@@ -145,7 +157,7 @@ void WaitAtGate(const std::string& fifo) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 8) return 64;
+  if (argc != 9) return 64;
   std::string command;
   const std::string start = argv[6];
   const std::string gate = "gate:";

@@ -169,6 +169,9 @@ struct LayerKind {
   Effect (*effect)(Event, const LayerParameters&) = nullptr;
   // What a person should know before relying on the layer with these parameters; empty for nothing.
   std::string (*caution)(const LayerParameters&) = nullptr;
+  // Whether these parameters name one object, the same for every name and slot. A kind without it
+  // has an object for each.
+  bool (*is_one_object)(const LayerParameters&) = nullptr;
 };
 
 // All kinds, in the canonical order in which every process tries them: the order is part of the
@@ -185,8 +188,10 @@ const LayerKind* FindLayerKind(std::string_view name);
 // candidates at once. Unavailable: the scope's directory is on a network filesystem.
 absl::Status Register(const Scope& scope);
 
-// The names that have objects in `scope`, running or not, sorted. Takes no lock. NotFound when the
-// scope has no directory yet.
+// The names that have objects in `scope`, running or not, sorted, each followed by its other slots.
+// Takes no lock. NotFound when the scope has no directory yet.
 absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope);
+// Slot 0 of one name, whether it has objects or not, and its other slots that have. Takes no lock.
+absl::StatusOr<std::vector<InstanceName>> KnownSlots(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

@@ -1,6 +1,7 @@
 // The instance name: what must be unique.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,14 +19,26 @@ class InstanceName {
   // InvalidArgument says which rule `text` breaks, and at which byte (from 1).
   static absl::StatusOr<InstanceName> Parse(std::string_view text);
 
+  // For people and records: without the slot.
   const std::string& text() const { return text_; }
+
+  // One of several instances that may run under the name, each with objects of its own. Slot 0 is
+  // the plain name: it and a start that knows nothing of slots exclude each other.
+  InstanceName Slot(std::uint32_t number) const { return InstanceName(text_, number); }
+  std::uint32_t slot() const { return slot_; }
+
+  // What its objects are called after: the text, and "NAME/slots/K" for another slot than 0. No
+  // other name or slot has the same: a name has no '/'.
+  std::string key() const;
 
   friend bool operator==(const InstanceName&, const InstanceName&) = default;
 
  private:
-  explicit InstanceName(std::string text) : text_(std::move(text)) {}
+  explicit InstanceName(std::string text, std::uint32_t slot = 0)
+      : text_(std::move(text)), slot_(slot) {}
 
   std::string text_;
+  std::uint32_t slot_;
 };
 
 }  // namespace soleguard

@@ -27,6 +27,7 @@ std::string_view ToString(RecordState state);
 struct HolderRecord {
   RecordState state = RecordState::kCandidate;
   std::string name;
+  std::uint32_t slot = 0;    // of the name
   std::string scope;         // Scope::ToString()
   ProcessIdentity identity;  // the process whose claim it is
   // The process that the claim was handed on to (a guarded command), once it has started.

@@ -18,12 +18,15 @@
 #include "soleguard/arbiter.h"
 #include "soleguard/fd.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {
+
+inline constexpr std::uint32_t kMaxSlots = 1000;
 
 struct Options {
   Scope scope = Scope::User();
@@ -36,6 +39,10 @@ struct Options {
   // among standbys, and before whoever comes without waiting. It costs no CPU time.
   // absl::InfiniteDuration: without end. Zero: not at all.
   absl::Duration wait = absl::ZeroDuration();
+  // Up to this many instances may run under the name, each with another slot number: 1 to
+  // kMaxSlots. All starts should say the same; one of 3 does not see what runs in slot 3 of
+  // another's 5.
+  std::uint32_t slots = 1;
   // Called once, when it begins to wait as a standby, and has its place in line.
   std::function<void()> waiting = {};
   // Ends Acquire early, whatever it waits for: the verdict is Undetermined, with Cancelled.
@@ -75,8 +82,12 @@ class Guard {
   // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits for
   // what is about to change: a holder that is dying, deciding or releasing, at most
   // options.deadline, and a standby that goes first. For an established holder it waits only if
-  // options.wait says so. An invalid name gives Undetermined with InvalidArgument. A second Guard
-  // of the same name in one process is a Duplicate, and is not waited for. Thread-safe.
+  // options.wait says so. An invalid name gives Undetermined with InvalidArgument, and so does what
+  // CheckSlots refuses. A second Guard of the same name in one process is a Duplicate, whatever its
+  // slot, and is not waited for. Thread-safe.
+  //
+  // With options.slots it claims the lowest slot that it can get, and is a Duplicate only if at one
+  // moment all of them were held.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
   // Under Policy::Default.
   static Verdict Acquire(std::string_view name, const Options& options = {});
@@ -86,6 +97,9 @@ class Guard {
   ~Guard();  // as Release
 
   const std::string& name() const;
+  // The slot of the name that this process has; 0 without slots. It is another's as soon as this
+  // one has ended, also by SIGKILL.
+  std::uint32_t slot() const;
   const Scope& scope() const;
   // What the holder record says now.
   const HolderRecord& record() const;
@@ -153,6 +167,7 @@ struct Unique {
 struct Duplicate {
   Holder holder;
   std::vector<LayerReport> layers;  // in the order they were asked, up to the one that decided
+  std::vector<Holder> others = {};  // of the other slots, in their order
 };
 
 // Nobody can tell: too few layers work, or somebody did not settle in time.
@@ -179,13 +194,22 @@ struct Inspection {
 // so a holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
 absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
                                    const Options& options = {});
+// The same of one slot of a name; KnownSlots tells which there are.
+Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options& options = {});
+
+// Whether as many instances of a name can run under the policy. InvalidArgument: `slots` is out of
+// range, or a layer's parameters name one object, such as port(47777), which cannot be one for each
+// slot.
+absl::Status CheckSlots(const Policy& policy, std::uint32_t slots);
 
 // What Acquire would find.
 struct Forecast {
   Arbiter::Decision decision = Arbiter::Decision::kUndetermined;
-  std::optional<Holder> holder;  // kDuplicate: who has it
-  absl::Status status;           // kUndetermined: why
-  Inspection inspection;         // every layer, also those that Acquire would not have asked
+  std::optional<Holder> holder = {};  // kDuplicate: who has it
+  absl::Status status = {};           // kUndetermined: why
+  Inspection inspection = {};         // every layer, also those that Acquire would not have asked
+  std::uint32_t slot = 0;             // kUnique: which it would get; `inspection` is of it
+  std::vector<Holder> others = {};    // kDuplicate: of the other slots
 };
 // Whether Acquire would make the subject (options.subject) the only instance now. As Inspect, it
 // disturbs nobody and takes nothing: another start may come first, and what cannot be created (a

@@ -1,9 +1,12 @@
 // One start: its turn, its arbitration and, if it may wait, its wait for the holder's end.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -13,6 +16,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/layer.h"
 #include "soleguard/policy.h"
+#include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "soleguard/record.h"
 
@@ -22,13 +26,18 @@ namespace soleguard {
 // the name; it holds no layer meanwhile. Everybody else, a newcomer, lets a standby go first if the
 // name is free, and is refused if it is not.
 //
+// With slots it takes the first that it can get, and is refused by the holders of them all. There
+// is one queue: whoever stands in line waits for the end of any of them.
+//
 // As the Arbiter, it does not block and reads no clock. Not thread-safe.
 class Start {
  public:
   struct Setup {
     const Policy& policy;
     std::vector<Arbiter::Member> members;  // as the Arbiter takes them
-    // What each layer is told of this process; asked before each arbitration.
+    // The same of the name's slots 1, 2, …, each asked when the one before it has refused.
+    std::vector<std::vector<Arbiter::Member>> other_slots = {};
+    // What each layer is told of this process, the slot apart; asked before each arbitration.
     std::function<HolderRecord()> candidate;
     ArbiterTimes times;
     // How long an established holder's end is waited for. Zero: not at all, a newcomer.
@@ -49,11 +58,13 @@ class Start {
   Arbiter::Decision decision() const { return decision_; }
   // kUnique: with the claims.
   Arbiter& arbiter() { return *arbiter_; }
-  // kDuplicate: who has it.
-  const Holder& holder() const { return *holder_; }
+  // kUnique: which slot it has.
+  std::uint32_t slot() const { return slot_; }
+  // kDuplicate: who has it, in the order of the slots.
+  const std::vector<Holder>& holders() const { return holders_; }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
-  // One per layer that was asked, in order.
+  // One per layer that was asked, in order; of the slot that decided.
   std::vector<LayerReport> reports() const;
 
  private:
@@ -67,9 +78,19 @@ class Start {
   Arbiter::Next Decide(Arbiter::Decision decision, absl::Status status = absl::OkStatus());
   // Gives back what it holds, and waits for its turn anew.
   Arbiter::Next GiveWay();
-  // Whom it has to wait for; not while a holder refuses them both.
+  // The slot that was asked has refused; after the last one, all have.
+  Arbiter::Next OnRefusal(absl::Duration elapsed);
+  Arbiter::Next OnRefusals(absl::Duration elapsed);
+  // Begins with the first slot again.
+  void AskAgain();
+  // Notes who refused; whether the same did so the time before.
+  bool RefusedByTheSame();
+  // Whom it has to wait for; not while holders refuse them both.
   std::optional<Queue::Ahead> WhoGoesFirst();
-  std::optional<Holder> SeenHolder() const;
+  const std::vector<Arbiter::Member>& MembersOf(std::size_t slot) const;
+  std::size_t slots() const { return 1 + setup_.other_slots.size(); }
+  // One of each slot, or none at all.
+  std::vector<Holder> SeenHolders() const;
   bool is_standby() const { return setup_.wait > absl::ZeroDuration(); }
 
   Setup setup_;
@@ -78,11 +99,28 @@ class Start {
   int rounds_ = 0;                            // in which nothing could wake
   std::optional<absl::Duration> turn_began_;  // the wait for it
   std::optional<absl::Duration> arbitration_began_;
+  std::optional<absl::Duration> round_began_;  // of the first slot's arbitration
   std::unique_ptr<Arbiter> arbiter_;
+  std::uint32_t slot_ = 0;  // which it asks
+
+  // The slots that have refused.
+  struct Refusal {
+    Arbiter::Decision decision;
+    std::optional<Holder> holder;
+    absl::Status status;
+    std::vector<LayerReport> reports;
+    std::vector<UniqueFd> wake;
+
+    bool MayChange() const;
+  };
+  std::vector<Refusal> refusals_;
+  using Tenancy = std::pair<ProcessIdentity, absl::Time>;
+  std::vector<Tenancy> refused_by_;  // the time before
 
   Arbiter::Decision decision_ = Arbiter::Decision::kUndetermined;
-  std::optional<Holder> holder_;
+  std::vector<Holder> holders_;
   absl::Status status_;
+  std::vector<LayerReport> reports_;  // of a refusal
 };
 
 }  // namespace soleguard

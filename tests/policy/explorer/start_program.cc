@@ -249,8 +249,8 @@ class StartOfProcess final : public Program {
     held_ = tape_.held;
     tape_.this_step.clear();
     tape_.question = {.kind = Question::Kind::kEnd, .decision = decision};
-    if (decision == Arbiter::Decision::kDuplicate && start.holder().record.has_value()) {
-      tape_.question.cites = static_cast<int>(start.holder().record->identity.pid);
+    if (decision == Arbiter::Decision::kDuplicate && start.holders().front().record.has_value()) {
+      tape_.question.cites = static_cast<int>(start.holders().front().record->identity.pid);
     }
     if (decision != Arbiter::Decision::kUnique) return;
     tape_.question.kind = Question::Kind::kHold;
