@@ -31,6 +31,7 @@
 #include "name_directory.h"
 #include "os/os.h"
 #include "program.h"
+#include "records.h"
 #include "registration.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
@@ -339,104 +340,6 @@ absl::StatusOr<std::vector<Likeness::Match>> Likeness::FindByParameters() {
   return matches;
 }
 
-// Who descends from whom, as of one look.
-class Family {
- public:
-  // A process and its ancestors. One that ends meanwhile ends the line.
-  absl::StatusOr<std::vector<ProcessIdentity>> LineOf(os::Kin kin) {
-    std::vector<ProcessIdentity> line = {kin.process};
-    constexpr std::size_t kMaxDepth = 10000;
-    while (kin.parent > 0 && line.size() < kMaxDepth) {
-      const absl::StatusOr<os::Kin>& parent = Find(kin.parent);
-      if (!parent.ok() && !absl::IsNotFound(parent.status())) return parent.status();
-      // The race: the parent ended, and its pid is another's. Whoever started later is no parent.
-      if (!parent.ok() || parent->process.start_ticks > kin.process.start_ticks) break;
-      kin = *parent;
-      line.push_back(kin.process);
-    }
-    return line;
-  }
-
- private:
-  const absl::StatusOr<os::Kin>& Find(std::int64_t pid) {
-    const auto [known, fresh] = known_.try_emplace(pid);
-    if (fresh) known->second = os::KinOf(pid);
-    return known->second;
-  }
-
-  std::map<std::int64_t, absl::StatusOr<os::Kin>> known_;
-};
-
-bool Has(const std::vector<ProcessIdentity>& line, const ProcessIdentity& process) {
-  return std::find(line.begin(), line.end(), process) != line.end();
-}
-
-// Whether the record's holder, or the command it was handed on to, is in the line.
-bool Covers(const HolderRecord& record, const std::vector<ProcessIdentity>& line) {
-  return Has(line, record.identity) || (record.instance.has_value() && Has(line, *record.instance));
-}
-
-// What could be read, and why something could not, if it is there.
-struct Records {
-  std::vector<HolderRecord> found;
-  absl::Status unread;
-
-  void Miss(const absl::Status& status) {
-    if (!status.ok() && !absl::IsNotFound(status) && !absl::IsDataLoss(status)) unread = status;
-  }
-};
-
-// Whether a layer that could not tell may do so the next time. Where it never works (a foreign
-// program has the port, the kernel has no semaphores) nobody holds it either, and who waits for it
-// to tell would wait for ever.
-bool IsTransient(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) || absl::IsUnknown(status);
-}
-
-// Adds the records in the name's directory.
-absl::Status ReadRecords(const Scope& scope, const InstanceName& name, Records& records) {
-  NameDirectory directory(scope, name);
-  absl::Status opened = directory.Open(os::Create::kNo);
-  if (!opened.ok()) return opened;
-  const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
-  if (!files.ok()) return files.status();
-  for (const std::string& file : *files) {
-    if (!file.starts_with("record")) continue;
-    os::KeptFd kept;
-    opened = os::KeepFile(directory.EntryOf(file), {.rule = os::Ownership::Rule::kAnyone},
-                          os::Create::kNo, kept);
-    absl::StatusOr<DecodedRecord> decoded =
-        opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
-    if (decoded.ok()) {
-      records.found.push_back(std::move(decoded->record));
-    } else {
-      records.Miss(decoded.status());
-    }
-  }
-  return absl::OkStatus();
-}
-
-// The records of a name, of every layer that has one here. Valid only where the holder lives.
-Records RecordsOf(const Scope& scope, const InstanceName& name) {
-  Records records;
-  records.Miss(ReadRecords(scope, name, records));
-  // Other layers keep theirs elsewhere.
-  for (const LayerKind& kind : LayerKinds()) {
-    if (kind.observer) continue;
-    const Sighting sighting =
-        kind.make({.scope = scope, .name = name, .parameters = {}, .subject = {}})->Look();
-    const auto* taken = std::get_if<Taken>(&sighting);
-    if (taken != nullptr && taken->holder.record.has_value()) {
-      records.found.push_back(*taken->holder.record);
-    }
-    const auto* unavailable = std::get_if<Unavailable>(&sighting);
-    if (unavailable != nullptr && IsTransient(unavailable->status)) {
-      records.Miss(unavailable->status);
-    }
-  }
-  return records;
-}
-
 // Tells what a match is: by what has registered and been recorded until now.
 class Judge {
  public:
@@ -487,17 +390,7 @@ const HolderRecord* Judge::OwnRecord(const std::vector<ProcessIdentity>& line) {
 
 bool Judge::IsOfAnotherName(const std::vector<ProcessIdentity>& line) {
   if (!other_records_.has_value()) {
-    other_records_.emplace();
-    const absl::StatusOr<std::vector<InstanceName>> names = KnownNames(context_.scope);
-    other_records_->Miss(names.status());
-    for (const InstanceName& name : names.ok() ? *names : std::vector<InstanceName>()) {
-      if (name == context_.name) continue;
-      Records records = RecordsOf(context_.scope, name);
-      other_records_->Miss(records.unread);
-      for (HolderRecord& record : records.found) {
-        other_records_->found.push_back(std::move(record));
-      }
-    }
+    other_records_ = RecordsOfOthers(context_.scope, context_.name);
   }
   return std::any_of(other_records_->found.begin(), other_records_->found.end(),
                      [&line](const HolderRecord& record) {

@@ -14,6 +14,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
+#include "layers.h"
 #include "soleguard/arbiter.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
@@ -117,6 +118,8 @@ HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Sco
   return record;
 }
 
+}  // namespace
+
 std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Options& options,
                                                const InstanceName& name) {
   std::vector<std::unique_ptr<Layer>> layers;
@@ -130,6 +133,8 @@ std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Optio
   }
   return layers;
 }
+
+namespace {
 
 // The layer that lets a claim live on in a child, if the policy does not have it already.
 std::unique_ptr<Layer> MakeCarrier(const Policy& policy, const Options& options,

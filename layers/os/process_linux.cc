@@ -25,6 +25,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -788,6 +789,40 @@ absl::Status SendSignal(const ProcessIdentity& identity, int signal) {
   if (PidfdSendSignal(pidfd->get(), signal) == 0) return absl::OkStatus();
   if (errno == ESRCH) return Gone(identity.pid, "is gone");
   return os::ErrnoStatus(errno, absl::StrCat("send signal ", signal, " to process ", identity.pid));
+}
+
+std::string_view ToString(Signal signal) {
+  return signal == Signal::kTerminate ? "SIGTERM" : "SIGKILL";
+}
+
+absl::Status SendSignal(const ProcessIdentity& identity, Signal signal) {
+  return SendSignal(identity, signal == Signal::kTerminate ? SIGTERM : SIGKILL);
+}
+
+absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity& ancestor) {
+  const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
+  if (!pids.ok()) return pids.status();
+  std::multimap<std::int64_t, ProcessIdentity> children;  // by parent
+  for (const std::int64_t pid : *pids) {
+    absl::StatusOr<os::Kin> kin = os::KinOf(pid);
+    if (kin.ok()) children.emplace(kin->parent, std::move(kin->process));
+  }
+  std::vector<ProcessIdentity> line = {ancestor};
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const auto [first, last] = children.equal_range(line[i].pid);
+    for (auto child = first; child != last; ++child) {
+      // The race: the parent ended meanwhile, and its pid is another's. Whoever started before that
+      // one is no child of it.
+      if (child->second.start_ticks >= line[i].start_ticks) line.push_back(child->second);
+    }
+  }
+  // All of it was so if the ancestor still lives: its pid was its own.
+  if (const absl::StatusOr<ProcessIdentity> now = IdentityOf(ancestor.pid);
+      !now.ok() || *now != ancestor) {
+    return Gone(ancestor.pid, "is gone");
+  }
+  line.erase(line.begin());
+  return line;
 }
 
 absl::StatusOr<std::vector<std::int64_t>> AllPids() {

@@ -88,6 +88,19 @@ absl::StatusOr<UniqueFd> OpenPidfd(const ProcessIdentity& identity);
 // whose identity was checked after it was opened, so a recycled pid is never hit.
 absl::Status SendSignal(const ProcessIdentity& identity, int signal);
 
+// The signals that end a process.
+enum class Signal {
+  kTerminate,  // SIGTERM: asks it to end, which it may handle or ignore
+  kKill,       // SIGKILL
+};
+std::string_view ToString(Signal signal);  // "SIGTERM", "SIGKILL"
+absl::Status SendSignal(const ProcessIdentity& identity, Signal signal);
+
+// The processes that descend from `ancestor` now, parents before their children: among them none
+// whose parent has ended before. One pass over the table; who is forked meanwhile may be missed.
+// NotFound when it is gone.
+absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity& ancestor);
+
 // The pids of all processes in the caller's pid namespace. One pass over the table; processes that
 // come and go meanwhile may or may not be in it.
 absl::StatusOr<std::vector<std::int64_t>> AllPids();

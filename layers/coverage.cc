@@ -1,0 +1,92 @@
+#include "soleguard/coverage.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "name_directory.h"
+#include "os/os.h"
+#include "records.h"
+#include "registration.h"
+#include "soleguard/text.h"
+
+namespace soleguard {
+namespace {
+
+absl::Status Refuse(const ProcessIdentity& process, const std::string& why) {
+  return absl::FailedPreconditionError(absl::StrCat("pid ", process.pid, " ", why));
+}
+
+// The first record that names the process itself and is not about to end.
+const HolderRecord* Naming(const std::vector<HolderRecord>& records,
+                           const ProcessIdentity& process) {
+  const auto found = std::find_if(records.begin(), records.end(), [&](const HolderRecord& record) {
+    return record.state != RecordState::kReleasing && Covers(record, {process});
+  });
+  return found == records.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Coverage::Coverage(Scope scope, InstanceName name)
+    : scope_(std::move(scope)), name_(std::move(name)) {}
+
+absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) const {
+  Family family;
+  absl::StatusOr<os::Kin> own = os::OwnKin();
+  if (!own.ok()) return own.status();
+  const absl::StatusOr<std::vector<ProcessIdentity>> own_line = family.LineOf(*own);
+  if (!own_line.ok()) return own_line.status();
+  if (process == own->process) return Refuse(process, "is this very process");
+  if (Has(*own_line, process)) return Refuse(process, "is an ancestor of this process");
+
+  absl::StatusOr<os::Kin> kin = os::KinOf(process.pid);
+  if (!kin.ok()) return kin.status();
+  if (kin->process != process) return absl::NotFoundError("it is gone");
+  const absl::StatusOr<std::vector<ProcessIdentity>> line = family.LineOf(*kin);
+  if (!line.ok()) return line.status();
+
+  Registrations registrations;
+  absl::Status opened = registrations.Open(scope_);
+  if (!opened.ok()) return opened;
+  Records records = RecordsOf(scope_, name_);
+  records.found.insert(records.found.end(), known_.begin(), known_.end());
+  std::erase_if(records.found,
+                [this](const HolderRecord& record) { return record.name != name_.text(); });
+  const Records others = RecordsOfOthers(scope_, name_);
+  for (const ProcessIdentity& each : *line) {
+    const std::string by =
+        each == process ? "" : absl::StrCat("descends from pid ", each.pid, ", which ");
+    if (const HolderRecord* other = Naming(others.found, each)) {
+      return Refuse(process, absl::StrCat(by, "holds the name ", EscapeBytes(other->name)));
+    }
+    if (Naming(records.found, each) != nullptr) return Whose::kOfTheName;
+    const absl::StatusOr<bool> registered = registrations.Has(each);
+    if (!registered.ok()) return registered.status();
+    if (*registered) {
+      return Refuse(process, absl::StrCat(by, "has asked for a name of its own"));
+    }
+  }
+  // A job of another name must not be signalled for want of its record.
+  for (const Records* read : {&std::as_const(records), &others}) {
+    if (!read->unread.ok()) return read->unread;
+  }
+  return Whose::kNobodys;
+}
+
+std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name) {
+  std::vector<UniqueFd> watches;
+  NameDirectory directory(scope, name);
+  if (!directory.Open(os::Create::kNo).ok()) return watches;
+  const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
+  for (const std::string& file : files.ok() ? *files : std::vector<std::string>()) {
+    if (!file.starts_with("end.")) continue;
+    UniqueFd watch = os::WatchFifo(directory.EntryOf(file), directory.ownership());
+    if (watch) watches.push_back(std::move(watch));
+  }
+  return watches;
+}
+
+}  // namespace soleguard

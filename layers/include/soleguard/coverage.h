@@ -1,0 +1,49 @@
+// Whose a process is: for whoever is about to signal it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "soleguard/fd.h"
+#include "soleguard/name.h"
+#include "soleguard/process.h"
+#include "soleguard/record.h"
+#include "soleguard/scope.h"
+
+namespace soleguard {
+
+// What the claims of a scope cover, seen from one of its names. A claim covers its holder, the
+// command that it was handed on to, and the descendants of both; where one is made below another
+// the nearer one counts. Another scope's claims are not known here. Looks, and takes no lock; may
+// read every name of the scope. Not thread-safe.
+class Coverage {
+ public:
+  Coverage(Scope scope, InstanceName name);
+
+  // A record of the name that is kept outside of the scope, as file(path=…) does.
+  void Add(HolderRecord record) { known_.push_back(std::move(record)); }
+
+  enum class Whose {
+    kOfTheName,  // the name's claim covers it
+    kNobodys,    // no claim covers it, and neither it nor an ancestor has registered
+  };
+  // As of now. FailedPrecondition, and who it is: another name's claim covers it, it has
+  // registered for a name of its own, or it is the calling process or an ancestor of that.
+  // NotFound: it is gone. Other errors: that cannot be told.
+  absl::StatusOr<Whose> Of(const ProcessIdentity& process) const;
+
+ private:
+  const Scope scope_;
+  const InstanceName name_;
+  std::vector<HolderRecord> known_;
+};
+
+// What wakes who waits for the end of a claim of `name`: each hangs up when a layer that keeps its
+// events in the name's directory is freed. Empty when no holder has such an event. Takes no lock
+// and creates nothing.
+std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name);
+
+}  // namespace soleguard

@@ -1,0 +1,492 @@
+#include "soleguard/stop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+
+#include "layers.h"
+#include "soleguard/coverage.h"
+#include "soleguard/fd.h"
+#include "target.h"
+
+namespace soleguard {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Reason = StoppedProcess::Reason;
+using Outcome = StopReport::Outcome;
+
+// The system has no event: a foreign locker, a layer that works again.
+constexpr absl::Duration kLookForEvents = absl::Seconds(1);
+// An event may be missed: a child that a raw clone(2) made can keep the FIFO of one that has left.
+constexpr absl::Duration kLookAgain = absl::Seconds(30);
+// Between a claim and its record the system has none either.
+constexpr absl::Duration kAwaitRecord = absl::Milliseconds(20);
+
+bool Lives(const ProcessIdentity& process) {
+  const Liveness liveness = LivenessOf(process);
+  return liveness == Liveness::kAlive || liveness == Liveness::kDying;
+}
+
+class Stopper {
+ public:
+  Stopper(const InstanceName& name, const Policy& policy, const Options& options,
+          const StopOptions& stop_options)
+      : name_(name),
+        policy_(policy),
+        options_(options),
+        stop_options_(stop_options),
+        layers_(MakeLayers(policy, options, name)),
+        coverage_(options.scope, name),
+        limit_(stop_options.timeout) {}
+
+  absl::StatusOr<StopReport> Run();
+
+ private:
+  absl::Duration elapsed() const { return absl::FromChrono(Clock::now() - begin_); }
+
+  absl::Status Look();
+  void LookForForeignLockers();
+  // Whether nobody whom this is about has the name or lives any more.
+  bool IsOver() const;
+  bool IsOurs(const Holder& holder) const;
+
+  // Chooses whom to stop and asks them, once.
+  void AskHolders();
+  void AskHolder(const Holder& holder);
+  void AskUnguarded();
+  // Kills what has not ended. False: nothing more can be done.
+  bool Escalate();
+  void Kill(StoppedProcess& process);
+  void KillDescendants(const ProcessIdentity& ancestor);
+  void Collect(const ProcessIdentity& ancestor);
+
+  StoppedProcess& Add(StoppedProcess process);
+  bool Has(const ProcessIdentity& process) const;
+  void Send(StoppedProcess& process, Signal signal);
+
+  std::vector<UniqueFd> WakeUps() const;
+  StopReport Finish(bool cancelled);
+  absl::Status WhyNot() const;
+
+  const InstanceName& name_;
+  const Policy& policy_;
+  const Options& options_;
+  const StopOptions& stop_options_;
+  const std::vector<std::unique_ptr<Layer>> layers_;
+  const Clock::time_point begin_ = Clock::now();
+
+  std::vector<Holder> seen_;  // by the layers, now
+  absl::Status blind_;        // a layer could not tell
+  bool was_seen_ = false;     // somebody had it when it began
+  bool asked_ = false;
+  int escalations_ = 0;
+  Coverage coverage_;
+  std::vector<ProcessIdentity> family_;  // descendants, found while their ancestors lived
+  absl::Status refused_;                 // the first reason why somebody was not signalled
+  absl::Duration limit_;
+  std::optional<absl::Duration> unknown_since_;
+  StopReport report_;
+};
+
+absl::StatusOr<StopReport> Stopper::Run() {
+  std::optional<WaitFlag> stopped;
+  if (stop_options_.stop.stop_possible()) stopped.emplace();
+  const std::stop_callback wake_up(stop_options_.stop, [&stopped] { stopped->Set(); });
+  while (true) {
+    // The race: the holder ends between the look and the wait. Closed by opening what wakes before
+    // the look: what happens after it is then an event.
+    std::vector<UniqueFd> wake = WatchEnd(options_.scope, name_);
+    const bool has_end = !wake.empty();
+    if (absl::Status looked = Look(); !looked.ok()) return looked;
+    was_seen_ = was_seen_ || !seen_.empty();
+    if (!asked_) AskHolders();
+    if (IsOver()) return Finish(/*cancelled=*/false);
+    const absl::Duration now = elapsed();
+    if (now >= limit_) {
+      if (Escalate()) continue;
+      return Finish(/*cancelled=*/false);
+    }
+    for (UniqueFd& fd : WakeUps()) wake.push_back(std::move(fd));
+    absl::Duration at_most = has_end ? kLookAgain : kLookForEvents;
+    if (unknown_since_.has_value()) at_most = kAwaitRecord;
+    (void)WaitForAny(wake, std::min(limit_ - now, at_most),
+                     stopped.has_value() ? &*stopped : nullptr);
+    if (stop_options_.stop.stop_requested()) return Finish(/*cancelled=*/true);
+  }
+}
+
+absl::Status Stopper::Look() {
+  absl::StatusOr<Inspection> inspection = Inspect(name_.text(), policy_, options_);
+  if (!inspection.ok()) return inspection.status();
+  seen_.clear();
+  blind_ = absl::OkStatus();
+  for (Inspection::LayerSighting& layer : inspection->layers) {
+    if (auto* taken = std::get_if<Taken>(&layer.sighting)) {
+      seen_.push_back(std::move(taken->holder));
+    } else if (const auto* unavailable = std::get_if<Unavailable>(&layer.sighting)) {
+      if (blind_.ok()) {
+        blind_ = absl::UnavailableError(
+            absl::StrCat("layer ", layer.layer, " cannot tell: ", unavailable->status.message()));
+      }
+    }
+  }
+  if (seen_.empty()) LookForForeignLockers();
+  const bool unknown = !asked_ && std::any_of(seen_.begin(), seen_.end(), [](const Holder& holder) {
+    return holder.standing == Standing::kUnknown;
+  });
+  if (!unknown) {
+    unknown_since_.reset();
+  } else if (!unknown_since_.has_value()) {
+    unknown_since_ = elapsed();
+  }
+  return absl::OkStatus();
+}
+
+// A foreign locker (flock(1)) shows to nobody who takes no lock, but for what it has open.
+void Stopper::LookForForeignLockers() {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (FindLayerKind(policy_.layers()[i].kind)->observer) continue;
+    std::vector<ProcessIdentity> suspects = layers_[i]->Suspects();
+    std::erase_if(suspects, [](const ProcessIdentity& process) { return !Lives(process); });
+    if (suspects.empty()) continue;
+    const std::string evidence = absl::StrCat("layer ", policy_.layers()[i].ToString(), ": pid ",
+                                              suspects.front().pid, " has it");
+    seen_.push_back({.standing = Standing::kUnknown,
+                     .record = std::nullopt,
+                     .processes = std::move(suspects),
+                     .evidence = evidence});
+  }
+}
+
+bool Stopper::Has(const ProcessIdentity& process) const {
+  return std::any_of(
+      report_.processes.begin(), report_.processes.end(),
+      [&process](const StoppedProcess& stopped) { return stopped.identity == process; });
+}
+
+bool Stopper::IsOurs(const Holder& holder) const {
+  if (!holder.record.has_value()) {
+    return std::any_of(holder.processes.begin(), holder.processes.end(),
+                       [this](const ProcessIdentity& process) { return Has(process); });
+  }
+  return Has(holder.record->identity) ||
+         (holder.record->instance.has_value() && Has(*holder.record->instance));
+}
+
+bool Stopper::IsOver() const {
+  // Nobody was, or may be, asked: there is nothing to wait for.
+  const bool in_vain = asked_ && !refused_.ok() &&
+                       std::all_of(report_.processes.begin(), report_.processes.end(),
+                                   [](const StoppedProcess& p) { return p.signals.empty(); });
+  if (in_vain) return true;
+  if (unknown_since_.has_value() && elapsed() >= *unknown_since_ + options_.settle) return true;
+  for (const Holder& holder : seen_) {
+    const bool another =
+        holder.standing == Standing::kEstablished || holder.standing == Standing::kUnguarded;
+    if (!another || IsOurs(holder)) return false;
+  }
+  return std::none_of(
+      report_.processes.begin(), report_.processes.end(), [](const StoppedProcess& process) {
+        const bool waited_for =
+            process.reason == Reason::kUnguarded || process.reason == Reason::kDescendant;
+        return waited_for && process.refused.ok() && Lives(process.identity);
+      });
+}
+
+StoppedProcess& Stopper::Add(StoppedProcess process) {
+  report_.processes.push_back(std::move(process));
+  return report_.processes.back();
+}
+
+void Stopper::Send(StoppedProcess& process, Signal signal) {
+  absl::Status sent = Signalled(process.identity, signal);
+  if (sent.ok()) {
+    process.signals.push_back(signal);
+  } else if (!absl::IsNotFound(sent)) {
+    process.refused = sent;
+    if (refused_.ok()) refused_ = std::move(sent);
+  }
+}
+
+void Stopper::AskHolders() {
+  for (const Holder& holder : seen_) {
+    if (holder.record.has_value()) coverage_.Add(*holder.record);
+  }
+  const bool candidates = std::any_of(seen_.begin(), seen_.end(), [](const Holder& holder) {
+    return holder.standing == Standing::kCandidate;
+  });
+  for (const Holder& holder : std::vector<Holder>(seen_)) {
+    switch (holder.standing) {
+      case Standing::kEstablished:
+        AskHolder(holder);
+        break;
+      case Standing::kUnknown:
+        // The command that outlived its guards.
+        if (holder.record.has_value() && holder.record->instance.has_value() &&
+            LivenessOf(*holder.record->instance) == Liveness::kAlive) {
+          AskHolder(holder);
+        }
+        break;
+      default:  // it decides, or ends by itself
+        break;
+    }
+  }
+  // Who looks like the instance may be a candidate that has not decided.
+  if (stop_options_.duplicates && !candidates) AskUnguarded();
+}
+
+void Stopper::AskHolder(const Holder& holder) {
+  const HolderRecord& record = *holder.record;
+  if (Has(record.identity) || (record.instance.has_value() && Has(*record.instance))) return;
+  const absl::StatusOr<ProcessIdentity> target = TargetOf(holder, name_, coverage_);
+  if (absl::IsNotFound(target.status())) return;
+  asked_ = true;
+  unknown_since_.reset();
+  if (!target.ok()) {
+    Add({.identity = record.identity, .refused = target.status()});
+    if (refused_.ok()) refused_ = target.status();
+    return;
+  }
+  const bool handed_on = record.instance.has_value() && *record.instance != *target;
+  // While it lives its descendants can be told.
+  if (stop_options_.force && !handed_on) Collect(*target);
+  Send(Add({.identity = *target}), Signal::kTerminate);
+  if (handed_on) Add({.identity = *record.instance, .reason = Reason::kCommand});
+}
+
+void Stopper::AskUnguarded() {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (!FindLayerKind(policy_.layers()[i].kind)->observer) continue;
+    for (const ProcessIdentity& process : layers_[i]->Suspects()) {
+      const absl::StatusOr<ProcessDescription> description = Describe(process);
+      // A younger one may be about to ask for the name.
+      if (!description.ok() || absl::Now() - description->started < options_.settle) continue;
+      const absl::StatusOr<Coverage::Whose> whose = coverage_.Of(process);
+      if (!whose.ok() || *whose != Coverage::Whose::kNobodys || Has(process)) continue;
+      asked_ = true;
+      Send(Add({.identity = process, .reason = Reason::kUnguarded}), Signal::kTerminate);
+    }
+  }
+}
+
+void Stopper::Collect(const ProcessIdentity& ancestor) {
+  const absl::StatusOr<std::vector<ProcessIdentity>> found = DescendantsOf(ancestor);
+  if (!found.ok()) return;
+  for (const ProcessIdentity& process : *found) {
+    const bool known = std::find(family_.begin(), family_.end(), process) != family_.end();
+    const absl::StatusOr<Coverage::Whose> whose = coverage_.Of(process);
+    // Another name's instance among them stays, and what descends from it.
+    if (!known && whose.ok() && *whose == Coverage::Whose::kOfTheName) family_.push_back(process);
+  }
+}
+
+void Stopper::Kill(StoppedProcess& process) {
+  if (!process.refused.ok() || !Lives(process.identity)) return;
+  const absl::StatusOr<Coverage::Whose> whose = coverage_.Of(process.identity);
+  if (absl::IsNotFound(whose.status())) return;
+  if (whose.ok()) {
+    Send(process, Signal::kKill);
+  } else {
+    process.refused = whose.status();
+    if (refused_.ok()) refused_ = whose.status();
+  }
+}
+
+void Stopper::KillDescendants(const ProcessIdentity& ancestor) {
+  if (stop_options_.what != StopOptions::What::kInstance) return;
+  for (const ProcessIdentity& process : family_) {
+    if (process == ancestor || Has(process) || !Lives(process)) continue;
+    Kill(Add({.identity = process, .reason = Reason::kDescendant}));
+  }
+}
+
+// First the holder, which could start others anew, then its descendants. One that has handed its
+// claim on has a guardian, which ends the command and all that descends from it better than
+// anybody else; only if there is none the command is killed from here.
+bool Stopper::Escalate() {
+  if (!stop_options_.force || !asked_ || escalations_ == 2) return false;
+  ++escalations_;
+  limit_ = elapsed() + options_.deadline;
+  bool any = false;
+  const std::vector<StoppedProcess> chosen = report_.processes;  // Kill adds to them
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const Reason reason = chosen[i].reason;
+    if (reason == Reason::kDescendant || !chosen[i].refused.ok()) continue;
+    if ((reason == Reason::kCommand) != (escalations_ == 2)) continue;
+    const bool is_handed_on = i + 1 < chosen.size() && chosen[i + 1].reason == Reason::kCommand;
+    if (reason != Reason::kUnguarded && !is_handed_on) Collect(chosen[i].identity);
+    if (Lives(chosen[i].identity)) Kill(report_.processes[i]);
+    if (reason != Reason::kUnguarded && !is_handed_on) KillDescendants(chosen[i].identity);
+    any = true;
+  }
+  return any;
+}
+
+std::vector<UniqueFd> Stopper::WakeUps() const {
+  std::vector<UniqueFd> wake;
+  const auto add = [&wake](const ProcessIdentity& process) {
+    if (!Lives(process)) return;  // what has ended wakes at once
+    absl::StatusOr<UniqueFd> end = OpenPidfd(process);
+    if (end.ok()) wake.push_back(*std::move(end));
+  };
+  for (const StoppedProcess& process : report_.processes) add(process.identity);
+  for (const Holder& holder : seen_) {
+    if (!holder.record.has_value() || IsOurs(holder)) continue;
+    add(holder.record->identity);
+    if (holder.record->instance.has_value()) add(*holder.record->instance);
+  }
+  return wake;
+}
+
+absl::Status Stopper::WhyNot() const {
+  if (!refused_.ok()) return refused_;
+  for (const StoppedProcess& process : report_.processes) {
+    if (process.is_frozen) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "pid ", process.identity.pid,
+          " is frozen (SIGSTOP): it ends when it is continued (SIGCONT), or by force"));
+    }
+  }
+  for (const StoppedProcess& process : report_.processes) {
+    if (process.liveness == Liveness::kGone || process.signals.empty()) continue;
+    return absl::DeadlineExceededError(
+        absl::StrCat("pid ", process.identity.pid, " did not end in time",
+                     stop_options_.force ? " although it was killed: it is in a system call that "
+                                           "cannot be interrupted"
+                                         : ""));
+  }
+  const Holder* holder = report_.holder.has_value() ? &*report_.holder : nullptr;
+  if (holder == nullptr) return blind_;
+  if (holder->standing == Standing::kEstablished && !IsOurs(*holder)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("another instance has the name since, pid ", holder->record->identity.pid));
+  }
+  if (holder->standing == Standing::kUnknown || holder->standing == Standing::kUnguarded) {
+    const absl::StatusOr<ProcessIdentity> target = TargetOf(*holder, name_, coverage_);
+    if (!target.ok()) return target.status();
+  }
+  return absl::DeadlineExceededError(absl::StrCat("the holder (",
+                                                  std::string(ToString(holder->standing)), "; ",
+                                                  holder->evidence, ") did not settle in time"));
+}
+
+StopReport Stopper::Finish(bool cancelled) {
+  for (StoppedProcess& process : report_.processes) {
+    process.liveness = LivenessOf(process.identity);
+    const absl::StatusOr<ProcessDescription> description = Describe(process.identity);
+    process.is_frozen =
+        description.ok() && (description->state == 'T' || description->state == 't');
+  }
+  // Ours, if it still has it; else an established one; else any. Who shows it by the kernel only is
+  // found by looking for it.
+  for (Holder& holder : seen_) {
+    if (holder.standing != Standing::kUnknown || !holder.processes.empty()) continue;
+    for (const std::unique_ptr<Layer>& layer : layers_) {
+      for (ProcessIdentity& process : layer->Suspects()) {
+        const bool known = std::find(holder.processes.begin(), holder.processes.end(), process) !=
+                           holder.processes.end();
+        if (!known) holder.processes.push_back(std::move(process));
+      }
+    }
+  }
+  std::stable_sort(seen_.begin(), seen_.end(), [this](const Holder& a, const Holder& b) {
+    const auto weight = [this](const Holder& holder) {
+      return (IsOurs(holder) ? 2 : 0) + (holder.standing == Standing::kEstablished ? 1 : 0);
+    };
+    return weight(a) > weight(b);
+  });
+  if (!seen_.empty()) report_.holder = seen_.front();
+
+  const bool unguarded_left =
+      std::any_of(report_.processes.begin(), report_.processes.end(), [](const StoppedProcess& p) {
+        return (p.reason == Reason::kUnguarded || p.reason == Reason::kDescendant) &&
+               p.liveness != Liveness::kGone;
+      });
+  if (seen_.empty() && !unguarded_left) {
+    if (blind_.ok()) {
+      report_.outcome = was_seen_ || asked_ ? Outcome::kStopped : Outcome::kNotRunning;
+      return std::move(report_);
+    }
+    report_.outcome = Outcome::kUndetermined;
+    report_.status = blind_;
+    return std::move(report_);
+  }
+  report_.status = cancelled ? absl::CancelledError("the wait was cancelled") : WhyNot();
+  const bool cannot = absl::IsFailedPrecondition(report_.status) ||
+                      absl::IsPermissionDenied(report_.status) ||
+                      absl::IsUnavailable(report_.status);
+  const bool unguarded =
+      report_.holder.has_value() && report_.holder->standing == Standing::kUnguarded;
+  report_.outcome = cannot && !unguarded ? Outcome::kUndetermined : Outcome::kRuns;
+  return std::move(report_);
+}
+
+}  // namespace
+
+std::string_view ToString(StoppedProcess::Reason reason) {
+  switch (reason) {
+    case Reason::kHolder:
+      return "holder";
+    case Reason::kCommand:
+      return "command";
+    case Reason::kDescendant:
+      return "descendant";
+    case Reason::kUnguarded:
+      return "unguarded";
+  }
+  return "holder";
+}
+
+std::string_view ToString(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kNotRunning:
+      return "not running";
+    case Outcome::kStopped:
+      return "stopped";
+    case Outcome::kRuns:
+      return "runs";
+    case Outcome::kUndetermined:
+      return "undetermined";
+  }
+  return "undetermined";
+}
+
+absl::StatusOr<std::optional<Holder>> CheckRunning(std::string_view name, const Policy& policy,
+                                                   const Options& options) {
+  const absl::StatusOr<Inspection> inspection = Inspect(name, policy, options);
+  if (!inspection.ok()) return inspection.status();
+  if (const Holder* holder = inspection->holder()) return std::optional(*holder);
+  for (const Inspection::LayerSighting& layer : inspection->layers) {
+    const auto* unavailable = std::get_if<Unavailable>(&layer.sighting);
+    if (unavailable == nullptr) continue;
+    return absl::UnavailableError(
+        absl::StrCat("layer ", layer.layer, " cannot tell: ", unavailable->status.message()));
+  }
+  return std::optional<Holder>();
+}
+
+absl::StatusOr<StopReport> StopRunning(std::string_view name, const Policy& policy,
+                                       const Options& options, const StopOptions& stop_options) {
+  const absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
+  if (!instance.ok()) return instance.status();
+  const bool observes =
+      std::any_of(policy.layers().begin(), policy.layers().end(),
+                  [](const LayerSpec& layer) { return FindLayerKind(layer.kind)->observer; });
+  if (stop_options.duplicates && !observes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy ", policy.ToString(),
+                     " has no observer layer that shows duplicates, such as scan"));
+  }
+  return Stopper(*instance, policy, options, stop_options).Run();
+}
+
+}  // namespace soleguard

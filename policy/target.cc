@@ -1,0 +1,79 @@
+#include "target.h"
+
+#include <string>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+
+#include "soleguard/text.h"
+
+namespace soleguard {
+namespace {
+
+std::string Pids(const std::vector<ProcessIdentity>& processes) {
+  return absl::StrJoin(processes, ", ", [](std::string* out, const ProcessIdentity& process) {
+    absl::StrAppend(out, process.pid);
+  });
+}
+
+absl::Status Unnamed(const Holder& holder) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "no record names a live process (", holder.evidence, "), so nobody is signalled; ",
+      holder.processes.empty()
+          ? "no process that this user may look into shows the lock: look as its user, or as root"
+          : absl::StrCat("pid ", Pids(holder.processes),
+                         " has it: if that is the instance, end it by hand")));
+}
+
+}  // namespace
+
+absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceName& name,
+                                         const Coverage& coverage) {
+  if (holder.standing == Standing::kUnguarded) {
+    return absl::FailedPreconditionError(absl::StrCat("pid ", Pids(holder.processes),
+                                                      " runs without a guard (", holder.evidence,
+                                                      "), so it is not taken for the holder"));
+  }
+  if (!holder.record.has_value()) return Unnamed(holder);
+  const HolderRecord& record = *holder.record;
+  if (record.name != name.text()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("pid ", record.identity.pid, " holds the name ", EscapeBytes(record.name),
+                     ", not ", EscapeBytes(name.text()), " (", holder.evidence, ")"));
+  }
+  const ProcessIdentity* target = &record.identity;
+  Liveness liveness = LivenessOf(*target);
+  if (liveness == Liveness::kGone && record.instance.has_value()) {
+    target = &*record.instance;
+    liveness = LivenessOf(*target);
+  }
+  switch (liveness) {
+    case Liveness::kGone:
+      if (holder.standing == Standing::kUnknown) return Unnamed(holder);
+      return absl::NotFoundError(absl::StrCat("pid ", target->pid, " is gone"));
+    case Liveness::kUnknown:
+      return absl::FailedPreconditionError(absl::StrCat(
+          "pid ", target->pid, " is of another pid namespace (host ", EscapeBytes(record.hostname),
+          "): here that number is another process's or nobody's, so nobody is signalled; do it "
+          "where it runs, in its container"));
+    case Liveness::kAlive:
+    case Liveness::kDying:
+      break;
+  }
+  const absl::StatusOr<Coverage::Whose> whose = coverage.Of(*target);
+  if (!whose.ok()) return whose.status();
+  return *target;
+}
+
+absl::Status Signalled(const ProcessIdentity& process, Signal signal) {
+  absl::Status sent = SendSignal(process, signal);
+  if (!absl::IsPermissionDenied(sent)) return sent;
+  const absl::StatusOr<ProcessDescription> description = Describe(process);
+  return absl::PermissionDeniedError(
+      absl::StrCat("this user may not signal pid ", process.pid,
+                   description.ok() ? absl::StrCat(" of user ", EscapeBytes(description->user),
+                                                   ": do it as that user, or as root (sudo)")
+                                    : ": do it as its user, or as root (sudo)"));
+}
+
+}  // namespace soleguard
