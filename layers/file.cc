@@ -34,9 +34,12 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/strip.h>
 
+#include "cleaner.h"
+#include "filesystem.h"
 #include "holder.h"
 #include "kinds.h"
 #include "name_directory.h"
+#include "os/machine.h"
 #include "os/os.h"
 #include "posix_locks.h"
 #include "soleguard/layer.h"
@@ -452,9 +455,11 @@ class FileLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   std::vector<ProcessIdentity> Suspects() const override;
+  std::vector<Finding> Diagnose() const override;
 
  private:
   Contested Refused(const std::string& evidence, std::int64_t locker) const;
+  void DiagnoseLocks(std::vector<Finding>& findings) const;
   std::unique_lock<std::mutex> BeforeOpening() const;
   std::optional<Holder> HolderHere() const;
   std::vector<ProcessIdentity> Lockers() const;
@@ -631,6 +636,80 @@ std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
     }
   }
   return suspects;
+}
+
+// Programs that have a lock on `file` and are not those of `record`: "FLOCK by rsync (pid 812)".
+std::vector<std::string> ForeignLocks(const FileIdentity& file,
+                                      const std::optional<HolderRecord>& record) {
+  std::vector<std::string> foreign;
+  for (const os::ListedLock& lock : os::LocksOn(file)) {
+    // An OFD lock says no process (-1); one of an ended process or another namespace says 0.
+    if (lock.pid <= 0) continue;
+    const bool ours =
+        record.has_value() && (lock.pid == record->identity.pid ||
+                               (record->instance.has_value() && lock.pid == record->instance->pid));
+    if (ours) continue;
+    const absl::StatusOr<ProcessIdentity> identity = IdentityOf(lock.pid);
+    const absl::StatusOr<ProcessDescription> process =
+        identity.ok() ? soleguard::Describe(*identity) : identity.status();
+    if (absl::IsNotFound(identity.status())) continue;  // ended meanwhile
+    foreign.push_back(absl::StrCat(lock.family == "FLOCK" ? "flock" : "fcntl", " by ",
+                                   process.ok() ? EscapeBytes(process->executable) : "a process",
+                                   " (pid ", lock.pid, ")"));
+  }
+  return foreign;
+}
+
+void FileLayerImpl::DiagnoseLocks(std::vector<Finding>& findings) const {
+  const Sighting sighting = Look();
+  std::optional<HolderRecord> record;
+  if (const auto* taken = std::get_if<Taken>(&sighting)) record = taken->holder.record;
+  if (const auto* free = std::get_if<Free>(&sighting)) {
+    if (free->last.has_value() && free->last->state != RecordState::kReleasing &&
+        LivenessOf(free->last->identity) == Liveness::kGone) {
+      findings.push_back({.severity = Severity::kNote,
+                          .layer = text_,
+                          .what = absl::StrCat("the last holder, pid ", free->last->identity.pid,
+                                               ", ended without releasing (killed, or a crash)"),
+                          .consequence = "nothing: the kernel has freed what it held",
+                          .fix = ""});
+    }
+  }
+  const std::unique_lock guard = BeforeOpening();
+  if (HolderHere().has_value()) return;  // opening the file would drop this process's lock
+  Place place(target_);
+  if (!place.Open(os::Create::kNo).ok()) return;  // nobody has had the name yet
+  os::KeptFd lock;
+  (void)os::KeepFile(place.Lock(), {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo, lock);
+  for (const os::KeptFd* kept : {&std::as_const(place.directory().fd()), &std::as_const(lock)}) {
+    if (!*kept) continue;
+    for (const std::string& foreign : ForeignLocks(kept->file(), record)) {
+      const bool unseen = target_.posix && foreign.starts_with("flock");
+      findings.push_back(
+          {.severity = unseen ? Severity::kWarning : Severity::kProblem,
+           .layer = text_,
+           .what = absl::StrCat(EscapeBytes(kept == &lock ? place.Lock().path : place.path()),
+                                " is locked without soleguard: ", foreign),
+           .consequence = unseen ? "flock and fcntl locks do not see each other: that program and "
+                                   "an instance run at one time"
+                                 : "a start is refused while it has that lock",
+           .fix = unseen ? "lock by fcntl there too, or use file(path=…) without mode=posix"
+                         : "end that program, or let it use guardcheck run"});
+    }
+  }
+}
+
+std::vector<Finding> FileLayerImpl::Diagnose() const {
+  std::vector<Finding> findings;
+  if (target_.plain()) {  // of the directory form the scope's findings tell
+    const absl::StatusOr<os::Filesystem> filesystem = os::FilesystemAt(target_.path);
+    if (filesystem.ok()) findings = DiagnoseFilesystem(text_, target_.path, *filesystem);
+    for (Finding& finding : DiagnoseCleaners(text_, target_.path, /*locked=*/false)) {
+      findings.push_back(std::move(finding));
+    }
+  }
+  DiagnoseLocks(findings);
+  return findings;
 }
 
 absl::Status CheckParameters(const LayerParameters& parameters) {

@@ -18,8 +18,10 @@
 #include <string>
 #include <utility>
 
+#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/shared_memory_object.hpp>
 
@@ -27,6 +29,7 @@
 #include "holder.h"
 #include "kinds.h"
 #include "name_directory.h"
+#include "os/machine.h"
 #include "os/os.h"
 #include "ownership.h"
 #include "soleguard/layer.h"
@@ -207,6 +210,7 @@ class MutexLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   std::vector<ProcessIdentity> Suspects() const override;
+  std::vector<Finding> Diagnose() const override;
 
  private:
   Attempt Refused(const os::Ownership& ownership, const os::UndoSemaphore& semaphore) const;
@@ -288,6 +292,100 @@ std::vector<ProcessIdentity> MutexLayerImpl::Suspects() const {
   if (!pid.ok() || *pid == 0) return {};
   absl::StatusOr<ProcessIdentity> process = IdentityOf(*pid);
   return process.ok() ? std::vector{*std::move(process)} : std::vector<ProcessIdentity>{};
+}
+
+// The last RemoveIPC= in the configuration of systemd-logind (logind.conf(5)); yes without one.
+bool RemovesIpc() {
+  std::vector<std::string> files = {"/etc/systemd/logind.conf"};
+  for (const char* directory : {"/usr/lib/systemd/logind.conf.d", "/run/systemd/logind.conf.d",
+                                "/etc/systemd/logind.conf.d"}) {
+    for (const std::string& file : os::FilesIn(directory, ".conf")) {
+      files.push_back(absl::StrCat(directory, "/", file));
+    }
+  }
+  bool removes = true;
+  for (const std::string& file : files) {
+    const absl::StatusOr<std::string> text = os::ReadSetting(file);
+    for (const auto line : absl::StrSplit(text.ok() ? *text : std::string(), '\n')) {
+      if (!absl::StartsWith(line, "RemoveIPC=")) continue;
+      const auto value = line.substr(line.find('=') + 1);
+      removes = value == "yes" || value == "true" || value == "on" || value == "1";
+    }
+  }
+  return removes;
+}
+
+std::optional<Finding> DiagnoseLogout() {
+  constexpr std::uint32_t kFirstPerson = 1000;  // logind spares system users and root
+  if (os::OwnUid() < kFirstPerson || !os::Exists("/run/systemd/seats") || !RemovesIpc()) {
+    return std::nullopt;
+  }
+  return Finding{.severity = Severity::kNote,
+                 .layer = kLayer,
+                 .what =
+                     "systemd-logind removes this user's semaphores and shared memory when "
+                     "the last session ends (RemoveIPC=)",
+                 .consequence = "",
+                 .fix =
+                     "RemoveIPC=no in /etc/systemd/logind.conf, loginctl enable-linger, or a "
+                     "service of the system",
+                 .event = Event::kRemoveIpc,
+                 .threat = true};
+}
+
+std::vector<Finding> MutexLayerImpl::Diagnose() const {
+  std::vector<Finding> findings;
+  // OwnershipOf would make the directory of a scope that has none.
+  const os::Ownership ownership =
+      target_.scope.kind() == Scope::Kind::kUser
+          ? os::Ownership{.rule = os::Ownership::Rule::kOwner, .uid = os::OwnUid()}
+          : os::Ownership{.rule = os::Ownership::Rule::kAnyone};
+  const absl::StatusOr<os::UndoSemaphore> semaphore =
+      os::UndoSemaphore::Open(target_.key(), ownership, os::Create::kNo);
+  os::KeptFd segment;
+  const absl::Status record = KeepSegment(target_, ownership, os::Create::kNo, segment);
+  for (const absl::Status& status : {semaphore.status(), record}) {
+    if (!absl::IsFailedPrecondition(status) && !absl::IsPermissionDenied(status)) continue;
+    findings.push_back({.severity = Severity::kProblem,
+                        .layer = kLayer,
+                        .what = std::string(status.message()),
+                        .consequence = "",
+                        .fix = "ipcs -s and ls -l /dev/shm show whose it is; its owner or root "
+                               "removes it with ipcrm and rm",
+                        .event = Event::kSemaphoreSquatted});
+  }
+  const absl::StatusOr<os::SemaphoreSets> sets = os::CountSemaphoreSets();
+  if (sets.ok() && sets->used >= sets->limit && !semaphore.ok()) {
+    findings.push_back({.severity = Severity::kProblem,
+                        .layer = kLayer,
+                        .what = absl::StrCat("all ", sets->limit,
+                                             " semaphore sets of the system are in use "
+                                             "(kernel.sem)"),
+                        .consequence = "",
+                        .fix = "ipcs -s shows whose they are; sysctl kernel.sem='32000 1024000000 "
+                               "500 32000' allows more",
+                        .event = Event::kSemaphoresExhausted});
+  } else if (sets.ok()) {
+    findings.push_back(
+        {.severity = Severity::kOk,
+         .layer = kLayer,
+         .what = absl::StrCat(sets->used, " of ", sets->limit, " semaphore sets are in use"),
+         .consequence = "",
+         .fix = ""});
+  }
+  if (semaphore.ok()) {
+    const absl::StatusOr<bool> taken = semaphore->IsTaken();
+    if (taken.ok() && !*taken) {
+      findings.push_back({.severity = Severity::kNote,
+                          .layer = kLayer,
+                          .what = absl::StrCat(Where(), " is left of an earlier holder, and free"),
+                          .consequence = "nothing: the next start takes it",
+                          .fix = ""});
+    }
+  }
+  std::optional<Finding> logout = DiagnoseLogout();
+  if (logout.has_value()) findings.push_back(*std::move(logout));
+  return findings;
 }
 
 absl::Status CheckParameters(const LayerParameters& parameters) {

@@ -21,10 +21,12 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
 
 #include "hash.h"
 #include "holder.h"
 #include "kinds.h"
+#include "os/machine.h"
 #include "os/os.h"
 #include "ownership.h"
 #include "published_record.h"
@@ -189,6 +191,7 @@ class PortLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   std::vector<ProcessIdentity> Suspects() const override;
+  std::vector<Finding> Diagnose() const override;
 
  private:
   std::string Where() const { return target_.endpoint().ToString(); }
@@ -356,6 +359,81 @@ std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {
     if (process.ok()) suspects.push_back(*std::move(process));
   }
   return suspects;
+}
+
+// What sysctls say of a port: "32768 60999" of ip_local_port_range.
+std::optional<std::pair<int, int>> EphemeralRange() {
+  const absl::StatusOr<std::string> text =
+      os::ReadSetting("/proc/sys/net/ipv4/ip_local_port_range");
+  if (!text.ok()) return std::nullopt;
+  const std::vector<std::string> words =
+      absl::StrSplit(*text, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+  int first = 0;
+  int last = 0;
+  if (words.size() != 2 || !absl::SimpleAtoi(words[0], &first) ||
+      !absl::SimpleAtoi(words[1], &last)) {
+    return std::nullopt;
+  }
+  return std::pair(first, last);
+}
+
+std::vector<Finding> PortLayerImpl::Diagnose() const {
+  std::vector<Finding> findings;
+  const std::uint16_t port = target_.endpoint().port;
+  const absl::StatusOr<bool> up = os::LoopbackIsUp();
+  if (up.ok() && !*up) {
+    findings.push_back({.severity = Severity::kProblem,
+                        .layer = text_,
+                        .what = "lo is down in this network namespace",
+                        .consequence = "",
+                        .fix = "ip link set lo up",
+                        .event = Event::kNoLoopback});
+  }
+  if (!os::MayBindPort(port)) {
+    findings.push_back({.severity = Severity::kProblem,
+                        .layer = text_,
+                        .what = absl::StrCat("port ", port,
+                                             " needs a privilege here "
+                                             "(net.ipv4.ip_unprivileged_port_start)"),
+                        .consequence = "",
+                        .fix = absl::StrCat("sysctl net.ipv4.ip_unprivileged_port_start=",
+                                            std::min<int>(port, 1024)),
+                        .event = Event::kNoLoopback});
+  }
+  const std::optional<std::pair<int, int>> range = EphemeralRange();
+  if (range.has_value() && port >= range->first && port <= range->second) {
+    findings.push_back({.severity = Severity::kWarning,
+                        .layer = text_,
+                        .what = absl::StrCat("port ", port,
+                                             " is in the ephemeral range of this "
+                                             "machine (",
+                                             range->first, " to ", range->second, ")"),
+                        .consequence = "any outgoing connection may have it when a start needs it",
+                        .fix = absl::StrCat("choose a port below, or sysctl "
+                                            "net.ipv4.ip_local_reserved_ports=",
+                                            port),
+                        .event = Event::kPortSquatted,
+                        .threat = true});
+  }
+  const Sighting sighting = Look();
+  const absl::StatusOr<std::vector<os::Listener>> listeners =
+      os::ListenersInTheWay(target_.endpoint());
+  if (const auto* unavailable = std::get_if<Unavailable>(&sighting);
+      unavailable != nullptr && listeners.ok() && !listeners->empty()) {
+    findings.push_back({.severity = Severity::kProblem,
+                        .layer = text_,
+                        .what = std::string(unavailable->status.message()),
+                        .consequence = "",
+                        .fix = absl::StrCat("ss -ltnp 'sport = :", port, "' shows it"),
+                        .event = Event::kPortSquatted});
+  } else if (findings.empty()) {
+    findings.push_back({.severity = Severity::kOk,
+                        .layer = text_,
+                        .what = absl::StrCat("no foreign program listens on ", Where()),
+                        .consequence = "",
+                        .fix = ""});
+  }
+  return findings;
 }
 
 absl::StatusOr<std::uint16_t> ParsePort(const std::string& text) {

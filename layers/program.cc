@@ -155,8 +155,7 @@ absl::StatusOr<Program> ProgramOfCommand(const Subject& subject) {
   return program;
 }
 
-absl::StatusOr<Program> ProgramOfThisProcess() {
-  const absl::StatusOr<os::ProcessView> self = os::ProcessView::OfCaller();
+absl::StatusOr<Program> ProgramOfProcess(absl::StatusOr<os::ProcessView> self) {
   if (!self.ok()) return self.status();
   absl::StatusOr<os::ProgramFile> file = self->Program();
   if (!file.ok()) return file.status();
@@ -206,7 +205,19 @@ absl::StatusOr<std::optional<Script>> ScriptOf(const Interpreter& interpreter,
 }
 
 absl::StatusOr<Program> ProgramOf(const Subject& subject) {
-  return subject.argv.empty() ? ProgramOfThisProcess() : ProgramOfCommand(subject);
+  if (!subject.argv.empty()) return ProgramOfCommand(subject);
+  if (!subject.process.has_value()) return ProgramOfProcess(os::ProcessView::OfCaller());
+  absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(subject.process->pid);
+  // What is read below belongs to the process that was opened: whether it is that very one is told
+  // by it, not by its number.
+  if (view.ok()) {
+    const absl::StatusOr<os::Kin> kin = view->Kinship();
+    if (!kin.ok()) return kin.status();
+    if (!(kin->process == *subject.process)) {
+      return absl::NotFoundError(absl::StrCat("process ", subject.process->pid, " is gone"));
+    }
+  }
+  return ProgramOfProcess(std::move(view));
 }
 
 FindFile FindFileOf(const os::ProcessView& view) {

@@ -124,7 +124,7 @@ absl::StatusOr<Likeness> Likeness::Of(const LayerContext& context) {
   if (context.subject.unknown) {
     return absl::FailedPreconditionError("it was not said what runs as the instance");
   }
-  likeness.is_own_program_ = context.subject.argv.empty();
+  likeness.is_own_program_ = context.subject.argv.empty() && !context.subject.process.has_value();
   absl::StatusOr<Program> program = ProgramOf(context.subject);
   // A command that does not exist cannot run; whoever executes it will say so.
   if (absl::IsNotFound(program.status()) && !likeness.is_own_program_) return likeness;
@@ -526,6 +526,8 @@ class ScanLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   std::vector<ProcessIdentity> Suspects() const override;
+  std::vector<Finding> Diagnose() const override;
+  absl::StatusOr<std::vector<Holder>> LookAtAll() const override;
 
  private:
   struct Found {
@@ -654,6 +656,32 @@ std::vector<ProcessIdentity> ScanLayerImpl::Suspects() const {
   if (!found.ok()) return suspects;
   for (const Found& each : *found) suspects.push_back(each.match.kin.process);
   return suspects;
+}
+
+absl::StatusOr<std::vector<Holder>> ScanLayerImpl::LookAtAll() const {
+  absl::StatusOr<std::vector<Found>> found = LookAround();
+  if (!found.ok()) return found.status();
+  std::vector<Holder> everybody;
+  for (Found& each : *found) everybody.push_back(std::move(each.holder));
+  return everybody;
+}
+
+std::vector<Finding> ScanLayerImpl::Diagnose() const {
+  const absl::Status table = os::CheckProcessTable();
+  if (table.ok()) {
+    return {{.severity = Severity::kOk,
+             .layer = text_,
+             .what = "/proc shows the processes of this pid namespace",
+             .consequence = "",
+             .fix = ""}};
+  }
+  return {{.severity = Severity::kProblem,
+           .layer = text_,
+           .what = std::string(table.message()),
+           .consequence = "",
+           .fix = "mount -o remount,hidepid=0 /proc, or hidepid=2,gid=GROUP with this user in "
+                  "GROUP",
+           .event = Event::kHidepid}};
 }
 
 absl::Status CheckPattern(const std::string& text) {

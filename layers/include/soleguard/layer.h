@@ -19,6 +19,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
+#include "soleguard/diagnosis.h"
 #include "soleguard/event.h"
 #include "soleguard/fd.h"
 #include "soleguard/name.h"
@@ -128,6 +129,14 @@ class Layer {
   // The processes that the kernel shows with the layer's object. Evidence for a refusal whose
   // holder no record names: may walk the process table, and sees only what the caller may see.
   virtual std::vector<ProcessIdentity> Suspects() const = 0;
+
+  // What this layer can see here and what stands in its way, for a person. Disturbs as little as
+  // Look, but may take as long as a walk over the process table.
+  virtual std::vector<Finding> Diagnose() const { return {}; }
+
+  // Of an observer: everybody that it sees, as Look would show each one, what decides first.
+  // Others see nobody.
+  virtual absl::StatusOr<std::vector<Holder>> LookAtAll() const { return std::vector<Holder>{}; }
 };
 
 // What a layer is told of the policy's text: `file(path=/x, mode=posix)` has path and mode.
@@ -140,6 +149,8 @@ using LayerParameters = std::map<std::string, std::string, std::less<>>;
 struct Subject {
   std::vector<std::string> argv;
   std::string working_directory;
+  // A process that runs, instead of a command: its like is looked for.
+  std::optional<ProcessIdentity> process = std::nullopt;
   // The caller only looks, and does not know what runs as the instance: the records tell.
   bool unknown = false;
 };

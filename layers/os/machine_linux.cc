@@ -1,0 +1,275 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <net/if.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_split.h>
+
+#include "os/machine.h"
+#include "os/os.h"
+#include "soleguard/text.h"
+
+namespace soleguard::os {
+namespace {
+
+// Far more than a table of mounts or locks is; what is behind is not looked at.
+constexpr std::size_t kMaxTable = std::size_t{4} << 20;
+constexpr std::size_t kMaxSetting = std::size_t{256} << 10;
+
+// Files of /proc have no size: read until the end.
+absl::StatusOr<std::string> ReadAll(const std::string& path, std::size_t limit) {
+  const UniqueFd fd(RetryOnEintr(
+      [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); }));
+  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (text.size() < limit) {
+    const ssize_t got = RetryOnEintr([&] { return read(fd.get(), buffer.data(), buffer.size()); });
+    if (got < 0) return ErrnoStatus(errno, absl::StrCat("read ", EscapeBytes(path)));
+    if (got == 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+// "key:	value" of fdinfo and status.
+std::optional<std::string> ValueOf(const std::string& text, std::string_view key) {
+  for (const auto line : absl::StrSplit(text, '\n')) {
+    if (!absl::StartsWith(line, absl::string_view(key.data(), key.size()))) continue;
+    return std::string(absl::StripAsciiWhitespace(line.substr(key.size())));
+  }
+  return std::nullopt;
+}
+
+// mountinfo writes blanks as \040 (proc(5)).
+std::string WithoutOctal(absl::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    constexpr std::size_t kDigits = 3;
+    if (text[i] != '\\' || i + kDigits >= text.size()) {
+      plain += text[i];
+      continue;
+    }
+    int value = 0;
+    for (std::size_t j = 1; j <= kDigits; ++j) value = value * 8 + (text[i + j] - '0');
+    plain += static_cast<char>(value);
+    i += kDigits;
+  }
+  return plain;
+}
+
+// The caller's mount with that number (proc(5), /proc/PID/mountinfo).
+absl::StatusOr<Filesystem> MountOf(const std::string& id) {
+  const absl::StatusOr<std::string> table = ReadAll("/proc/self/mountinfo", kMaxTable);
+  if (!table.ok()) return table.status();
+  for (const auto line : absl::StrSplit(*table, '\n')) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ');
+    constexpr std::size_t kBeforeTags = 6;
+    if (fields.size() < kBeforeTags || fields[0] != id) continue;
+    const auto dash = std::find(fields.begin() + kBeforeTags, fields.end(), "-");
+    if (fields.end() - dash < 3) break;
+    return Filesystem{.type = std::string(dash[1]),
+                      .mount_point = WithoutOctal(fields[4]),
+                      .root = WithoutOctal(fields[3]),
+                      .source = WithoutOctal(dash[2])};
+  }
+  return absl::NotFoundError(absl::StrCat("/proc/self/mountinfo does not show mount ", id));
+}
+
+// O_PATH asks no server and needs no permission for the file itself.
+UniqueFd OpenNearest(std::string path) {
+  while (true) {
+    UniqueFd fd(open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (fd || path.size() <= 1) return fd;
+    path = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Filesystem> FilesystemAt(const std::string& path) {
+  const UniqueFd fd = OpenNearest(path);
+  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
+  const absl::StatusOr<std::string> info =
+      ReadAll(absl::StrCat("/proc/self/fdinfo/", fd.get()), kMaxSetting);
+  if (!info.ok()) return info.status();
+  const std::optional<std::string> mount = ValueOf(*info, "mnt_id:");
+  if (!mount.has_value()) return absl::UnavailableError("/proc/self/fdinfo names no mount");
+  absl::StatusOr<Filesystem> filesystem = MountOf(*mount);
+  if (!filesystem.ok()) return filesystem;
+  struct statvfs status = {};
+  if (fstatvfs(fd.get(), &status) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("statvfs ", EscapeBytes(path)));
+  }
+  filesystem->read_only = (status.f_flag & ST_RDONLY) != 0;
+  // A filesystem without a table of inodes says 0 of 0.
+  const bool no_inodes = status.f_files != 0 && status.f_favail == 0 && geteuid() != 0;
+  const bool no_inodes_at_all = status.f_files != 0 && status.f_ffree == 0;
+  const bool no_blocks = status.f_blocks != 0 && status.f_bavail == 0 && geteuid() != 0;
+  const bool no_blocks_at_all = status.f_blocks != 0 && status.f_bfree == 0;
+  filesystem->full = no_inodes || no_inodes_at_all || no_blocks || no_blocks_at_all;
+  return filesystem;
+}
+
+std::map<std::string, std::uint64_t> NamespacesOf(std::int64_t pid) {
+  std::map<std::string, std::uint64_t> found;
+  const std::string process = pid == 0 ? "self" : absl::StrCat(pid);
+  for (const char* kind : {"pid", "net", "ipc", "mnt", "user", "time"}) {
+    std::array<char, 64> link{};
+    const ssize_t size = readlink(absl::StrCat("/proc/", process, "/ns/", kind).c_str(),
+                                  link.data(), link.size() - 1);
+    if (size < 0) continue;
+    // "pid:[4026531836]"
+    const absl::string_view text(link.data(), static_cast<std::size_t>(size));
+    const std::size_t open = text.find('[');
+    std::uint64_t inode = 0;
+    if (open == absl::string_view::npos || !absl::EndsWith(text, "]")) continue;
+    if (absl::SimpleAtoi(text.substr(open + 1, text.size() - open - 2), &inode)) {
+      found[kind] = inode;
+    }
+  }
+  return found;
+}
+
+bool IsInitialPidNamespace(std::uint64_t inode) {
+  return inode == 0xEFFFFFFC;  // include/linux/proc_ns.h; part of the kernel's interface
+}
+
+std::optional<std::int64_t> PidFromHere(const ProcessIdentity& identity) {
+  const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
+  for (const std::int64_t pid : pids.ok() ? *pids : std::vector<std::int64_t>()) {
+    const auto namespaces = NamespacesOf(pid);
+    const auto inode = namespaces.find("pid");
+    if (inode == namespaces.end() || inode->second != identity.pid_namespace) continue;
+    const absl::StatusOr<std::string> status =
+        ReadAll(absl::StrCat("/proc/", pid, "/status"), kMaxSetting);
+    // One number for each namespace, the innermost last (proc(5), Linux 4.1).
+    const std::optional<std::string> numbers =
+        status.ok() ? ValueOf(*status, "NSpid:") : std::nullopt;
+    if (!numbers.has_value()) continue;
+    const std::vector<std::string> each =
+        absl::StrSplit(*numbers, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+    if (each.empty() || each.back() != absl::StrCat(identity.pid)) continue;
+    const absl::StatusOr<ProcessIdentity> here = IdentityOf(pid);
+    if (here.ok() && here->start_ticks == identity.start_ticks) return pid;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::string> ReadSetting(const std::string& path) {
+  absl::StatusOr<std::string> text = ReadAll(path, kMaxSetting);
+  if (text.ok()) absl::StripTrailingAsciiWhitespace(&*text);
+  return text;
+}
+
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+std::vector<std::string> FilesIn(const std::string& path, std::string_view suffix) {
+  const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return {};
+  absl::StatusOr<std::vector<std::string>> names = NamesIn(directory.get());
+  if (!names.ok()) return {};
+  names->erase(std::remove_if(names->begin(), names->end(),
+                              [&](const std::string& name) { return !name.ends_with(suffix); }),
+               names->end());
+  std::sort(names->begin(), names->end());
+  return *std::move(names);
+}
+
+bool MatchesGlob(const std::string& glob, const std::string& path) {
+  return fnmatch(glob.c_str(), path.c_str(), FNM_PATHNAME) == 0;
+}
+
+absl::StatusOr<SemaphoreSets> CountSemaphoreSets() {
+  union {  // semctl(2): the caller defines it
+    int value;
+    seminfo* info;
+  } argument{};
+  seminfo limits{};
+  seminfo use{};
+  argument.info = &limits;
+  if (semctl(0, 0, IPC_INFO, argument) < 0) return ErrnoStatus(errno, "ask for kernel.sem");
+  argument.info = &use;
+  if (semctl(0, 0, SEM_INFO, argument) < 0) return ErrnoStatus(errno, "count the semaphores");
+  return SemaphoreSets{.used = use.semusz, .limit = limits.semmni};  // semusz: sets (semctl(2))
+}
+
+absl::StatusOr<bool> LoopbackIsUp() {
+  const UniqueFd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket_fd) return ErrnoStatus(errno, "create a socket");
+  ifreq request{};
+  std::strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
+  if (ioctl(socket_fd.get(), SIOCGIFFLAGS, &request) != 0) {
+    return ErrnoStatus(errno, "ask for the state of lo");
+  }
+  return (static_cast<unsigned>(request.ifr_flags) & IFF_UP) != 0;
+}
+
+bool MayBindPort(std::uint16_t port) {
+  const absl::StatusOr<std::string> first =
+      ReadSetting("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+  int number = 1024;  // before Linux 4.11 there is no setting
+  if (first.ok()) (void)absl::SimpleAtoi(*first, &number);
+  return port >= number || geteuid() == 0;
+}
+
+absl::StatusOr<DescriptorUse> CountDescriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return ErrnoStatus(errno, "getrlimit");
+  return DescriptorUse{.used = FilesIn("/proc/self/fd", "").size(), .limit = limit.rlim_cur};
+}
+
+bool MayWatchFiles() { return static_cast<bool>(UniqueFd(inotify_init1(IN_CLOEXEC))); }
+
+std::vector<ListedLock> LocksOn(const FileIdentity& file) {
+  const absl::StatusOr<std::string> table = ReadAll("/proc/locks", kMaxTable);
+  if (!table.ok()) return {};
+  const auto device = static_cast<dev_t>(file.device);
+  const std::string object =
+      absl::StrFormat("%02x:%02x:%d", major(device), minor(device), file.inode);
+  std::vector<ListedLock> locks;
+  for (const auto line : absl::StrSplit(*table, '\n')) {
+    // "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; who waits has "->" after the number
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    constexpr std::size_t kObject = 5;
+    if (fields.size() <= kObject || fields[kObject] != object) continue;
+    ListedLock lock{.family = fields[1]};
+    if (absl::SimpleAtoi(fields[kObject - 1], &lock.pid)) locks.push_back(std::move(lock));
+  }
+  return locks;
+}
+
+std::uint32_t OwnRealUid() { return getuid(); }
+
+absl::StatusOr<FileAccess> AccessTo(int directory) {
+  struct stat status = {};
+  if (fstat(directory, &status) != 0) return ErrnoStatus(errno, "fstat");
+  constexpr mode_t kSticky = S_ISVTX;
+  return FileAccess{
+      .uid = status.st_uid,
+      .writable = faccessat(directory, ".", W_OK | X_OK, AT_EACCESS) == 0 || errno == EROFS,
+      .open_to_all = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & kSticky) == 0};
+}
+
+}  // namespace soleguard::os
