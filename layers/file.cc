@@ -638,21 +638,30 @@ std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
   return suspects;
 }
 
-// Programs that have a lock on `file` and are not those of `record`: "FLOCK by rsync (pid 812)".
+// The number that the process has in this pid namespace; 0: it cannot be told.
+std::int64_t NumberHere(const ProcessIdentity& process) {
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (own.ok() && process.pid_namespace == own->pid_namespace) return process.pid;
+  return os::PidFromHere(process).value_or(0);
+}
+
+// Programs that have a lock on `file` and are not those of `record`: "flock by rsync (pid 812)".
 std::vector<std::string> ForeignLocks(const FileIdentity& file,
                                       const std::optional<HolderRecord>& record) {
+  std::vector<std::int64_t> ours;
+  if (record.has_value()) {
+    ours = {NumberHere(record->identity), NumberHere(record->instance.value_or(record->identity))};
+    if (ours.front() == 0)
+      return {};  // one of the lockers is the holder, and which one is not said
+  }
   std::vector<std::string> foreign;
   for (const os::ListedLock& lock : os::LocksOn(file)) {
     // An OFD lock says no process (-1); one of an ended process or another namespace says 0.
-    if (lock.pid <= 0) continue;
-    const bool ours =
-        record.has_value() && (lock.pid == record->identity.pid ||
-                               (record->instance.has_value() && lock.pid == record->instance->pid));
-    if (ours) continue;
+    if (lock.pid <= 0 || std::find(ours.begin(), ours.end(), lock.pid) != ours.end()) continue;
     const absl::StatusOr<ProcessIdentity> identity = IdentityOf(lock.pid);
+    if (absl::IsNotFound(identity.status())) continue;  // ended meanwhile
     const absl::StatusOr<ProcessDescription> process =
         identity.ok() ? soleguard::Describe(*identity) : identity.status();
-    if (absl::IsNotFound(identity.status())) continue;  // ended meanwhile
     foreign.push_back(absl::StrCat(lock.family == "FLOCK" ? "flock" : "fcntl", " by ",
                                    process.ok() ? EscapeBytes(process->executable) : "a process",
                                    " (pid ", lock.pid, ")"));

@@ -167,6 +167,16 @@ Finding PolicyFinding(const Policy& policy) {
           .fix = absl::StrCat(explain, "; policy default is safe")};
 }
 
+std::optional<ProcessIdentity> EstablishedIn(const Sighting& sighting) {
+  const auto* taken = std::get_if<Taken>(&sighting);
+  if (taken == nullptr || !taken->holder.record.has_value() ||
+      taken->holder.standing != Standing::kEstablished) {
+    return std::nullopt;
+  }
+  const HolderRecord& record = *taken->holder.record;
+  return record.instance.value_or(record.identity);
+}
+
 // What the layers themselves say of now, and which of them cannot tell without a finding of
 // theirs.
 LayerSet Look(const std::vector<std::unique_ptr<Layer>>& layers, std::vector<Finding>& findings,
@@ -189,12 +199,7 @@ LayerSet Look(const std::vector<std::unique_ptr<Layer>>& layers, std::vector<Fin
                        .fix = ""});
       }
     }
-    const auto* taken = std::get_if<Taken>(&sighting);
-    if (taken != nullptr && taken->holder.record.has_value() &&
-        taken->holder.standing == Standing::kEstablished && !holder.has_value()) {
-      const HolderRecord& record = *taken->holder.record;
-      holder = record.instance.value_or(record.identity);
-    }
+    if (!holder.has_value()) holder = EstablishedIn(sighting);
     for (Finding& finding : own) {
       finding.layer = EscapeBytes(finding.layer);
       findings.push_back(std::move(finding));
@@ -232,6 +237,12 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   }
   std::optional<ProcessIdentity> holder;
   const LayerSet cannot_tell = Look(layers, findings, holder);
+  // What `guardcheck run` holds beside the policy's layers may show a holder that they do not.
+  if (options.hand_on && !holder.has_value()) {
+    const std::unique_ptr<Layer> carrier = LayerKinds().front().make(
+        {.scope = options.scope, .name = *name, .parameters = {}, .subject = {}});
+    holder = EstablishedIn(carrier->Look());
+  }
   if (holder.has_value()) {
     for (Finding& finding : DiagnoseHolder(*holder)) findings.push_back(std::move(finding));
   }

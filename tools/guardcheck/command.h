@@ -68,6 +68,7 @@ std::span<const CommandKind> CommandKinds();
 
 CommandKind CheckCommand();
 CommandKind ConfigCommand();
+CommandKind DoctorCommand();
 CommandKind ExplainCommand();
 CommandKind ListCommand();
 CommandKind RunCommand();

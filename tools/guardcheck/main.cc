@@ -16,8 +16,9 @@
 namespace guardcheck {
 
 std::span<const CommandKind> CommandKinds() {
-  static const std::array kinds = {RunCommand(),  CheckCommand(),   StatusCommand(),
-                                   ListCommand(), ExplainCommand(), ConfigCommand()};
+  static const std::array kinds = {RunCommand(),   CheckCommand(),   StatusCommand(),
+                                   ListCommand(),  ExplainCommand(), DoctorCommand(),
+                                   ConfigCommand()};
   return kinds;
 }
 
