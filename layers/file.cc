@@ -138,6 +138,7 @@ class FileClaim final : public Claim {
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
   void Release() override;
+  absl::Status RemoveObjects() override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
   std::optional<Token> IssueToken() override {
     return NextToken(target_.scope, target_.name, predecessor_);
@@ -337,6 +338,14 @@ void FileClaim::Release() {
   const std::lock_guard lock(locks.mutex());
   locks.Remove(lock_.file());
   Free();
+}
+
+// With the directory go the records and FIFOs that other layers have in it. Whoever has opened it
+// meanwhile finds, once it has the lock, that the path leads elsewhere, and begins anew.
+absl::Status FileClaim::RemoveObjects() {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok() || place_.plain()) return owner;  // a plain file is the user's
+  return place_.directory().Remove();
 }
 
 absl::Status FileClaim::Publish(const HolderRecord& record) {

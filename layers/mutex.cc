@@ -130,6 +130,7 @@ class MutexClaim final : public Claim {
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
   void Release() override;
+  absl::Status RemoveObjects() override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
   absl::Status KeepOverExec() override;
 
@@ -195,6 +196,14 @@ void MutexClaim::Release() {
   // Given back only where it is still this process's: once removed, the key may lead to another's.
   semaphore_.Give();
   wake_.End();  // last: who is woken finds the layer free
+}
+
+// The segment first: whoever takes the next semaphore makes the next segment.
+absl::Status MutexClaim::RemoveObjects() {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  (void)ipc::shared_memory_object::remove(target_.segment().c_str());  // or there is none
+  return semaphore_.Remove();
 }
 
 absl::Status MutexClaim::KeepOverExec() {

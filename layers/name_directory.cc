@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <string_view>
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/text.h"
 
 namespace soleguard {
 namespace {
@@ -36,6 +38,13 @@ std::vector<std::uint32_t> SlotsIn(int directory, const std::string& path,
   }
   std::sort(slots.begin(), slots.end());
   return slots;
+}
+
+// What the layers, the queue and the inbox have in the directory.
+bool IsOurs(std::string_view entry) {
+  if (entry == "lock" || entry == "record" || entry == "queue" || entry == "inbox") return true;
+  return entry.starts_with("record.") || entry.starts_with("wake.") || entry.starts_with("end.") ||
+         entry.starts_with("queue.");
 }
 
 }  // namespace
@@ -70,6 +79,24 @@ absl::Status NameDirectory::Open(os::Create create) {
 void NameDirectory::Close() {
   fd_.Close();
   scope_fd_.Close();
+}
+
+absl::Status NameDirectory::Remove() {
+  const absl::StatusOr<std::vector<std::string>> entries = os::NamesIn(fd_.get());
+  if (!entries.ok()) return entries.status();
+  for (const std::string& entry : *entries) {
+    if (IsOurs(entry)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(EscapeBytes(path_), "/", EscapeBytes(entry),
+                     entry == kSlots ? " has slots in use" : " was not made by soleguard"));
+  }
+  for (const std::string& entry : *entries) os::RemoveEntry(EntryOf(entry));
+  absl::Status removed = os::RemoveDirectory(path_);
+  // Of the last slot; the others keep it.
+  if (removed.ok() && steps_.size() > 1) {
+    (void)os::RemoveDirectory(path_.substr(0, path_.rfind('/')));
+  }
+  return removed;
 }
 
 os::Entry NameDirectory::EntryOf(const std::string& file) const {

@@ -22,6 +22,11 @@ class NameDirectory {
   absl::Status Open(os::Create create);
   void Close();
 
+  // Removes the directory, which is open, with what the layers and the queue have in it, and with
+  // the last slot the directory of the slots. FailedPrecondition, and nothing is removed: a slot or
+  // a stranger's file is in it.
+  absl::Status Remove();
+
   const std::string& path() const { return path_; }
   os::KeptFd& scope_fd() { return scope_fd_; }
   os::KeptFd& fd() { return fd_; }

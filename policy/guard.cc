@@ -101,6 +101,8 @@ class Reservation {
   bool kept_ = false;
 };
 
+}  // namespace
+
 HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Scope& scope,
                        const ProcessDescription& own) {
   HolderRecord record;
@@ -117,8 +119,6 @@ HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Sco
   record.version = Version();
   return record;
 }
-
-}  // namespace
 
 std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Options& options,
                                                const InstanceName& name) {

@@ -1,4 +1,4 @@
-// The layers of a policy for one name. Private to policy/.
+// The layers of a policy for one name, and what they are told. Private to policy/.
 #pragma once
 
 #include <memory>
@@ -8,11 +8,18 @@
 #include "soleguard/layer.h"
 #include "soleguard/name.h"
 #include "soleguard/policy.h"
+#include "soleguard/process.h"
+#include "soleguard/record.h"
+#include "soleguard/scope.h"
 
 namespace soleguard {
 
 // Those of policy.layers(), in that order.
 std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Options& options,
                                                const InstanceName& name);
+
+// What a process that is about to ask for the name says of itself to each layer.
+HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Scope& scope,
+                       const ProcessDescription& own);
 
 }  // namespace soleguard

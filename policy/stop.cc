@@ -196,6 +196,8 @@ bool Stopper::IsOver() const {
   }
   return std::none_of(
       report_.processes.begin(), report_.processes.end(), [](const StoppedProcess& process) {
+        // The name may be free before its process is: a mutex is.
+        if (LivenessOf(process.identity) == Liveness::kDying) return true;
         const bool waited_for =
             process.reason == Reason::kUnguarded || process.reason == Reason::kDescendant;
         return waited_for && process.refused.ok() && Lives(process.identity);

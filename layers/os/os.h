@@ -178,6 +178,8 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership);
 
 // Removes the file's name, if it has one. Whoever has it open keeps it.
 void RemoveEntry(const Entry& entry);
+// Removes the directory if it is empty.
+absl::Status RemoveDirectory(const std::string& path);
 
 // Removes `path` if it is the very file that is open. The race: somebody replaces it between the
 // look and the removal, and loses his file.
@@ -247,6 +249,9 @@ class UndoSemaphore {
   // taken. Aborted when it was removed meanwhile.
   absl::StatusOr<bool> TryTake();
   void Give();
+  // From the ipc namespace: who waits for it or has opened it learns that it is gone.
+  // PermissionDenied: it was made by another user.
+  absl::Status Remove();
 
   absl::StatusOr<bool> IsTaken() const;
   // The process that operated on it last, in the caller's pid namespace; 0 for one that is not in

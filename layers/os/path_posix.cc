@@ -287,6 +287,11 @@ void RemoveIfSame(const std::string& path, const UniqueFd& file) {
   if (open.st_dev == there.st_dev && open.st_ino == there.st_ino) (void)unlink(path.c_str());
 }
 
+absl::Status RemoveDirectory(const std::string& path) {
+  if (rmdir(path.c_str()) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("remove ", EscapeBytes(path)));
+}
+
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
   struct stat status = {};
   if (lstat(path.c_str(), &status) != 0) {

@@ -141,6 +141,11 @@ void UndoSemaphore::Give() {
   (void)semop(id_, &operation, 1);  // fails when it was removed: then it is given back already
 }
 
+absl::Status UndoSemaphore::Remove() {
+  if (semctl(id_, 0, IPC_RMID) == 0 || errno == EIDRM || errno == EINVAL) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(key_)));
+}
+
 absl::StatusOr<bool> UndoSemaphore::IsTaken() const {
   const int value = semctl(id_, 0, GETVAL);
   if (value < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key_)));

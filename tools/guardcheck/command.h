@@ -70,6 +70,7 @@ CommandKind CheckCommand();
 CommandKind ConfigCommand();
 CommandKind DoctorCommand();
 CommandKind ExplainCommand();
+CommandKind GcCommand();
 CommandKind ListCommand();
 CommandKind RunCommand();
 CommandKind StatusCommand();

@@ -16,9 +16,10 @@
 namespace guardcheck {
 
 std::span<const CommandKind> CommandKinds() {
-  static const std::array kinds = {RunCommand(),   CheckCommand(),   StatusCommand(),
-                                   ListCommand(),  ExplainCommand(), DoctorCommand(),
-                                   ConfigCommand()};
+  static const std::array kinds = {
+      RunCommand(),     CheckCommand(),  StatusCommand(), ListCommand(),
+      ExplainCommand(), DoctorCommand(), GcCommand(),     ConfigCommand(),
+  };
   return kinds;
 }
 

@@ -67,6 +67,11 @@ class Claim {
   // Frees the layer. A second call does nothing. Does not block.
   virtual void Release() = 0;
 
+  // Removes what Release leaves behind: files, a semaphore, a segment. The layer stays held until
+  // Release, and whoever comes after that makes them anew. Of all exclusive layers of a name, in
+  // canonical order, while all are held: one layer's files are in the directory of another.
+  virtual absl::Status RemoveObjects() { return absl::OkStatus(); }
+
   // The record that was found when the layer was claimed: the last holder's or candidate's.
   virtual std::optional<HolderRecord> Predecessor() const { return std::nullopt; }
 

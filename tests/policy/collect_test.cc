@@ -1,0 +1,171 @@
+// What a name leaves in the system, and its removal beside those who want the name.
+#include "soleguard/collect.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "soleguard/guard.h"
+#include "soleguard/queue.h"
+#include "support/child.h"
+#include "support/claimant.h"
+#include "support/shared.h"
+#include "support/system_v.h"
+#include "support/test_scope.h"
+
+namespace soleguard {
+namespace {
+
+using testing::Claimant;
+using ::testing::HasSubstr;
+using testing::IsUnique;
+using testing::Shared;
+using testing::TestScope;
+
+class CollectTest : public ::testing::Test {
+ protected:
+  static const InstanceName& Name() {
+    static const InstanceName name = *InstanceName::Parse(TestScope::kName);
+    return name;
+  }
+  absl::Status Collected() const { return Collect(Name(), scope_.scope()); }
+
+  bool HadSemaphore() const { return testing::RemoveSemaphore(scope_.path(), TestScope::kName); }
+  bool HadSegment() const { return testing::RemoveSegment(scope_.path(), TestScope::kName); }
+
+  const TestScope scope_{"all(file, mutex, port)"};
+};
+
+TEST_F(CollectTest, RemovesAllThatAHolderHasLeft) {
+  ASSERT_TRUE(IsUnique(scope_.Acquire()));
+  EXPECT_EQ(Collected(), absl::OkStatus());
+  EXPECT_FALSE(HadSemaphore());
+  EXPECT_FALSE(HadSegment());
+  EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
+  EXPECT_EQ(Collected(), absl::OkStatus());  // where nothing is, it leaves nothing
+  EXPECT_FALSE(HadSemaphore());
+}
+
+TEST_F(CollectTest, TokensGrowOnAfterIt) {
+  std::uint64_t last = 0;
+  for (int i = 0; i < 3; ++i) {
+    Verdict verdict = scope_.Acquire();
+    ASSERT_TRUE(IsUnique(verdict));
+    Guard& guard = std::get<Unique>(verdict).guard;
+    EXPECT_GT(*guard.token(), last);
+    last = *guard.token();
+    guard.Release();
+    ASSERT_EQ(Collected(), absl::OkStatus());
+  }
+}
+
+TEST_F(CollectTest, WhatSomebodyHoldsUnderAnyPolicyStays) {
+  for (const std::string policy : {"file", "mutex", "port", "all(file, mutex, port)"}) {
+    Claimant::Setup setup = scope_.Another();
+    setup.policy = policy;
+    Claimant holder(setup);
+    ASSERT_TRUE(holder.unique()) << holder.verdict();
+    const absl::Status kept = Collected();
+    EXPECT_TRUE(absl::IsFailedPrecondition(kept)) << policy;
+    EXPECT_THAT(std::string(kept.message()),
+                HasSubstr(absl::StrCat("in use by pid ", holder.pid(), " (established)")));
+    EXPECT_EQ(holder.Ask("verify"), "ok");
+  }
+}
+
+TEST_F(CollectTest, WhatSomebodyStandsInLineForStays) {
+  const std::unique_ptr<Queue> line = MakeQueue(scope_.scope(), Name());
+  ASSERT_EQ(line->Join(), absl::OkStatus());
+  EXPECT_EQ(testing::InChild([&] { return std::string(Collected().message()); }),
+            "in use: somebody stands in line for it");
+  line->Leave();
+  EXPECT_EQ(Collected(), absl::OkStatus());
+}
+
+TEST_F(CollectTest, SlotsGoBeforeTheirName) {
+  {
+    Verdict first = scope_.Acquire();
+    ASSERT_TRUE(IsUnique(first));
+    Claimant::Setup setup = scope_.Another();
+    setup.slots = 2;
+    Claimant second(setup);
+    ASSERT_TRUE(second.unique());
+    std::get<Unique>(first).guard.Release();
+    EXPECT_THAT(std::string(Collected().message()), HasSubstr("slots has slots in use"));
+    EXPECT_TRUE(absl::IsFailedPrecondition(Collect(Name().Slot(1), scope_.scope())));
+    EXPECT_EQ(second.Ask("verify"), "ok");
+  }
+  EXPECT_EQ(Collect(Name().Slot(1), scope_.scope()), absl::OkStatus());
+  EXPECT_EQ(Collected(), absl::OkStatus());
+  EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
+}
+
+// Two processes that start again and again, and two that clean up. The referee is a counter in
+// shared memory.
+TEST_F(CollectTest, H04_StartsBesideItAreNeitherRefusedNorDoubled) {
+  struct Referee {
+    std::atomic<int> inside = 0;
+    std::atomic<int> overlaps = 0;
+    std::atomic<int> removed = 0;
+    std::atomic<bool> over = false;
+  };
+  const Shared<Referee> referee;
+  constexpr int kStarts = 60;
+  const auto start = [&] {
+    for (int won = 0; won < kStarts;) {
+      Verdict verdict = scope_.Acquire();
+      if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
+        const auto& record = duplicate->holder.record;
+        // The other one's, as it should be.
+        if (record.has_value() && record->state == RecordState::kEstablished) continue;
+      }
+      if (!IsUnique(verdict)) return testing::Say(verdict);
+      if (referee->inside.fetch_add(1) != 0) ++referee->overlaps;
+      const absl::Status verified = std::get<Unique>(verdict).guard.Verify();
+      --referee->inside;
+      if (!verified.ok()) return verified.ToString();
+      ++won;
+    }
+    return std::string();
+  };
+  const auto fork_to = [](const auto& body) {
+    const pid_t child = fork();
+    if (child == 0) _exit(body());
+    return child;
+  };
+  const auto collect = [&] {
+    while (!referee->over) referee->removed += Collected().ok() ? 1 : 0;
+    return 0;
+  };
+  const std::vector<pid_t> collectors = {fork_to(collect), fork_to(collect)};
+  const pid_t starter = fork_to([&] { return start().empty() ? 0 : 1; });
+  EXPECT_EQ(start(), "");
+  int status = -1;
+  EXPECT_EQ(waitpid(starter, &status, 0), starter);
+  EXPECT_EQ(status, 0);
+  referee->over = true;
+  for (const pid_t collector : collectors) EXPECT_EQ(waitpid(collector, &status, 0), collector);
+  EXPECT_EQ(referee->overlaps, 0);
+  EXPECT_GT(referee->removed, 5);
+}
+
+TEST_F(CollectTest, AStrangersFileInItsDirectoryIsNotTouched) {
+  ASSERT_TRUE(IsUnique(scope_.Acquire()));
+  std::ofstream(scope_.Object("notes.txt")) << "mine";
+  EXPECT_THAT(std::string(Collected().message()), HasSubstr("notes.txt was not made by soleguard"));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object("notes.txt")));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object("lock")));
+}
+
+}  // namespace
+}  // namespace soleguard

@@ -1,0 +1,43 @@
+// guardcheck gc: what it removes, keeps and says.
+#include <filesystem>
+#include <string>
+
+#include <absl/strings/str_cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tools/guardcheck.h"
+
+namespace soleguard::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Gc, RemovesWhatNobodyHoldsAndKeepsWhatSomebodyDoes) {
+  const Guardcheck guardcheck;
+  Guarded x = guardcheck.Start();
+  x.Settle();
+  EXPECT_EQ(guardcheck.Call({"run", "old", "--", "true"}).code, 0);
+  const Finished gc = guardcheck.Call({"gc"});
+  EXPECT_EQ(gc.code, 0) << gc.errors;
+  EXPECT_THAT(gc.output, HasSubstr("removed old\n"));
+  EXPECT_THAT(gc.output, HasSubstr(absl::StrCat("kept x: in use by pid ", x.wrapper())));
+  EXPECT_FALSE(std::filesystem::exists(guardcheck.Object("old")));
+  EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 0);
+  EXPECT_EQ(x.Exit(0), 0);
+
+  const Finished json = guardcheck.Call({"gc", "--json", "x"});
+  const auto entry = ParseObject(json.output).at("names").as_array().at(0).as_object();
+  EXPECT_EQ(entry.at("name"), "x");
+  EXPECT_EQ(entry.at("removed"), true);
+  EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
+}
+
+TEST(Gc, WhereNothingIsItDoesNothing) {
+  const Guardcheck guardcheck;
+  EXPECT_EQ(guardcheck.Call({"gc"}).code, 0);
+  EXPECT_FALSE(std::filesystem::exists(guardcheck.scope()));
+}
+
+}  // namespace
+}  // namespace soleguard::testing

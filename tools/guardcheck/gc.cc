@@ -1,0 +1,76 @@
+// gc: removes what names that nobody holds have left.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <boost/json.hpp>
+
+#include "command.h"
+#include "exit_code.h"
+#include "look.h"
+#include "report.h"
+#include <soleguard/collect.h>
+#include <soleguard/text.h>
+
+namespace guardcheck {
+namespace {
+
+namespace json = boost::json;
+using soleguard::EscapeBytes;
+using soleguard::InstanceName;
+
+std::string Shown(const InstanceName& name) {
+  return name.slot() == 0 ? EscapeBytes(name.text())
+                          : absl::StrCat(EscapeBytes(name.text()), " slot ", name.slot());
+}
+
+class Gc final : public Command {
+ public:
+  int Run(const Call& call) override {
+    const soleguard::Scope& scope = call.common.options.scope;
+    absl::StatusOr<std::vector<InstanceName>> names =
+        call.operand.empty() ? soleguard::KnownNames(scope)
+                             : soleguard::KnownSlots(scope, *InstanceName::Parse(call.operand));
+    if (absl::IsNotFound(names.status())) names = std::vector<InstanceName>();
+    if (!names.ok()) return CannotLook(names.status());
+    std::reverse(names->begin(), names->end());  // a name can go once its slots are gone
+
+    int code = kYes;
+    json::array entries;
+    for (const InstanceName& name : *names) {
+      const absl::Status collected = soleguard::Collect(name, scope);
+      // That it is in use is an answer, not a failure.
+      if (!collected.ok() && !absl::IsFailedPrecondition(collected)) code = kUndetermined;
+      const std::string why(collected.message());
+      if (call.common.json) {
+        json::object entry{
+            {"name", EscapeBytes(name.text())}, {"slot", name.slot()}, {"removed", collected.ok()}};
+        if (!collected.ok()) entry["reason"] = EscapeBytes(why);
+        entries.push_back(std::move(entry));
+      } else {
+        (void)std::printf(
+            "%s\n", (collected.ok() ? "removed " + Shown(name) : "kept " + Shown(name) + ": " + why)
+                        .c_str());
+      }
+    }
+    if (call.common.json) {
+      Print(json::object{
+          {"schema", 1}, {"scope", EscapeBytes(scope.ToString())}, {"names", std::move(entries)}});
+    }
+    return code;
+  }
+};
+
+}  // namespace
+
+CommandKind GcCommand() {
+  return {.name = "gc",
+          .help = "gc [NAME]: remove what names that nobody holds have left behind",
+          .operand = "[NAME]",
+          .make = [] { return std::unique_ptr<Command>(std::make_unique<Gc>()); }};
+}
+
+}  // namespace guardcheck
