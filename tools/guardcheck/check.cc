@@ -36,7 +36,8 @@ class Check final : public Command {
     if (call.common.json) {
       Print(CheckJson(call.operand, call.common, *forecast));
     } else {
-      (void)std::fputs(CheckText(call.operand, call.common, *forecast).c_str(), stdout);
+      (void)std::fputs(CheckText(call.operand, call.common, *forecast, call.command).c_str(),
+                       stdout);
     }
     switch (forecast->decision) {
       case soleguard::Arbiter::Decision::kUnique:

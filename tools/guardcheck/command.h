@@ -74,6 +74,7 @@ CommandKind GcCommand();
 CommandKind ListCommand();
 CommandKind RunCommand();
 CommandKind StatusCommand();
+CommandKind StopCommand();
 
 // For a person: what is wrong with a policy's text, and below it the text with a caret under the
 // column.

@@ -20,6 +20,8 @@ std::span<const CommandKind> CommandKinds() {
       RunCommand(),     CheckCommand(),  StatusCommand(), ListCommand(),
       ExplainCommand(), DoctorCommand(), GcCommand(),     ConfigCommand(),
   };
+  static const std::array kinds = {RunCommand(),  StopCommand(),    CheckCommand(), StatusCommand(),
+                                   ListCommand(), ExplainCommand(), ConfigCommand()};
   return kinds;
 }
 

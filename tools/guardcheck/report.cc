@@ -213,23 +213,43 @@ json::value SamePolicyJson(const Common& common, const Holder& holder) {
   return *policy == common.policy.ToString();
 }
 
-// Only commands that exist, and never "delete the lock file".
-std::string NextSteps(const std::string& name, const Common& common, const Holder& holder) {
+// Whether `guardcheck stop` finds somebody to ask: a process that the record names and that can be
+// seen from here.
+bool CanBeStopped(const Holder& holder) {
+  if (!holder.record.has_value()) return false;
+  const soleguard::Liveness owner = LivenessOf(holder.record->identity);
+  if (owner != soleguard::Liveness::kGone) return owner != soleguard::Liveness::kUnknown;
+  return LivenessOf(InstanceOf(*holder.record)) == soleguard::Liveness::kAlive;
+}
+
+std::string Behind(const std::vector<std::string>& command) {
+  std::string text;
+  for (const std::string& word : command) absl::StrAppend(&text, " ", ShellWord(word));
+  return text.empty() ? text : absl::StrCat(" --", text);
+}
+
+// Only commands that exist and work as they stand, and never "delete the lock file".
+std::string NextSteps(const std::string& name, const Common& common, const Holder& holder,
+                      const std::vector<std::string>& command) {
   std::string text = "What you can do\n";
-  if (holder.standing != soleguard::Standing::kUnguarded) {  // status looks for holders
-    absl::StrAppend(&text, "  guardcheck status ", ShellWord(name), Where(common),
-                    "\n      shows it again\n");
+  const std::string where = absl::StrCat(ShellWord(name), Where(common));
+  if (holder.standing == soleguard::Standing::kUnguarded) {
+    absl::StrAppend(&text, "  guardcheck stop ", where, " --duplicates", Behind(command),
+                    "\n      ends it, and waits until it has ended\n");
+    return text;
+  }
+  absl::StrAppend(&text, "  guardcheck status ", where, "\n      shows it again\n");
+  if (CanBeStopped(holder)) {
+    absl::StrAppend(&text, "  guardcheck stop ", where,
+                    "\n      asks it to end, and waits until the name is free; then start again\n");
+    return text;
   }
   std::vector<std::int64_t> pids;
-  if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
-    // Not across a pid namespace: there the number is somebody else's.
-    const ProcessIdentity& owner = holder.record->identity;
-    if (LivenessOf(owner) != soleguard::Liveness::kUnknown) pids.push_back(owner.pid);
-  }
   for (const ProcessIdentity& process : holder.processes) pids.push_back(process.pid);
   if (!pids.empty()) {
     absl::StrAppend(&text, "  kill ", absl::StrJoin(pids, " "),
-                    "\n      asks it to end (SIGTERM); once it has ended, start again\n");
+                    "\n      if that is the instance: no record says so, so guardcheck stop would "
+                    "not signal it\n");
   }
   return text;
 }
@@ -352,12 +372,13 @@ json::object Head(const std::string& name, const Common& common) {
 }  // namespace
 
 std::string RefusalText(const std::string& name, const Common& common,
-                        const soleguard::Duplicate& duplicate) {
+                        const soleguard::Duplicate& duplicate,
+                        const std::vector<std::string>& command) {
   return absl::StrCat("guardcheck: ", EscapeBytes(name),
                       " is already running; this start was refused.\n\nWho holds it\n",
                       HolderText(duplicate.holder), PolicyText(common, duplicate.holder),
                       "\nWhat the layers say\n", EvidenceText(duplicate.layers), "\n",
-                      NextSteps(name, common, duplicate.holder));
+                      NextSteps(name, common, duplicate.holder, command));
 }
 
 json::value RefusalJson(const std::string& name, const Common& common,
@@ -411,7 +432,8 @@ json::value StatusJson(const std::string& name, const Common& common,
 }
 
 std::string CheckText(const std::string& name, const Common& common,
-                      const soleguard::Forecast& forecast) {
+                      const soleguard::Forecast& forecast,
+                      const std::vector<std::string>& command) {
   const std::string layers =
       absl::StrCat("What the layers see\n", SightingsText(forecast.inspection));
   switch (forecast.decision) {
@@ -421,7 +443,7 @@ std::string CheckText(const std::string& name, const Common& common,
       return absl::StrCat(EscapeBytes(name),
                           " is already running; a start would be refused.\n\nWho holds it\n",
                           HolderText(*forecast.holder), PolicyText(common, *forecast.holder), "\n",
-                          layers, "\n", NextSteps(name, common, *forecast.holder));
+                          layers, "\n", NextSteps(name, common, *forecast.holder, command));
     case soleguard::Arbiter::Decision::kUndetermined:
       break;
   }
@@ -448,6 +470,93 @@ json::value CheckJson(const std::string& name, const Common& common,
       break;
   }
   object["layers"] = SightingsJson(forecast.inspection);
+  return object;
+}
+
+namespace {
+
+std::string SignalsText(const soleguard::StoppedProcess& process) {
+  if (process.signals.empty()) {
+    return process.reason == soleguard::StoppedProcess::Reason::kCommand ? "told by its guard"
+                                                                         : "not signalled";
+  }
+  return absl::StrJoin(process.signals, ", ", [](std::string* out, soleguard::Signal signal) {
+    absl::StrAppend(out, std::string(ToString(signal)));
+  });
+}
+
+std::string EndText(const soleguard::StoppedProcess& process) {
+  switch (process.liveness) {
+    case soleguard::Liveness::kGone:
+      return "ended";
+    case soleguard::Liveness::kDying:
+      return "is ending";
+    case soleguard::Liveness::kUnknown:
+      return "cannot be seen from here";
+    case soleguard::Liveness::kAlive:
+      break;
+  }
+  return process.is_frozen ? "runs, frozen" : "runs";
+}
+
+}  // namespace
+
+std::string StopText(const std::string& name, const Common& common,
+                     const soleguard::StopReport& report) {
+  const std::string shown = EscapeBytes(name);
+  std::string text;
+  switch (report.outcome) {
+    case soleguard::StopReport::Outcome::kNotRunning:
+      return absl::StrCat(shown, " was not running.\n");
+    case soleguard::StopReport::Outcome::kStopped:
+      text = absl::StrCat(shown, " is stopped; the name is free.\n");
+      break;
+    case soleguard::StopReport::Outcome::kRuns:
+      text = absl::StrCat(shown, " still runs: ", report.status.message(), ".\n");
+      break;
+    case soleguard::StopReport::Outcome::kUndetermined:
+      text = absl::StrCat(shown, " was not stopped: ", report.status.message(), ".\n");
+      break;
+  }
+  for (const soleguard::StoppedProcess& process : report.processes) {
+    absl::StrAppend(&text, "  pid ", process.identity.pid, " (",
+                    std::string(ToString(process.reason)), "): ", SignalsText(process), "; ",
+                    EndText(process), "\n");
+    if (!process.refused.ok() && process.refused != report.status) {
+      absl::StrAppend(&text, "      ", process.refused.message(), "\n");
+    }
+  }
+  if (!report.holder.has_value()) return text;
+  absl::StrAppend(&text, "\nWho holds it\n", HolderText(*report.holder));
+  if (report.outcome != soleguard::StopReport::Outcome::kRuns) return text;
+  const bool unguarded = report.holder->standing == soleguard::Standing::kUnguarded;
+  return absl::StrCat(
+      text, "\nWhat you can do\n  guardcheck stop ", ShellWord(name), Where(common),
+      unguarded ? " --duplicates\n      ends what runs without a guard, too\n"
+                : " --force\n      kills it (SIGKILL) if it has not ended at the timeout\n");
+}
+
+json::value StopJson(const std::string& name, const Common& common,
+                     const soleguard::StopReport& report) {
+  json::object object = Head(name, common);
+  object["outcome"] = std::string(ToString(report.outcome));
+  if (!report.status.ok()) object["reason"] = Escaped(Text(report.status.message()));
+  json::array processes;
+  for (const soleguard::StoppedProcess& process : report.processes) {
+    json::array signals;
+    for (const soleguard::Signal signal : process.signals) {
+      signals.push_back(json::string(std::string(ToString(signal))));
+    }
+    json::object entry = IdentityJson(process.identity);
+    entry["reason"] = std::string(ToString(process.reason));
+    entry["signals"] = std::move(signals);
+    entry["liveness"] = std::string(ToString(process.liveness));
+    entry["frozen"] = process.is_frozen;
+    if (!process.refused.ok()) entry["refused"] = Escaped(Text(process.refused.message()));
+    processes.push_back(std::move(entry));
+  }
+  object["processes"] = std::move(processes);
+  object["holder"] = report.holder.has_value() ? HolderJson(*report.holder) : json::value();
   return object;
 }
 

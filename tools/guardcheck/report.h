@@ -9,11 +9,14 @@
 
 #include "command.h"
 #include <soleguard/guard.h>
+#include <soleguard/stop.h>
 
 namespace guardcheck {
 
+// `command`: what was to be started, if it is known.
 std::string RefusalText(const std::string& name, const Common& common,
-                        const soleguard::Duplicate& duplicate);
+                        const soleguard::Duplicate& duplicate,
+                        const std::vector<std::string>& command = {});
 boost::json::value RefusalJson(const std::string& name, const Common& common,
                                const soleguard::Duplicate& duplicate);
 
@@ -26,9 +29,15 @@ boost::json::value StatusJson(const std::string& name, const Common& common,
                               const soleguard::Inspection& inspection);
 
 std::string CheckText(const std::string& name, const Common& common,
-                      const soleguard::Forecast& forecast);
+                      const soleguard::Forecast& forecast,
+                      const std::vector<std::string>& command = {});
 boost::json::value CheckJson(const std::string& name, const Common& common,
                              const soleguard::Forecast& forecast);
+
+std::string StopText(const std::string& name, const Common& common,
+                     const soleguard::StopReport& report);
+boost::json::value StopJson(const std::string& name, const Common& common,
+                            const soleguard::StopReport& report);
 
 // A name that somebody holds.
 struct Listed {

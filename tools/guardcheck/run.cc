@@ -124,7 +124,7 @@ class GuardedRun final : public Command {
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
-          [&] { return RefusalText(call.operand, call.common, *duplicate); });
+          [&] { return RefusalText(call.operand, call.common, *duplicate, call.command); });
       return refused_exit_;
     }
     if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
