@@ -51,8 +51,8 @@ TEST(Status, JsonHasTheKeysOfTheReference) {
   const Finished free = guardcheck.Call({"status", "x", "--json"});
   EXPECT_EQ(free.code, 3);
   boost::json::object json = ParseObject(free.output);
-  EXPECT_THAT(Keys(json),
-              ElementsAre("schema", "name", "scope", "policy", "running", "holder", "layers"));
+  EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "running", "holder",
+                                      "layers", "slots"));
   EXPECT_EQ(json.at("running"), false);
   EXPECT_TRUE(json.at("holder").is_null());
   EXPECT_THAT(Keys(json.at("layers").at(0)), ElementsAre("layer", "sighting"));
@@ -95,13 +95,14 @@ TEST(Check, H22_Is0WhenItMayStart75WhenItIsTakenAnd69WhenItCannotTell) {
 TEST(Check, JsonHasTheKeysOfTheReference) {
   const Guardcheck guardcheck;
   boost::json::object json = ParseObject(guardcheck.Call({"check", "x", "--json"}).output);
-  EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "verdict", "layers"));
+  EXPECT_THAT(Keys(json),
+              ElementsAre("schema", "name", "scope", "policy", "verdict", "slot", "layers"));
   EXPECT_EQ(json.at("verdict"), "unique");
   Guarded run = guardcheck.Start({"--policy", "file"});
   run.Settle();
   json = ParseObject(guardcheck.Call({"check", "x", "--json"}).output);
   EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "verdict", "holder",
-                                      "same_policy", "layers"));
+                                      "other_holders", "same_policy", "layers"));
   EXPECT_EQ(json.at("verdict"), "duplicate");
   EXPECT_EQ(json.at("same_policy"), false);
   EXPECT_EQ(json.at("holder").at("process").at("pid"), run.command());
@@ -170,7 +171,7 @@ TEST(Look, H34_EveryNameWorks) {
   EXPECT_THAT(Keys(list), ElementsAre("schema", "scope", "running"));
   Words listed;
   for (const boost::json::value& entry : list.at("running").as_array()) {
-    EXPECT_THAT(Keys(entry), ElementsAre("name", "holder", "layers"));
+    EXPECT_THAT(Keys(entry), ElementsAre("name", "slot", "holder", "layers"));
     listed.push_back(UnescapeBytes(std::string(entry.at("name").as_string())));
   }
   EXPECT_THAT(listed, ::testing::UnorderedElementsAreArray(names));

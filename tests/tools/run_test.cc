@@ -547,7 +547,7 @@ TEST_F(RefusalTest, JsonHasTheKeysOfTheReference) {
   EXPECT_EQ(second.code, 75);
   const boost::json::object json = ParseObject(second.output);
   EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "verdict", "holder",
-                                      "same_policy", "layers"));
+                                      "other_holders", "same_policy", "layers"));
   EXPECT_EQ(json.at("schema"), 1);
   EXPECT_EQ(json.at("name"), "x");
   EXPECT_EQ(json.at("scope").as_string(), guardcheck.scope());
@@ -557,9 +557,10 @@ TEST_F(RefusalTest, JsonHasTheKeysOfTheReference) {
   const boost::json::value& said = json.at("holder");
   EXPECT_THAT(Keys(said), ElementsAre("standing", "evidence", "record", "process", "suspects"));
   EXPECT_EQ(said.at("standing"), "established");
-  EXPECT_THAT(Keys(said.at("record")),
-              ElementsAre("state", "name", "scope", "identity", "hostname", "user", "executable",
-                          "cwd", "started", "policy", "layers", "token", "version", "instance"));
+  EXPECT_THAT(
+      Keys(said.at("record")),
+      ElementsAre("state", "name", "slot", "scope", "identity", "hostname", "user", "executable",
+                  "cwd", "started", "policy", "layers", "token", "version", "instance"));
   EXPECT_THAT(Keys(said.at("record").at("identity")),
               ElementsAre("pid", "start_ticks", "pid_namespace", "boot_id"));
   EXPECT_EQ(said.at("record").at("identity").at("pid"), holder.wrapper());

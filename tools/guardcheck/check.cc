@@ -1,12 +1,15 @@
 // check: may it start now? Asks every layer, and takes none.
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "slots.h"
 
 namespace guardcheck {
 namespace {
@@ -23,8 +26,12 @@ void NeedsNoCommand(const soleguard::Policy& policy) {
 
 class Check final : public Command {
  public:
+  std::vector<Option> Options() override { return {SlotsOption(slots_)}; }
+
   int Run(const Call& call) override {
+    RequireSlots(call.common.policy, slots_);
     soleguard::Options options = ToLook(call.common);
+    options.slots = slots_;
     if (call.command.empty()) {
       NeedsNoCommand(call.common.policy);
     } else {
@@ -49,6 +56,9 @@ class Check final : public Command {
     }
     return kUndetermined;
   }
+
+ private:
+  std::uint32_t slots_ = 1;
 };
 
 }  // namespace

@@ -25,14 +25,13 @@ class List final : public Command {
     std::vector<Listed> running;
     bool blind = false;
     for (const soleguard::InstanceName& name : *names) {
-      absl::StatusOr<soleguard::Inspection> inspection =
-          soleguard::Inspect(name.text(), common.policy, ToLook(common));
-      if (!inspection.ok()) return CannotLook(inspection.status());
-      if (inspection->holder() != nullptr) {
-        running.push_back({.name = name.text(), .inspection = *std::move(inspection)});
-      } else if (inspection->blind()) {
+      Listed listed{.name = name,
+                    .inspection = soleguard::Inspect(name, common.policy, ToLook(common))};
+      if (listed.inspection.holder() != nullptr) {
+        running.push_back(std::move(listed));
+      } else if (listed.inspection.blind()) {
         blind = true;
-        (void)std::fputs(StatusText(name.text(), *inspection).c_str(), stderr);
+        (void)std::fputs(StatusText(name.text(), {listed}).c_str(), stderr);
       }
     }
     if (common.json) {

@@ -17,11 +17,16 @@ namespace guardcheck {
 
 std::span<const CommandKind> CommandKinds() {
   static const std::array kinds = {
-      RunCommand(),     CheckCommand(),  StatusCommand(), ListCommand(),
-      ExplainCommand(), DoctorCommand(), GcCommand(),     ConfigCommand(),
+      RunCommand(),      //
+      CheckCommand(),    //
+      StatusCommand(),   //
+      ListCommand(),     //
+      StopCommand(),     //
+      ExplainCommand(),  //
+      DoctorCommand(),   //
+      GcCommand(),       //
+      ConfigCommand(),   //
   };
-  static const std::array kinds = {RunCommand(),  StopCommand(),    CheckCommand(), StatusCommand(),
-                                   ListCommand(), ExplainCommand(), ConfigCommand()};
   return kinds;
 }
 

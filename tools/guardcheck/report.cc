@@ -84,6 +84,12 @@ std::optional<ProcessDescription> Live(const ProcessIdentity& identity) {
   return description.ok() ? std::optional(*std::move(description)) : std::nullopt;
 }
 
+// "x", or "x (slot 2)".
+std::string ShownSlot(const soleguard::InstanceName& name) {
+  return absl::StrCat(EscapeBytes(name.text()),
+                      name.slot() == 0 ? "" : absl::StrCat(" (slot ", name.slot(), ")"));
+}
+
 // Aligned "key  value" lines.
 class Lines {
  public:
@@ -162,6 +168,23 @@ std::string HolderText(const Holder& holder) {
   return text;
 }
 
+// " in all 3 slots", where there are several.
+std::string InSlots(const std::vector<Holder>& others) {
+  return others.empty() ? "" : absl::StrCat(" in all ", others.size() + 1, " slots");
+}
+
+std::string HoldersText(const Holder& first, const std::vector<Holder>& others) {
+  if (others.empty()) return HolderText(first);
+  std::string text;
+  for (std::size_t i = 0; i <= others.size(); ++i) {
+    const Holder& holder = i == 0 ? first : others[i - 1];
+    Lines slot;
+    if (holder.record.has_value()) slot.Add("slot", absl::StrCat(holder.record->slot));
+    absl::StrAppend(&text, i == 0 ? "" : "\n", slot.text(), HolderText(holder));
+  }
+  return text;
+}
+
 std::string EvidenceText(const std::vector<LayerReport>& layers) {
   std::string text;
   for (const LayerReport& layer : layers) {
@@ -230,7 +253,7 @@ std::string Behind(const std::vector<std::string>& command) {
 
 // Only commands that exist and work as they stand, and never "delete the lock file".
 std::string NextSteps(const std::string& name, const Common& common, const Holder& holder,
-                      const std::vector<std::string>& command) {
+                      const std::vector<Holder>& others, const std::vector<std::string>& command) {
   std::string text = "What you can do\n";
   const std::string where = absl::StrCat(ShellWord(name), Where(common));
   if (holder.standing == soleguard::Standing::kUnguarded) {
@@ -242,14 +265,16 @@ std::string NextSteps(const std::string& name, const Common& common, const Holde
   if (CanBeStopped(holder)) {
     absl::StrAppend(&text, "  guardcheck stop ", where,
                     "\n      asks it to end, and waits until the name is free; then start again\n");
-    return text;
-  }
-  std::vector<std::int64_t> pids;
-  for (const ProcessIdentity& process : holder.processes) pids.push_back(process.pid);
-  if (!pids.empty()) {
+  } else if (!holder.processes.empty()) {
+    std::vector<std::int64_t> pids;
+    for (const ProcessIdentity& process : holder.processes) pids.push_back(process.pid);
     absl::StrAppend(&text, "  kill ", absl::StrJoin(pids, " "),
                     "\n      if that is the instance: no record says so, so guardcheck stop would "
                     "not signal it\n");
+  }
+  if (!others.empty()) {
+    absl::StrAppend(&text, "  guardcheck run ", where, " --slots ", others.size() + 2,
+                    Behind(command), "\n      lets one more run\n");
   }
   return text;
 }
@@ -288,6 +313,7 @@ json::value RecordJson(const HolderRecord& record) {
   for (const std::string& layer : record.layers) layers.push_back(Escaped(layer));
   json::object object{{"state", std::string(ToString(record.state))},
                       {"name", Escaped(record.name)},
+                      {"slot", record.slot},
                       {"scope", Escaped(record.scope)},
                       {"identity", IdentityJson(record.identity)},
                       {"hostname", Escaped(record.hostname)},
@@ -316,6 +342,12 @@ json::value HolderJson(const Holder& holder) {
     object["process"] = ProcessJson(InstanceOf(*holder.record));
   }
   return object;
+}
+
+json::array HoldersJson(const std::vector<Holder>& holders) {
+  json::array array;
+  for (const Holder& holder : holders) array.push_back(HolderJson(holder));
+  return array;
 }
 
 json::array LayersJson(const std::vector<LayerReport>& layers) {
@@ -374,11 +406,12 @@ json::object Head(const std::string& name, const Common& common) {
 std::string RefusalText(const std::string& name, const Common& common,
                         const soleguard::Duplicate& duplicate,
                         const std::vector<std::string>& command) {
-  return absl::StrCat("guardcheck: ", EscapeBytes(name),
-                      " is already running; this start was refused.\n\nWho holds it\n",
-                      HolderText(duplicate.holder), PolicyText(common, duplicate.holder),
-                      "\nWhat the layers say\n", EvidenceText(duplicate.layers), "\n",
-                      NextSteps(name, common, duplicate.holder, command));
+  return absl::StrCat("guardcheck: ", EscapeBytes(name), " is already running",
+                      InSlots(duplicate.others), "; this start was refused.\n\nWho holds it\n",
+                      HoldersText(duplicate.holder, duplicate.others),
+                      PolicyText(common, duplicate.holder), "\nWhat the layers say\n",
+                      EvidenceText(duplicate.layers), "\n",
+                      NextSteps(name, common, duplicate.holder, duplicate.others, command));
 }
 
 json::value RefusalJson(const std::string& name, const Common& common,
@@ -386,6 +419,7 @@ json::value RefusalJson(const std::string& name, const Common& common,
   json::object object = Head(name, common);
   object["verdict"] = "duplicate";
   object["holder"] = HolderJson(duplicate.holder);
+  object["other_holders"] = HoldersJson(duplicate.others);
   object["same_policy"] = SamePolicyJson(common, duplicate.holder);
   object["layers"] = LayersJson(duplicate.layers);
   return object;
@@ -406,28 +440,46 @@ json::value UndeterminedJson(const std::string& name, const Common& common,
   return object;
 }
 
-std::string StatusText(const std::string& name, const soleguard::Inspection& inspection) {
-  const Holder* holder = inspection.holder();
-  std::string text;
-  if (holder != nullptr) {
-    text = absl::StrCat(EscapeBytes(name), " is running (", std::string(ToString(holder->standing)),
-                        ").\n", HolderText(*holder));
-  } else if (inspection.blind()) {
-    text = absl::StrCat("Cannot tell whether ", EscapeBytes(name), " is running.\n");
-  } else {
-    text = absl::StrCat(EscapeBytes(name), " is not running.\n");
+std::string StatusText(const std::string& name, const std::vector<Listed>& slots) {
+  std::vector<std::string> texts;
+  for (const auto& [slot, inspection] : slots) {
+    const Holder* holder = inspection.holder();
+    std::string text;
+    if (holder != nullptr) {
+      text = absl::StrCat(ShownSlot(slot), " is running (", std::string(ToString(holder->standing)),
+                          ").\n", HolderText(*holder));
+    } else if (inspection.blind()) {
+      text = absl::StrCat("Cannot tell whether ", ShownSlot(slot), " is running.\n");
+    } else {
+      continue;
+    }
+    texts.push_back(absl::StrCat(text, SightingsText(inspection)));
   }
-  return absl::StrCat(text, SightingsText(inspection));
+  if (!texts.empty()) return absl::StrJoin(texts, "\n");
+  return absl::StrCat(EscapeBytes(name), " is not running.\n",
+                      SightingsText(slots.front().inspection));
 }
 
 json::value StatusJson(const std::string& name, const Common& common,
-                       const soleguard::Inspection& inspection) {
+                       const std::vector<Listed>& slots) {
   json::object object = Head(name, common);
-  const Holder* holder = inspection.holder();
+  const Holder* first = nullptr;
+  bool blind = false;
+  json::array shown;
+  for (const auto& [slot, inspection] : slots) {
+    const Holder* holder = inspection.holder();
+    if (first == nullptr) first = holder;
+    blind = blind || inspection.blind();
+    shown.push_back(
+        json::object{{"slot", slot.slot()},
+                     {"holder", holder != nullptr ? HolderJson(*holder) : json::value()},
+                     {"layers", SightingsJson(inspection)}});
+  }
   object["running"] = nullptr;  // cannot tell
-  if (holder != nullptr || !inspection.blind()) object["running"] = holder != nullptr;
-  object["holder"] = holder != nullptr ? HolderJson(*holder) : json::value();
-  object["layers"] = SightingsJson(inspection);
+  if (first != nullptr || !blind) object["running"] = first != nullptr;
+  object["holder"] = first != nullptr ? HolderJson(*first) : json::value();
+  object["layers"] = shown.front().at("layers");
+  object["slots"] = std::move(shown);
   return object;
 }
 
@@ -438,12 +490,15 @@ std::string CheckText(const std::string& name, const Common& common,
       absl::StrCat("What the layers see\n", SightingsText(forecast.inspection));
   switch (forecast.decision) {
     case soleguard::Arbiter::Decision::kUnique:
-      return absl::StrCat(EscapeBytes(name), " may start.\n\n", layers);
+      return absl::StrCat(EscapeBytes(name), " may start",
+                          forecast.slot == 0 ? "" : absl::StrCat(" in slot ", forecast.slot),
+                          ".\n\n", layers);
     case soleguard::Arbiter::Decision::kDuplicate:
-      return absl::StrCat(EscapeBytes(name),
-                          " is already running; a start would be refused.\n\nWho holds it\n",
-                          HolderText(*forecast.holder), PolicyText(common, *forecast.holder), "\n",
-                          layers, "\n", NextSteps(name, common, *forecast.holder, command));
+      return absl::StrCat(EscapeBytes(name), " is already running", InSlots(forecast.others),
+                          "; a start would be refused.\n\nWho holds it\n",
+                          HoldersText(*forecast.holder, forecast.others),
+                          PolicyText(common, *forecast.holder), "\n", layers, "\n",
+                          NextSteps(name, common, *forecast.holder, forecast.others, command));
     case soleguard::Arbiter::Decision::kUndetermined:
       break;
   }
@@ -459,10 +514,12 @@ json::value CheckJson(const std::string& name, const Common& common,
   switch (forecast.decision) {
     case soleguard::Arbiter::Decision::kUnique:
       object["verdict"] = "unique";
+      object["slot"] = forecast.slot;
       break;
     case soleguard::Arbiter::Decision::kDuplicate:
       object["verdict"] = "duplicate";
       object["holder"] = HolderJson(*forecast.holder);
+      object["other_holders"] = HoldersJson(forecast.others);
       object["same_policy"] = SamePolicyJson(common, *forecast.holder);
       break;
     case soleguard::Arbiter::Decision::kUndetermined:
@@ -585,7 +642,7 @@ struct Row {
 
 Row RowOf(const Listed& listed) {
   const Holder& holder = *listed.inspection.holder();
-  Row row{.name = EscapeBytes(listed.name),
+  Row row{.name = ShownSlot(listed.name),
           .seen_by = SeenBy(listed.inspection),
           .command = holder.evidence};
   if (!holder.record.has_value()) return row;
@@ -629,7 +686,8 @@ std::string ListText(const std::vector<Listed>& running) {
 json::value ListJson(const Common& common, const std::vector<Listed>& running) {
   json::array names;
   for (const Listed& listed : running) {
-    names.push_back(json::object{{"name", Escaped(listed.name)},
+    names.push_back(json::object{{"name", Escaped(listed.name.text())},
+                                 {"slot", listed.name.slot()},
                                  {"holder", HolderJson(*listed.inspection.holder())},
                                  {"layers", SightingsJson(listed.inspection)}});
   }

@@ -24,9 +24,15 @@ std::string UndeterminedText(const std::string& name, const soleguard::Undetermi
 boost::json::value UndeterminedJson(const std::string& name, const Common& common,
                                     const soleguard::Undetermined& undetermined);
 
-std::string StatusText(const std::string& name, const soleguard::Inspection& inspection);
+// A slot of a name, and what was seen of it.
+struct Listed {
+  soleguard::InstanceName name;
+  soleguard::Inspection inspection;
+};
+// `slots`: those of the name that are known, at least one.
+std::string StatusText(const std::string& name, const std::vector<Listed>& slots);
 boost::json::value StatusJson(const std::string& name, const Common& common,
-                              const soleguard::Inspection& inspection);
+                              const std::vector<Listed>& slots);
 
 std::string CheckText(const std::string& name, const Common& common,
                       const soleguard::Forecast& forecast,
@@ -39,11 +45,7 @@ std::string StopText(const std::string& name, const Common& common,
 boost::json::value StopJson(const std::string& name, const Common& common,
                             const soleguard::StopReport& report);
 
-// A name that somebody holds.
-struct Listed {
-  std::string name;
-  soleguard::Inspection inspection;
-};
+// Of names that somebody holds.
 std::string ListText(const std::vector<Listed>& running);
 boost::json::value ListJson(const Common& common, const std::vector<Listed>& running);
 

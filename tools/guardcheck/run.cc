@@ -1,16 +1,20 @@
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <absl/time/time.h>
 
 #include "command.h"
 #include "exit_code.h"
 #include "notify.h"
 #include "report.h"
+#include "slots.h"
 #include "supervise.h"
 #include "verdict_fd.h"
 #include <soleguard/text.h>
@@ -27,6 +31,7 @@ void Say(const std::string& text) { (void)std::fprintf(stderr, "guardcheck: %s\n
 // What the command may read of its claim.
 void Export(const Guard& guard) {
   (void)setenv("SOLEGUARD_NAME", guard.name().c_str(), 1);  // one thread so far
+  (void)setenv("SOLEGUARD_SLOT", std::to_string(guard.slot()).c_str(), 1);
   if (guard.token().has_value()) {
     (void)setenv("SOLEGUARD_TOKEN", std::to_string(*guard.token()).c_str(), 1);
   } else {
@@ -45,22 +50,28 @@ void MentionPredecessor(const Guard& guard) {
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
-void MentionWait(const Call& call) {
-  std::string who = "another instance";
+void MentionWait(const Call& call, std::uint32_t slots) {
   soleguard::Options options = call.common.options;
   options.subject.unknown = true;
-  const auto inspection = soleguard::Inspect(call.operand, call.common.policy, options);
-  const soleguard::Holder* holder = inspection.ok() ? inspection->holder() : nullptr;
-  if (holder != nullptr && holder->record.has_value()) {
+  const auto name = soleguard::InstanceName::Parse(call.operand);
+  std::vector<std::string> pids;
+  for (std::uint32_t slot = 0; slot < slots; ++slot) {
+    const auto inspection = soleguard::Inspect(name->Slot(slot), call.common.policy, options);
+    const soleguard::Holder* holder = inspection.holder();
+    if (holder == nullptr || !holder->record.has_value()) continue;
     const auto& record = *holder->record;
-    who = absl::StrCat("pid ", record.instance.value_or(record.identity).pid);
+    pids.push_back(absl::StrCat(record.instance.value_or(record.identity).pid));
   }
-  Say(absl::StrCat(soleguard::EscapeBytes(call.operand), " is held by ", who, "; waiting"));
+  Say(absl::StrCat(
+      soleguard::EscapeBytes(call.operand), " is held by ",
+      pids.empty() ? "another instance" : absl::StrCat("pid ", absl::StrJoin(pids, ", ")),
+      "; waiting"));
 }
 
 class GuardedRun final : public Command {
  public:
   std::vector<Option> Options() override {
+<<<<<<< HEAD
     return {
         {.name = "--grace",
          .value = "DURATION",
@@ -104,7 +115,7 @@ class GuardedRun final : public Command {
          .value = "CODE",
          .help = "end with CODE when another instance holds the name",
          .read = Into(refused_exit_, 0, 255),
-         .standard = "75"}};
+         .standard = "75" }};
   }
 
   int Run(const Call& call) override {
@@ -115,11 +126,39 @@ class GuardedRun final : public Command {
       const absl::Status taken = TakeVerdictFd(verdict_fd_);
       if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
     }
+=======
+    return {{.name = "--grace",
+             .value = "DURATION",
+             .help = "how long what COMMAND leaves behind may take to end before it is killed",
+             .read = Into(grace_),
+             .standard = "5s"},
+            {.name = "--wait",
+             .value = "DURATION",
+             .help = "wait until the name is free, first come first served; --wait=30s: not longer",
+             .read =
+                 [this](const std::string& text) {
+                   wait_ = absl::InfiniteDuration();
+                   return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
+                 },
+             .bare = "forever"},
+            {.name = "--exec",
+             .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
+                     "with it",
+             .read = Into(exec_)},
+            SlotsOption(slots_),
+            slot_environment_.AsOption()};
+  }
+
+  int Run(const Call& call) override {
+    RequireSlots(call.common.policy, slots_);
+    slot_environment_.Check(slots_);
+>>>>>>> 173e4f5 (guardcheck: --slots and --slot-env; status, list, check and refusals show the slots)
     soleguard::Options options = call.common.options;
+    options.slots = slots_;
     options.wait = wait_;
     options.hand_on = true;
     options.subject = {.argv = call.command, .working_directory = ""};
-    options.waiting = [&call] { MentionWait(call); };
+    options.waiting = [this, &call] { MentionWait(call, slots_); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       Tell(
@@ -141,6 +180,7 @@ class GuardedRun final : public Command {
     MentionPredecessor(guard);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
+    slot_environment_.Apply(guard.slot());
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
                  : RunGuarded(std::move(guard), call.command);
   }
@@ -221,9 +261,14 @@ class GuardedRun final : public Command {
   absl::Duration grace_ = absl::Seconds(5);
   absl::Duration wait_ = absl::ZeroDuration();
   bool exec_ = false;
+<<<<<<< HEAD
   soleguard::SideFiles files_;
   int verdict_fd_ = -1;
   int refused_exit_ = kTaken;
+=======
+  std::uint32_t slots_ = 1;
+  SlotEnvironment slot_environment_;
+>>>>>>> 173e4f5 (guardcheck: --slots and --slot-env; status, list, check and refusals show the slots)
 };
 
 }  // namespace

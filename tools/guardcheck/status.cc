@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "command.h"
 #include "exit_code.h"
@@ -14,16 +15,29 @@ namespace {
 class Status final : public Command {
  public:
   int Run(const Call& call) override {
-    absl::StatusOr<soleguard::Inspection> inspection =
-        soleguard::Inspect(call.operand, call.common.policy, ToLook(call.common));
-    if (!inspection.ok()) return CannotLook(inspection.status());
-    if (call.common.json) {
-      Print(StatusJson(call.operand, call.common, *inspection));
-    } else {
-      (void)std::fputs(StatusText(call.operand, *inspection).c_str(), stdout);
+    const auto name = soleguard::InstanceName::Parse(call.operand);
+    const soleguard::Scope& scope = call.common.options.scope;
+    absl::StatusOr<std::vector<soleguard::InstanceName>> known =
+        soleguard::KnownSlots(scope, *name);
+    // Where the directory cannot be read, the layers say so of slot 0.
+    if (!known.ok()) known = std::vector{*name};
+    std::vector<Listed> slots;
+    bool running = false;
+    bool blind = false;
+    for (const soleguard::InstanceName& slot : *known) {
+      slots.push_back(
+          {.name = slot,
+           .inspection = soleguard::Inspect(slot, call.common.policy, ToLook(call.common))});
+      running = running || slots.back().inspection.holder() != nullptr;
+      blind = blind || slots.back().inspection.blind();
     }
-    if (inspection->holder() != nullptr) return kYes;
-    return inspection->blind() ? kUndetermined : kNotRunning;
+    if (call.common.json) {
+      Print(StatusJson(call.operand, call.common, slots));
+    } else {
+      (void)std::fputs(StatusText(call.operand, slots).c_str(), stdout);
+    }
+    if (running) return kYes;
+    return blind ? kUndetermined : kNotRunning;
   }
 };
 

@@ -106,7 +106,7 @@ class Guard {
   // The layers' answers of the time of Acquire.
   const std::vector<LayerReport>& layers() const;
 
-  // Larger at each acquisition of this name. Hand it to whatever the instance writes to, so that a
+  // Larger at each acquisition of this name, of each of its slots apart. Hand it to whatever the instance writes to, so that a
   // late write of an earlier instance can be refused. nullopt when no layer keeps tokens.
   std::optional<std::uint64_t> token() const;
   // Whether the token stays larger even if the scope's directory is deleted and the clock set back.
