@@ -75,6 +75,7 @@ CommandKind ListCommand();
 CommandKind RunCommand();
 CommandKind StatusCommand();
 CommandKind StopCommand();
+CommandKind WatchCommand();
 
 // For a person: what is wrong with a policy's text, and below it the text with a caret under the
 // column.

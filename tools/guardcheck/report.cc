@@ -709,6 +709,15 @@ std::string Line(const json::value& value) { return json::serialize(value); }
 
 void Print(const json::value& value) { (void)std::puts(Line(value).c_str()); }
 
+std::string ProcessLine(const ProcessIdentity& process) {
+  const std::optional<ProcessDescription> live = Live(process);
+  if (!live.has_value()) return absl::StrCat("pid ", process.pid, ", which has ended");
+  return absl::StrCat("pid ", process.pid, " (", CommandLine(live->argv), "), started ",
+                      Stamp(live->started), " by ", EscapeBytes(live->user));
+}
+
+json::value ProcessObject(const ProcessIdentity& process) { return ProcessJson(process); }
+
 std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
   bool mask_next = false;
   for (std::string& word : argv) {

@@ -54,6 +54,10 @@ boost::json::value UniqueJson(const std::string& name, const Common& common,
 
 // As one line, without a newline.
 std::string Line(const boost::json::value& value);
+// A process as it is now: one line for a person, and the object of the reference.
+std::string ProcessLine(const soleguard::ProcessIdentity& process);
+boost::json::value ProcessObject(const soleguard::ProcessIdentity& process);
+
 // To standard output, as one line.
 void Print(const boost::json::value& value);
 
