@@ -71,7 +71,6 @@ void MentionWait(const Call& call, std::uint32_t slots) {
 class GuardedRun final : public Command {
  public:
   std::vector<Option> Options() override {
-<<<<<<< HEAD
     return {
         {.name = "--grace",
          .value = "DURATION",
@@ -115,44 +114,21 @@ class GuardedRun final : public Command {
          .value = "CODE",
          .help = "end with CODE when another instance holds the name",
          .read = Into(refused_exit_, 0, 255),
-         .standard = "75" }};
+         .standard = "75"},
+        SlotsOption(slots_),
+        slot_environment_.AsOption()};
   }
 
   int Run(const Call& call) override {
     if (exec_ && until_ == Supervision::Until::kTree) {
       throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
     }
+    RequireSlots(call.common.policy, slots_);
+    slot_environment_.Check(slots_);
     if (verdict_fd_ >= 0) {
       const absl::Status taken = TakeVerdictFd(verdict_fd_);
       if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
     }
-=======
-    return {{.name = "--grace",
-             .value = "DURATION",
-             .help = "how long what COMMAND leaves behind may take to end before it is killed",
-             .read = Into(grace_),
-             .standard = "5s"},
-            {.name = "--wait",
-             .value = "DURATION",
-             .help = "wait until the name is free, first come first served; --wait=30s: not longer",
-             .read =
-                 [this](const std::string& text) {
-                   wait_ = absl::InfiniteDuration();
-                   return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
-                 },
-             .bare = "forever"},
-            {.name = "--exec",
-             .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
-                     "with it",
-             .read = Into(exec_)},
-            SlotsOption(slots_),
-            slot_environment_.AsOption()};
-  }
-
-  int Run(const Call& call) override {
-    RequireSlots(call.common.policy, slots_);
-    slot_environment_.Check(slots_);
->>>>>>> 173e4f5 (guardcheck: --slots and --slot-env; status, list, check and refusals show the slots)
     soleguard::Options options = call.common.options;
     options.slots = slots_;
     options.wait = wait_;
@@ -261,14 +237,11 @@ class GuardedRun final : public Command {
   absl::Duration grace_ = absl::Seconds(5);
   absl::Duration wait_ = absl::ZeroDuration();
   bool exec_ = false;
-<<<<<<< HEAD
   soleguard::SideFiles files_;
   int verdict_fd_ = -1;
   int refused_exit_ = kTaken;
-=======
   std::uint32_t slots_ = 1;
   SlotEnvironment slot_environment_;
->>>>>>> 173e4f5 (guardcheck: --slots and --slot-env; status, list, check and refusals show the slots)
 };
 
 }  // namespace
