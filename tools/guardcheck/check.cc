@@ -10,6 +10,7 @@
 #include "look.h"
 #include "report.h"
 #include "slots.h"
+#include "terminal.h"
 
 namespace guardcheck {
 namespace {
@@ -43,8 +44,7 @@ class Check final : public Command {
     if (call.common.json) {
       Print(CheckJson(call.operand, call.common, *forecast));
     } else {
-      (void)std::fputs(CheckText(call.operand, call.common, *forecast, call.command).c_str(),
-                       stdout);
+      Show(CheckText(call.operand, call.common, *forecast, call.command), stdout);
     }
     switch (forecast->decision) {
       case soleguard::Arbiter::Decision::kUnique:
@@ -65,7 +65,7 @@ class Check final : public Command {
 
 CommandKind CheckCommand() {
   return {.name = "check",
-          .help = "check NAME [-- COMMAND...]: may it start now? Asks every layer, takes none",
+          .help = "may it start now? Asks every layer, takes none",
           .operand = "NAME",
           .takes = CommandKind::Takes::kTimes,
           .behind = CommandKind::Behind::kMayBeCommand,

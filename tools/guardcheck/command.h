@@ -61,17 +61,21 @@ struct CommandKind {
   std::unique_ptr<Command> (*make)() = nullptr;
 
   bool has_name() const { return operand == "NAME" || operand == "[NAME]"; }
+  // "NAME [options] -- COMMAND..."
+  std::string synopsis() const;
 };
 
 // All of them, in the order of the help.
 std::span<const CommandKind> CommandKinds();
 
 CommandKind CheckCommand();
+CommandKind CompletionCommand();
 CommandKind ConfigCommand();
 CommandKind DoctorCommand();
 CommandKind ExplainCommand();
 CommandKind GcCommand();
 CommandKind ListCommand();
+CommandKind ManualCommand();
 CommandKind RunCommand();
 CommandKind StatusCommand();
 CommandKind StopCommand();

@@ -200,6 +200,13 @@ constexpr char kExitCodes[] =
 
 }  // namespace
 
+std::string CommandKind::synopsis() const {
+  std::string text = absl::StrCat(std::string(operand), operand.empty() ? "" : " ", "[options]");
+  if (behind == Behind::kCommand) absl::StrAppend(&text, " -- COMMAND...");
+  if (behind == Behind::kMayBeCommand) absl::StrAppend(&text, " [-- COMMAND...]");
+  return text;
+}
+
 std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
   // Everything behind the first "--" is the command's: it is never read as options.
   const auto dashes = std::find(words.begin(), words.end(), "--");
@@ -218,6 +225,8 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
     if (words.empty() || words[0] != kind.name) continue;
     called = &kind;
     subcommand = added;
+    subcommand->description(absl::StrCat("guardcheck ", words[0], " ", kind.synopsis(), "\n\n",
+                                         std::string(kind.help), "\n"));
   }
   if (!words.empty() && !words[0].starts_with('-') && called == nullptr) {
     throw UsageError("there is no command '" + words[0] + "'; guardcheck --help lists them");
@@ -279,6 +288,15 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
     }
   }
   return parsed;
+}
+
+std::vector<Option> DocumentedOptions(const CommandKind& kind) {
+  Common common;
+  std::string config;
+  const std::unique_ptr<Command> command = kind.make();
+  std::vector<Option> options = OptionsOf(kind, *command, common, config);
+  for (Option& option : options) option.read = nullptr;  // it would read into what is gone
+  return options;
 }
 
 std::vector<InForce> SettingsInForce(const std::string& name, const std::string& config) {

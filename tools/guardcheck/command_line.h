@@ -20,6 +20,9 @@ struct Parsed {
 // version was asked for and has been printed. Throws UsageError.
 std::optional<Parsed> ParseCommandLine(std::vector<std::string> words);
 
+// All options of a command, to be shown: they have no reader.
+std::vector<Option> DocumentedOptions(const CommandKind& kind);
+
 // A setting of some command, and where its value comes from.
 struct InForce {
   std::string key;

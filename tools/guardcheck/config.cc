@@ -14,6 +14,7 @@
 #include "config_file.h"
 #include "exit_code.h"
 #include "report.h"
+#include "terminal.h"
 #include <soleguard/text.h>
 
 namespace guardcheck {
@@ -67,7 +68,7 @@ class ShowConfig final : public Command {
     if (json_) {
       Print(SettingsJson(call.operand, settings));
     } else {
-      (void)std::fputs(SettingsText(call.operand, settings).c_str(), stdout);
+      Show(SettingsText(call.operand, settings), stdout);
     }
     return kYes;
   }
@@ -81,7 +82,7 @@ class ShowConfig final : public Command {
 
 CommandKind ConfigCommand() {
   return {.name = "config",
-          .help = "config NAME: the settings that are in force, and where each comes from",
+          .help = "the settings that are in force, and where each comes from",
           .operand = "NAME",
           .takes = CommandKind::Takes::kNothing,
           .make = [] { return std::unique_ptr<Command>(std::make_unique<ShowConfig>()); }};

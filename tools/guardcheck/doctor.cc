@@ -17,6 +17,7 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "terminal.h"
 #include <soleguard/diagnose.h>
 #include <soleguard/event.h>
 #include <soleguard/text.h>
@@ -116,7 +117,7 @@ class Doctor final : public Command {
     if (call.common.json) {
       Print(DiagnosisJson(call, *diagnosis));
     } else {
-      (void)std::fputs(DiagnosisText(call, *diagnosis).c_str(), stdout);
+      Show(DiagnosisText(call, *diagnosis), stdout);
     }
     return diagnosis->healthy() ? kYes : kUndetermined;
   }
@@ -126,7 +127,7 @@ class Doctor final : public Command {
 
 CommandKind DoctorCommand() {
   return {.name = "doctor",
-          .help = "doctor [NAME]: what each layer can see on this machine, and what to mend",
+          .help = "what each layer can see on this machine, and what to mend",
           .operand = "[NAME]",
           .make = [] { return std::unique_ptr<Command>(std::make_unique<Doctor>()); }};
 }

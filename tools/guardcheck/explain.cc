@@ -17,6 +17,7 @@
 #include "command.h"
 #include "exit_code.h"
 #include "report.h"
+#include "terminal.h"
 #include <soleguard/analysis.h>
 #include <soleguard/text.h>
 
@@ -258,7 +259,7 @@ class Explain final : public Command {
     if (json_) {
       Print(ExplanationJson(*policy, analysis));
     } else {
-      (void)std::fputs(ExplanationText(*policy, analysis).c_str(), stdout);
+      Show(ExplanationText(*policy, analysis), stdout);
     }
     return analysis.safety == Analysis::Safety::kSafe ? kYes : kUndetermined;
   }
@@ -271,7 +272,7 @@ class Explain final : public Command {
 
 CommandKind ExplainCommand() {
   return {.name = "explain",
-          .help = "explain POLICY: what a policy guarantees, and what it does not",
+          .help = "what a policy guarantees, and what it does not",
           .operand = "POLICY",
           .takes = CommandKind::Takes::kNothing,
           .make = [] { return std::unique_ptr<Command>(std::make_unique<Explain>()); }};

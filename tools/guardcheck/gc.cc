@@ -68,7 +68,7 @@ class Gc final : public Command {
 
 CommandKind GcCommand() {
   return {.name = "gc",
-          .help = "gc [NAME]: remove what names that nobody holds have left behind",
+          .help = "remove what names that nobody holds have left behind",
           .operand = "[NAME]",
           .make = [] { return std::unique_ptr<Command>(std::make_unique<Gc>()); }};
 }

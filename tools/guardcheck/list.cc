@@ -9,6 +9,7 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "terminal.h"
 
 namespace guardcheck {
 namespace {
@@ -31,13 +32,13 @@ class List final : public Command {
         running.push_back(std::move(listed));
       } else if (listed.inspection.blind()) {
         blind = true;
-        (void)std::fputs(StatusText(name.text(), {listed}).c_str(), stderr);
+        Show(StatusText(name.text(), {listed}), stderr);
       }
     }
     if (common.json) {
       Print(ListJson(common, running));
     } else {
-      (void)std::fputs(ListText(running).c_str(), stdout);
+      Show(ListText(running), stdout);
     }
     return blind ? kUndetermined : kYes;
   }

@@ -17,16 +17,18 @@ namespace guardcheck {
 
 std::span<const CommandKind> CommandKinds() {
   static const std::array kinds = {
-      RunCommand(),      //
-      CheckCommand(),    //
-      StatusCommand(),   //
-      ListCommand(),     //
-      StopCommand(),     //
-      WatchCommand(),    //
-      ExplainCommand(),  //
-      DoctorCommand(),   //
-      GcCommand(),       //
-      ConfigCommand(),   //
+      RunCommand(),         //
+      CheckCommand(),       //
+      StatusCommand(),      //
+      ListCommand(),        //
+      StopCommand(),        //
+      WatchCommand(),       //
+      ExplainCommand(),     //
+      DoctorCommand(),      //
+      GcCommand(),          //
+      ConfigCommand(),      //
+      CompletionCommand(),  //
+      ManualCommand(),      //
   };
   return kinds;
 }

@@ -16,6 +16,7 @@
 #include "report.h"
 #include "slots.h"
 #include "supervise.h"
+#include "terminal.h"
 #include "verdict_fd.h"
 #include <soleguard/text.h>
 
@@ -178,7 +179,7 @@ class GuardedRun final : public Command {
     if (call.common.json) {
       Print(json());
     } else {
-      (void)std::fputs(text().c_str(), stderr);
+      Show(text(), stderr);
     }
   }
 
@@ -248,7 +249,7 @@ class GuardedRun final : public Command {
 
 CommandKind RunCommand() {
   return {.name = "run",
-          .help = "run NAME [options] -- COMMAND...: run COMMAND as the only instance of NAME",
+          .help = "run COMMAND as the only instance of NAME",
           .operand = "NAME",
           .takes = CommandKind::Takes::kTimes,
           .behind = CommandKind::Behind::kCommand,

@@ -8,6 +8,7 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "terminal.h"
 
 namespace guardcheck {
 namespace {
@@ -34,7 +35,7 @@ class Status final : public Command {
     if (call.common.json) {
       Print(StatusJson(call.operand, call.common, slots));
     } else {
-      (void)std::fputs(StatusText(call.operand, slots).c_str(), stdout);
+      Show(StatusText(call.operand, slots), stdout);
     }
     if (running) return kYes;
     return blind ? kUndetermined : kNotRunning;
@@ -44,10 +45,9 @@ class Status final : public Command {
 }  // namespace
 
 CommandKind StatusCommand() {
-  return {.name = "status",
-          .help = "status NAME: is it running, and who is it",
-          .operand = "NAME",
-          .make = [] { return std::unique_ptr<Command>(std::make_unique<Status>()); }};
+  return {.name = "status", .help = "is it running, and who is it", .operand = "NAME", .make = [] {
+            return std::unique_ptr<Command>(std::make_unique<Status>());
+          }};
 }
 
 }  // namespace guardcheck

@@ -11,6 +11,7 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "terminal.h"
 
 namespace guardcheck {
 namespace {
@@ -62,7 +63,7 @@ class Stop final : public Command {
     if (call.common.json) {
       Print(StopJson(call.operand, call.common, *report));
     } else {
-      (void)std::fputs(StopText(call.operand, call.common, *report).c_str(), stdout);
+      Show(StopText(call.operand, call.common, *report), stdout);
     }
     if (report->is_free()) return kYes;
     return report->outcome == soleguard::StopReport::Outcome::kRuns ? kTaken : kUndetermined;
@@ -77,7 +78,7 @@ class Stop final : public Command {
 
 CommandKind StopCommand() {
   return {.name = "stop",
-          .help = "stop NAME [-- COMMAND...]: end it, and wait until the name is free",
+          .help = "end it, and wait until the name is free",
           .operand = "NAME",
           .takes = CommandKind::Takes::kTimes,
           .behind = CommandKind::Behind::kMayBeCommand,

@@ -663,7 +663,7 @@ class Watch final : public Command {
 
 CommandKind WatchCommand() {
   return {.name = "watch",
-          .help = "watch NAME [options] [-- COMMAND...]: find copies, and end them if told to",
+          .help = "find copies, and end them if told to",
           .operand = "NAME",
           .takes = CommandKind::Takes::kTimes,
           .behind = CommandKind::Behind::kMayBeCommand,

@@ -1,0 +1,116 @@
+// What guardcheck says of its own options: to shells, to man(1), and by --help.
+#include <fstream>
+#include <map>
+#include <string>
+
+#include <absl/strings/str_cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tools/guardcheck.h"
+
+namespace soleguard::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class CompletionTest : public ::testing::Test {
+ protected:
+  // The script of `shell`, in a file.
+  std::string Script(const std::string& shell) const {
+    const Finished made = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "completion", shell}});
+    EXPECT_EQ(made.code, 0);
+    const std::string file = directory_ / shell;
+    std::ofstream(file) << made.output;
+    return file;
+  }
+  // What bash would offer for the last word.
+  std::string InBash(const std::string& words) const {
+    const Finished said =
+        RunProgram({.argv = {"bash", "-c",
+                             absl::StrCat("source \"$0\"; COMP_WORDS=(guardcheck ", words,
+                                          "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _guardcheck; "
+                                          "echo \"${COMPREPLY[@]}\""),
+                             Script("bash")}});
+    EXPECT_EQ(said.errors, "");
+    return said.output;
+  }
+
+  const TempDir directory_;
+};
+
+TEST_F(CompletionTest, BashCompletesCommandsOptionsAndTheirValues) {
+  EXPECT_EQ(InBash("sta"), "status\n");
+  EXPECT_EQ(InBash("run --gr"), "--grace\n");
+  EXPECT_EQ(InBash("run --until ''"), "child tree\n");
+  EXPECT_EQ(InBash("run --until = t"), "tree\n");  // as bash splits --until=t
+  EXPECT_EQ(InBash("run bot --policy st"), "strict\n");
+  EXPECT_EQ(InBash("completion z"), "zsh\n");
+  EXPECT_THAT(InBash("status --"), AllOf(HasSubstr("--scope"), Not(HasSubstr("--grace"))));
+}
+
+TEST_F(CompletionTest, BashCompletesTheCommandBehindTheDashes) {
+  EXPECT_THAT(InBash("run bot -- systemd-anal"), HasSubstr("systemd-analyze"));
+}
+
+TEST_F(CompletionTest, FishCompletesCommandsOptionsAndTheirValues) {
+  const std::string script = Script("fish");
+  const auto complete = [&](const std::string& line) {
+    return RunProgram({.argv = {"fish", "--no-config", "-c",
+                                absl::StrCat("source ", script, "; complete -C '", line, "'")}})
+        .output;
+  };
+  EXPECT_THAT(complete("guardcheck sta"), HasSubstr("status\tis it running"));
+  EXPECT_THAT(complete("guardcheck run --gra"), HasSubstr("--grace\t"));
+  EXPECT_THAT(complete("guardcheck run --until "), AllOf(HasSubstr("child"), HasSubstr("tree")));
+}
+
+TEST_F(CompletionTest, ZshReadsItsScript) {
+  const Finished read = RunProgram({.argv = {"zsh", "--no-rcs", "-n", Script("zsh")}});
+  EXPECT_EQ(read.code, 0) << read.errors;
+}
+
+TEST_F(CompletionTest, AnotherShellIsAUsageError) {
+  const Finished tcsh = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "completion", "tcsh"}});
+  EXPECT_EQ(tcsh.code, 64);
+  EXPECT_THAT(tcsh.errors, HasSubstr("expected bash, zsh or fish"));
+}
+
+TEST_F(CompletionTest, TheManualPageIsWellFormedAndHasEveryCommandAndOption) {
+  const std::string file = directory_ / "guardcheck.1";
+  const Finished manual = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "manual"}});
+  std::ofstream(file) << manual.output;
+  const Finished lint = RunProgram({.argv = {"mandoc", "-T", "lint", "-W", "warning", file}});
+  EXPECT_EQ(lint.code, 0) << lint.output;
+  for (const char* const word : {"run", "stop", "watch", "doctor", "\\-\\-until", "\\-\\-wait"}) {
+    EXPECT_THAT(manual.output, HasSubstr(word));
+  }
+}
+
+TEST_F(CompletionTest, HelpShowsWhatACommandTakes) {
+  const Finished help = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "--help"}});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_THAT(help.output, AllOf(HasSubstr("guardcheck run NAME [options] -- COMMAND..."),
+                                 HasSubstr("(default: 5s) [SOLEGUARD_GRACE]")));
+}
+
+// Colour, where a terminal is: of headings only.
+TEST_F(CompletionTest, TextIsBoldOnATerminalOnlyAndNeverWithNoColor) {
+  const std::string command = absl::StrCat(SOLEGUARD_TEST_GUARDCHECK, " explain file");
+  const auto on_a_terminal = [&](const std::map<std::string, std::string>& environment) {
+    return RunProgram(
+               {.argv = {"script", "-qec", command, "/dev/null"}, .environment = environment})
+        .output;
+  };
+  EXPECT_THAT(on_a_terminal({{"TERM", "xterm"}, {"NO_COLOR", ""}}), HasSubstr("\033[1m"));
+  EXPECT_THAT(on_a_terminal({{"TERM", "xterm"}, {"NO_COLOR", "1"}}), Not(HasSubstr("\033[")));
+  EXPECT_THAT(on_a_terminal({{"TERM", "dumb"}, {"NO_COLOR", ""}}), Not(HasSubstr("\033[")));
+  EXPECT_THAT(
+      RunProgram({.argv = {"sh", "-c", command}, .environment = {{"TERM", "xterm"}}}).output,
+      Not(HasSubstr("\033[")));
+}
+
+}  // namespace
+}  // namespace soleguard::testing
