@@ -137,6 +137,8 @@ class FileClaim final : public Claim {
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
+  absl::Status Watch(Alarm& alarm) override;
+  Mended Mend(const HolderRecord& record) override;
   void Release() override;
   absl::Status RemoveObjects() override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
@@ -153,6 +155,10 @@ class FileClaim final : public Claim {
   absl::StatusOr<Taking> LockOpened(const std::string& path);
   absl::StatusOr<Taking> LockOpenedPosix(const std::string& path);
   absl::Status VerifyPosix(const std::string& path) const;
+  absl::Status VerifyLock() const;
+  absl::Status CheckPidText() const;
+  absl::Status RetakeLock();
+  absl::Status RenewRecord(const HolderRecord& record);
   absl::Status Introduce(HolderRecord candidate);
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::Status CheckStanding(const os::KeptFd& kept, const std::string& path) const;
@@ -164,6 +170,7 @@ class FileClaim final : public Claim {
   os::KeptFd record_;
   Wake wake_;
   bool ofd_ = false;
+  bool wrote_pid_ = false;
   bool taken_ = false;
   bool shared_ = false;
   std::uint64_t sequence_ = 0;
@@ -289,7 +296,8 @@ absl::Status FileClaim::Introduce(HolderRecord candidate) {
   absl::StatusOr<std::string> text = os::ReadAt(lock_.get(), kPidTextSize + 1);
   if (!text.ok()) return text.status();
   // In the plain form the path may name a file with a content of its own, by mistake.
-  if (IsPidText(*text)) {
+  wrote_pid_ = IsPidText(*text);
+  if (wrote_pid_) {
     absl::Status written = os::WriteAt(lock_.get(), PidText(candidate.identity.pid));
     if (!written.ok()) return written;
   }
@@ -405,6 +413,10 @@ absl::Status FileClaim::Verify() const {
     absl::Status directory = CheckStanding(place_.directory().fd(), place_.directory().path());
     if (!directory.ok()) return directory;
   }
+  return VerifyLock();
+}
+
+absl::Status FileClaim::VerifyLock() const {
   const std::string path = place_.Lock().path;
   if (target_.posix) return VerifyPosix(path);
   absl::Status lock = CheckStanding(lock_, path);
@@ -414,6 +426,76 @@ absl::Status FileClaim::Verify() const {
   if (!*locked)
     return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
   return absl::OkStatus();
+}
+
+absl::Status FileClaim::Watch(Alarm& alarm) {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  if (!place_.plain()) alarm.directories.push_back(place_.directory().path());
+  alarm.files.push_back(place_.Lock().path);
+  alarm.files.push_back(place_.Record().path);
+  if (wake_.end()) alarm.files.push_back(place_.Wakes().end.path);
+  return absl::OkStatus();
+}
+
+// The pid in the lock file, for people and tools. Not in the plain form: who else uses that file
+// may have written there.
+absl::Status FileClaim::CheckPidText() const {
+  if (place_.plain() || !wrote_pid_) return absl::OkStatus();
+  const absl::StatusOr<std::string> text = os::ReadAt(lock_.get(), kPidTextSize + 1);
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!text.ok()) return text.status();
+  if (!own.ok()) return own.status();
+  if (*text == PidText(own->pid)) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(EscapeBytes(place_.Lock().path), " was truncated or overwritten"));
+}
+
+// Under the directory's lock: no start gets as far as the file.
+absl::Status FileClaim::RetakeLock() {
+  lock_.Close();
+  ofd_ = false;
+  const absl::StatusOr<Taking> taking = TakeLock();
+  if (!taking.ok()) return taking.status();
+  if (*taking == Taking::kContested) return absl::FailedPreconditionError(evidence_);
+  if (!wrote_pid_) return absl::OkStatus();
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  return own.ok() ? os::WriteAt(lock_.get(), PidText(own->pid)) : own.status();
+}
+
+absl::Status FileClaim::RenewRecord(const HolderRecord& record) {
+  absl::Status opened =
+      os::KeepFile(place_.Record(), place_.ownership(), os::Create::kYes, record_);
+  if (!opened.ok()) return opened;
+  return os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+}
+
+Claim::Mended FileClaim::Mend(const HolderRecord& record) {
+  Mended mended;
+  // What keeps others out: with the directory's lock a file that is gone lets nobody in.
+  absl::Status standing = CheckOwner();
+  if (standing.ok()) {
+    standing = place_.plain() ? VerifyLock()
+                              : CheckStanding(place_.directory().fd(), place_.directory().path());
+  }
+  if (!standing.ok()) {
+    const bool gone = absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing);
+    return {.lost = standing, .excludes = !gone, .left = standing};
+  }
+  if (!place_.plain()) {
+    absl::Status lock = VerifyLock();
+    if (!lock.ok()) {
+      Note(lock, absl::IsDataLoss(lock) ? RetakeLock() : lock, mended);
+    } else if (lock = CheckPidText(); !lock.ok()) {
+      const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+      Note(lock, own.ok() ? os::WriteAt(lock_.get(), PidText(own->pid)) : own.status(), mended);
+    }
+  }
+  absl::Status told = CheckRecord(record_, place_.Record().path);
+  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewRecord(record) : told, mended);
+  told = wake_.Check(place_.Wakes());
+  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? wake_.Renew(place_.Wakes()) : told, mended);
+  return mended;
 }
 
 absl::StatusOr<std::vector<UniqueFd>> FileClaim::Share() {

@@ -2,6 +2,10 @@
 
 #include <utility>
 
+#include <absl/strings/str_cat.h>
+
+#include "soleguard/text.h"
+
 namespace soleguard {
 namespace {
 
@@ -57,6 +61,16 @@ std::string_view ToString(Standing standing) {
   return "unknown";
 }
 
+absl::Status Claim::Watch(Alarm& /*alarm*/) {
+  return absl::UnimplementedError("the layer has no events that show a loss");
+}
+
+Claim::Mended Claim::Mend(const HolderRecord& /*record*/) {
+  absl::Status status = Verify();
+  const bool lost = absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
+  return {.lost = status, .excludes = !lost, .left = status};
+}
+
 absl::Status CheckOwner(const os::ProcessMark& owner, bool released) {
   if (!owner.IsCurrent()) {
     return absl::FailedPreconditionError(
@@ -64,6 +78,33 @@ absl::Status CheckOwner(const os::ProcessMark& owner, bool released) {
   }
   if (released) return absl::FailedPreconditionError("the claim was released");
   return absl::OkStatus();
+}
+
+absl::Status CheckRecord(const os::KeptFd& record, const std::string& path) {
+  absl::Status ours = record.CheckStillOurs(path);
+  if (!ours.ok()) return ours;
+  const absl::StatusOr<bool> same = os::PathIs(path, record.file());
+  if (!same.ok()) return same.status();
+  if (!*same) {
+    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
+  }
+  const absl::StatusOr<DecodedRecord> decoded =
+      ReadRecord([&] { return os::ReadAt(record.get(), kRecordSize); });
+  if (decoded.ok() || !(absl::IsNotFound(decoded.status()) || absl::IsDataLoss(decoded.status()))) {
+    return decoded.status();
+  }
+  return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was truncated or overwritten"));
+}
+
+void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended) {
+  const auto add = [](const absl::Status& more, absl::Status& status) {
+    if (more.ok()) return;
+    status = status.ok() ? more
+                         : absl::Status(status.code(),
+                                        absl::StrCat(status.message(), "; ", more.message()));
+  };
+  add(lost, mended.lost);
+  add(left, mended.left);
 }
 
 Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {

@@ -32,6 +32,13 @@ absl::StatusOr<DecodedRecord> ReadRecord(Read read) {
 // child: "not the owner".
 absl::Status CheckOwner(const os::ProcessMark& owner, bool released);
 
+// Whether the record that a claim keeps open is where others look for it, and can be read. DataLoss
+// if not. Whose it is does not matter here: a place may be shared by the holders of two namespaces.
+absl::Status CheckRecord(const os::KeptFd& record, const std::string& path);
+
+// Adds what was lost, if anything was, and what is left of that.
+void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended);
+
 // The holder of a layer that the kernel says is taken, and whose last valid record is `record`.
 // `evidence` says what was seen and where.
 Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence);

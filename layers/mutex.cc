@@ -129,6 +129,8 @@ class MutexClaim final : public Claim {
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
+  absl::Status Watch(Alarm& alarm) override;
+  Mended Mend(const HolderRecord& record) override;
   void Release() override;
   absl::Status RemoveObjects() override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
@@ -136,10 +138,23 @@ class MutexClaim final : public Claim {
 
  private:
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
+  bool IsLastProcess() const;
+  absl::Status WatchSemaphore(Alarm& alarm);
+  std::string SegmentPath() const { return "/dev/shm/" + target_.segment(); }
+  absl::Status RenewRecord(const HolderRecord& record);
+  absl::Status RenewWake();
+
+  // A semaphore has no descriptor that shows its removal: a thread waits for it, and closes the
+  // pipe's other end.
+  struct Sentinel {
+    os::KeptFd read_end;
+    os::KeptFd write_end;
+  };
 
   const Target target_;
   const os::ProcessMark owner_;
   os::UndoSemaphore semaphore_;
+  std::shared_ptr<Sentinel> sentinel_;  // once it is watched
   Wake wake_;
   os::KeptFd segment_;
   bool taken_ = true;
@@ -163,7 +178,7 @@ absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderR
 absl::Status MutexClaim::Publish(const HolderRecord& record) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  absl::Status ours = segment_.CheckStillOurs("/dev/shm/" + target_.segment());
+  absl::Status ours = segment_.CheckStillOurs(SegmentPath());
   if (!ours.ok()) return ours;
   absl::Status written = os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
   if (!written.ok()) return written;
@@ -181,20 +196,80 @@ absl::Status MutexClaim::Verify() const {
   }
   absl::StatusOr<bool> taken = semaphore_.IsTaken();
   if (!taken.ok()) return taken.status();
-  absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
-  if (!last.ok()) return last.status();
-  absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-  if (!own.ok()) return own.status();
-  if (*taken && *last == own->pid) return absl::OkStatus();
+  if (*taken && IsLastProcess()) return absl::OkStatus();
   return absl::DataLossError("the semaphore was given back (unshare of CLONE_SYSVSEM, semctl)");
+}
+
+bool MutexClaim::IsLastProcess() const {
+  const absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  return last.ok() && own.ok() && *last == own->pid;
+}
+
+absl::Status MutexClaim::WatchSemaphore(Alarm& alarm) {
+  // Of a program that closed all descriptors it hangs up at once: it is made anew.
+  if (sentinel_ == nullptr || !sentinel_->read_end.StillOurs()) {
+    auto sentinel = std::make_shared<Sentinel>();
+    absl::Status made = os::KeepPipe(sentinel->read_end, sentinel->write_end);
+    if (!made.ok()) return made;
+    // Ends by itself: a release makes the semaphore free for a moment at least, in which whoever
+    // waits for that is served first (semop(2) wakes within the operation).
+    made = RunInThread([sentinel, semaphore = semaphore_] {
+      semaphore.WaitUntilFree();
+      sentinel->write_end.Close();
+    });
+    if (!made.ok()) return made;
+    sentinel_ = std::move(sentinel);
+  }
+  alarm.hang_ups.push_back(sentinel_->read_end.get());
+  return absl::OkStatus();
+}
+
+absl::Status MutexClaim::Watch(Alarm& alarm) {
+  absl::Status watched = CheckOwner();
+  if (!watched.ok()) return watched;
+  alarm.files.push_back(SegmentPath());
+  const NameDirectory directory(target_.scope, target_.name);
+  if (wake_.end()) alarm.files.push_back(WakeFilesIn(directory, kLayer).end.path);
+  return WatchSemaphore(alarm);
+}
+
+absl::Status MutexClaim::RenewRecord(const HolderRecord& record) {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  if (!ownership.ok()) return ownership.status();
+  absl::Status kept = KeepSegment(target_, *ownership, os::Create::kYes, segment_);
+  if (!kept.ok()) return kept;
+  return os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
+}
+
+absl::Status MutexClaim::RenewWake() {
+  NameDirectory directory(target_.scope, target_.name);
+  absl::Status opened = directory.Open(os::Create::kYes);
+  return opened.ok() ? wake_.Renew(WakeFilesIn(directory, kLayer)) : opened;
+}
+
+Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
+  const absl::Status standing = Verify();
+  if (!standing.ok()) {
+    const bool gone = absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing);
+    return {.lost = standing, .excludes = !gone, .left = standing};
+  }
+  Mended mended;
+  absl::Status told = CheckRecord(segment_, SegmentPath());
+  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewRecord(record) : told, mended);
+  const NameDirectory directory(target_.scope, target_.name);
+  told = wake_.Check(WakeFilesIn(directory, kLayer));
+  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewWake() : told, mended);
+  return mended;
 }
 
 void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
   segment_.Close();
-  // Given back only where it is still this process's: once removed, the key may lead to another's.
-  semaphore_.Give();
+  // Given back only where it is still this process's: one that was set free by semctl(2) may be
+  // another's by now.
+  if (IsLastProcess()) semaphore_.Give();
   wake_.End();  // last: who is woken finds the layer free
 }
 

@@ -95,6 +95,8 @@ class PortClaim final : public Claim {
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
+  absl::Status Watch(Alarm& alarm) override;
+  Mended Mend(const HolderRecord& record) override;
   void Release() override;
   std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
   absl::StatusOr<std::vector<UniqueFd>> Share() override;
@@ -144,6 +146,25 @@ absl::Status PortClaim::Verify() const {
   if (os::ListensAt(socket_, target_.endpoint())) return absl::OkStatus();
   return absl::DataLossError(
       absl::StrCat(target_.endpoint().ToString(), " is no longer listened on"));
+}
+
+absl::Status PortClaim::Watch(Alarm& alarm) {
+  absl::Status owner = CheckOwner();
+  if (!owner.ok()) return owner;
+  record_.Watch(alarm);
+  alarm.hang_ups.push_back(socket_.get());  // of a listening socket only a shutdown shows so
+  return absl::OkStatus();
+}
+
+Claim::Mended PortClaim::Mend(const HolderRecord& record) {
+  const absl::Status standing = Verify();
+  if (!standing.ok()) {
+    const bool gone = absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing);
+    return {.lost = standing, .excludes = !gone, .left = standing};
+  }
+  Mended mended;
+  record_.Mend(record, mended);
+  return mended;
 }
 
 void PortClaim::Release() {

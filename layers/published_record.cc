@@ -39,6 +39,29 @@ absl::Status PublishedRecord::Write(const HolderRecord& record) {
   return absl::OkStatus();
 }
 
+void PublishedRecord::Watch(Alarm& alarm) const {
+  alarm.files.push_back(directory_.path() + "/" + record_file_);
+  if (wake_.end()) alarm.files.push_back(WakeFilesIn(directory_, layer_).end.path);
+}
+
+absl::Status PublishedRecord::Renew(const HolderRecord& record) {
+  absl::Status opened = directory_.Open(os::Create::kYes);
+  if (!opened.ok()) return opened;
+  (void)wake_.Renew(WakeFilesIn(directory_, layer_));  // it only wakes
+  opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
+                        record_);
+  directory_.Close();
+  if (!opened.ok()) return opened;
+  return os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+}
+
+void PublishedRecord::Mend(const HolderRecord& record, Claim::Mended& mended) {
+  absl::Status lost = CheckRecord(record_, directory_.path() + "/" + record_file_);
+  lost.Update(wake_.Check(WakeFilesIn(directory_, layer_)));
+  if (lost.ok()) return;
+  Note(lost, absl::IsDataLoss(lost) ? Renew(record) : lost, mended);
+}
+
 void PublishedRecord::End() {
   record_.Close();
   directory_.Close();
@@ -76,7 +99,7 @@ PublishedRecord::Watched PublishedRecord::ReadAndWatch() {
   if (!directory_.Open(os::Create::kNo).ok()) return {};
   // The watch is opened before the record is read: a decision in between is then in the record, a
   // later one hangs the watch up.
-  Watch watch = WatchOf(WakeFilesIn(directory_, layer_));
+  soleguard::Watch watch = WatchOf(WakeFilesIn(directory_, layer_));
   absl::StatusOr<std::optional<HolderRecord>> record = ReadOpened();
   return {.record = record.ok() ? *std::move(record) : std::nullopt, .watch = std::move(watch)};
 }

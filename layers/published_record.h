@@ -14,6 +14,7 @@
 #include "name_directory.h"
 #include "os/os.h"
 #include "soleguard/fd.h"
+#include "soleguard/layer.h"
 #include "soleguard/name.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
@@ -34,6 +35,11 @@ class PublishedRecord {
   // the descriptor.
   absl::Status Write(const HolderRecord& record);
 
+  // Where it shows that the record or the FIFO is gone.
+  void Watch(Alarm& alarm) const;
+  // Puts right what is missing of them.
+  void Mend(const HolderRecord& record, Claim::Mended& mended);
+
   // When the layer is free, and not before: whoever waits for it is woken.
   void End();
 
@@ -46,13 +52,14 @@ class PublishedRecord {
   absl::StatusOr<std::optional<HolderRecord>> Last();
   struct Watched {
     std::optional<HolderRecord> record;
-    Watch watch;
+    soleguard::Watch watch;
   };
   Watched ReadAndWatch();
 
  private:
   absl::StatusOr<std::optional<HolderRecord>> ReadOpened();
   absl::StatusOr<DecodedRecord> Decode() const;
+  absl::Status Renew(const HolderRecord& record);
 
   NameDirectory directory_;
   const std::string layer_;

@@ -480,6 +480,7 @@ class ScanClaim final : public Claim {
 
   absl::Status Publish(const HolderRecord&) override { return CheckOwner(); }
   absl::Status Verify() const override { return CheckOwner(); }
+  absl::Status Watch(Alarm&) override { return CheckOwner(); }  // there is nothing to lose
   void Release() override {
     if (owner_.IsCurrent()) released_ = true;
   }

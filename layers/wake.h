@@ -15,6 +15,7 @@
 #include "name_directory.h"
 #include "os/os.h"
 #include "soleguard/fd.h"
+#include "soleguard/text.h"
 
 namespace soleguard {
 
@@ -44,6 +45,21 @@ class Wake {
   void End() {
     decision_.Close();
     end_.Close();
+  }
+
+  // Whether waiters find what wakes them. Nothing is missing where it could not be made.
+  absl::Status Check(const WakeFiles& files) const {
+    if (!end_) return absl::OkStatus();
+    absl::Status ours = end_.CheckStillOurs(files.end.path);
+    if (!ours.ok()) return ours;
+    const absl::StatusOr<bool> same = os::PathIs(files.end.path, end_.file());
+    if (!same.ok() || *same) return same.status();
+    return absl::DataLossError(
+        absl::StrCat(EscapeBytes(files.end.path), " was deleted or replaced"));
+  }
+  // Makes it anew. Who waits at the old one is woken, and looks again.
+  absl::Status Renew(const WakeFiles& files) {
+    return os::KeepFifo(files.end, files.ownership, end_);
   }
 
   // Open for as long as the layer is taken, by whomever the claim is handed on to.

@@ -14,11 +14,11 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
+#include "guard_core.h"
 #include "layers.h"
 #include "soleguard/arbiter.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
-#include "soleguard/side_file.h"
 #include "soleguard/start.h"
 #include "soleguard/version.h"
 
@@ -213,14 +213,6 @@ void Drive(Start& start, Clock::time_point begin, const Options& options) {
   start.Cancel();
 }
 
-// Whether the holder who left this record ended without releasing. One that was still a candidate
-// never ran; one that said releasing ended in order; one that became another program could not say.
-// One that lives has lost its claim, or holds another object that its record shares a place with.
-bool Died(const HolderRecord& last) {
-  return last.state == RecordState::kEstablished && last.instance != last.identity &&
-         LivenessOf(last.identity) != Liveness::kAlive;
-}
-
 // A failure is the observing layer's to report: it registers as well.
 void RegisterIfObserved(const Policy& policy, const Options& options) {
   for (const LayerSpec& spec : policy.layers()) {
@@ -229,125 +221,6 @@ void RegisterIfObserved(const Policy& policy, const Options& options) {
 }
 
 }  // namespace
-
-class Guard::Core {
- public:
-  Core(InstanceName name, Scope scope, Arbiter& arbiter)
-      : name_(std::move(name)),
-        scope_(std::move(scope)),
-        record_(arbiter.record()),
-        reports_(arbiter.reports()),
-        token_(arbiter.token()),
-        token_is_durable_(arbiter.token_is_durable()),
-        held_(arbiter.TakeClaims()) {
-    for (const Arbiter::HeldLayer& held : held_) {
-      std::optional<HolderRecord> last = held.claim->Predecessor();
-      if (!predecessor_.has_value() && last.has_value() && Died(*last)) {
-        predecessor_ = std::move(last);
-      }
-    }
-  }
-
-  absl::Status Verify() const {
-    if (held_.empty()) return absl::FailedPreconditionError("the Guard was released");
-    for (const Arbiter::HeldLayer& held : held_) {
-      absl::Status status = held.claim->Verify();
-      if (!status.ok()) return status;
-    }
-    return absl::OkStatus();
-  }
-
-  void Release() {
-    if (held_.empty()) return;
-    HolderRecord record = record_;
-    const bool followed = record.instance.has_value() && record.instance != record.identity;
-    if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
-      record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
-    } else {
-      record.state = RecordState::kReleasing;
-      pid_file_.reset();
-      info_file_.reset();
-    }
-    for (Arbiter::HeldLayer& held : held_) {
-      (void)held.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
-    }
-    while (!held_.empty()) {
-      held_.back().claim->Release();
-      held_.pop_back();
-    }
-    // In a forked child the claims did nothing, and this is a table of its own.
-    if (const auto own = OwnIdentity(); own.ok()) {
-      OwnNames::Of(*own).Forget({scope_.directory(), name_.text()});
-    }
-  }
-
-  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild() {
-    std::vector<UniqueFd> shared;
-    for (Arbiter::HeldLayer& held : held_) {
-      absl::StatusOr<std::vector<UniqueFd>> copies = held.claim->Share();
-      if (!copies.ok()) return copies.status();
-      for (UniqueFd& copy : *copies) shared.push_back(std::move(copy));
-    }
-    if (shared.empty()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("no layer of policy ", record_.policy, " can be handed on; set hand_on"));
-    }
-    return shared;
-  }
-
-  absl::Status Follow(const ProcessIdentity& child) {
-    record_.instance = child;
-    for (Arbiter::HeldLayer& held : held_) {
-      absl::Status status = held.claim->Publish(record_);
-      if (!status.ok()) return status;
-    }
-    return UpdateSideFiles();
-  }
-
-  absl::Status WriteSideFiles(const SideFiles& files) {
-    const auto open = [](const std::string& path, std::unique_ptr<SideFile>& file) {
-      if (path.empty()) return absl::OkStatus();
-      absl::StatusOr<std::unique_ptr<SideFile>> made = SideFile::At(path);
-      if (made.ok()) file = *std::move(made);
-      return made.status();
-    };
-    absl::Status opened = open(files.pid_file, pid_file_);
-    if (opened.ok()) opened = open(files.info_file, info_file_);
-    return opened.ok() ? UpdateSideFiles() : opened;
-  }
-
-  absl::Status KeepOverExec() {
-    for (Arbiter::HeldLayer& held : held_) {
-      absl::Status status = held.claim->KeepOverExec();
-      if (!status.ok()) return status;
-    }
-    // The next program cannot say that it ends: that must not look like a crash.
-    return Follow(record_.identity);
-  }
-
-  const InstanceName name_;
-  const Scope scope_;
-  HolderRecord record_;
-  const std::vector<LayerReport> reports_;
-  const std::optional<std::uint64_t> token_;
-  const bool token_is_durable_;
-  std::optional<HolderRecord> predecessor_;
-
- private:
-  absl::Status UpdateSideFiles() {
-    absl::Status written;
-    if (pid_file_ != nullptr) {
-      const ProcessIdentity instance = record_.instance.value_or(record_.identity);
-      written = pid_file_->Write(absl::StrCat(instance.pid, "\n"));
-    }
-    if (written.ok() && info_file_ != nullptr) written = info_file_->Write(InfoText(record_));
-    return written;
-  }
-
-  std::vector<Arbiter::HeldLayer> held_;
-  std::unique_ptr<SideFile> pid_file_;  // or none
-  std::unique_ptr<SideFile> info_file_;
-};
 
 Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Options& options) {
   const Clock::time_point begin = Clock::now();
@@ -376,20 +249,29 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   Reservation reservation(names, key);
   RegisterIfObserved(policy, options);
 
-  const auto slots = LayersOfSlots(policy, options, *instance);
+  const auto layers = std::make_shared<const std::vector<std::unique_ptr<Layers>>>(
+      LayersOfSlots(policy, options, *instance));
+  const ArbiterTimes times{.deadline = options.deadline, .settle = options.settle};
   const auto as_it_is = [](Layer& layer) { return &layer; };
   Start start({.policy = policy,
-               .members = slots.front()->Members(as_it_is),
-               .other_slots = OtherMembers(slots, as_it_is),
+               .members = layers->front()->Members(as_it_is),
+               .other_slots = OtherMembers(*layers, as_it_is),
                .candidate = [&] { return Candidate(*instance, policy, options.scope, *own); },
-               .times = {.deadline = options.deadline, .settle = options.settle},
+               .times = times,
                .wait = options.wait,
                .queue = MakeQueue(options.scope, *instance)});
   Drive(start, begin, options);
 
   switch (start.decision()) {
     case Arbiter::Decision::kUnique: {
-      Guard guard(std::make_unique<Core>(*instance, options.scope, start.arbiter()));
+      Guard guard(
+          std::make_unique<Core>(Core::Setup{.name = *instance,
+                                             .scope = options.scope,
+                                             .policy = policy,
+                                             .times = times,
+                                             .layers = layers,
+                                             .released = [&names, key] { names.Forget(key); }},
+                                 start.arbiter()));
       reservation.Keep(guard.record());
       return Unique{std::move(guard)};
     }
@@ -420,15 +302,19 @@ Guard& Guard::operator=(Guard&& other) noexcept {
 
 Guard::~Guard() { Release(); }
 
-const std::string& Guard::name() const { return core_->name_.text(); }
-std::uint32_t Guard::slot() const { return core_->record_.slot; }
-const Scope& Guard::scope() const { return core_->scope_; }
-const HolderRecord& Guard::record() const { return core_->record_; }
-const std::vector<LayerReport>& Guard::layers() const { return core_->reports_; }
-std::optional<std::uint64_t> Guard::token() const { return core_->token_; }
-bool Guard::token_is_durable() const { return core_->token_is_durable_; }
-const std::optional<HolderRecord>& Guard::predecessor() const { return core_->predecessor_; }
+const std::string& Guard::name() const { return core_->name(); }
+std::uint32_t Guard::slot() const { return core_->record().slot; }
+const Scope& Guard::scope() const { return core_->scope(); }
+const HolderRecord& Guard::record() const { return core_->record(); }
+const std::vector<LayerReport>& Guard::layers() const { return core_->reports(); }
+std::optional<std::uint64_t> Guard::token() const { return core_->token(); }
+bool Guard::token_is_durable() const { return core_->token_is_durable(); }
+const std::optional<HolderRecord>& Guard::predecessor() const { return core_->predecessor(); }
 absl::Status Guard::Verify() const { return core_->Verify(); }
+std::vector<Incident> Guard::Repair() { return core_->Repair(); }
+absl::Status Guard::Watch(std::function<void(const Incident&)> report, absl::Duration period) {
+  return core_->Watch(std::move(report), period);
+}
 absl::StatusOr<std::vector<UniqueFd>> Guard::ShareWithChild() { return core_->ShareWithChild(); }
 absl::Status Guard::Follow(const ProcessIdentity& child) { return core_->Follow(child); }
 absl::Status Guard::WriteSideFiles(const SideFiles& files) { return core_->WriteSideFiles(files); }

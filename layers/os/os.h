@@ -176,6 +176,9 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
 // Open for reading: hangs up when the last writer is gone. Nothing when there is no writer.
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership);
 
+// A pipe of this process. Neither end ever blocks.
+absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end);
+
 // Removes the file's name, if it has one. Whoever has it open keeps it.
 void RemoveEntry(const Entry& entry);
 // Removes the directory if it is empty.
@@ -254,6 +257,8 @@ class UndoSemaphore {
   absl::Status Remove();
 
   absl::StatusOr<bool> IsTaken() const;
+  // Blocks until it is free or removed. Changes nothing.
+  void WaitUntilFree() const;
   // The process that operated on it last, in the caller's pid namespace; 0 for one that is not in
   // it.
   absl::StatusOr<std::int64_t> LastProcess() const;

@@ -264,6 +264,15 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   return KeepChecked(entry, wanted, ownership, kept);
 }
 
+absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
+  std::array<int, 2> ends = {-1, -1};
+  absl::Status made = read_end.Keep("make a pipe", [&ends] {
+    return pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) == 0 ? ends[0] : -1;
+  });
+  if (!made.ok()) return made;
+  return write_end.Keep("make a pipe", [&ends] { return ends[1]; });
+}
+
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
   if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, ownership, kept).ok())

@@ -152,6 +152,12 @@ absl::StatusOr<bool> UndoSemaphore::IsTaken() const {
   return value > 0;
 }
 
+void UndoSemaphore::WaitUntilFree() const {
+  sembuf operation = {.sem_num = 0, .sem_op = 0, .sem_flg = 0};
+  // Fails with EIDRM when it is removed.
+  (void)RetryOnEintr([&] { return semop(id_, &operation, 1); });
+}
+
 absl::StatusOr<std::int64_t> UndoSemaphore::LastProcess() const {
   const int pid = semctl(id_, 0, GETPID);
   if (pid < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key_)));

@@ -1,10 +1,6 @@
 // A holder under all(file, mutex, port, scan) whose mechanisms are destroyed, or hidden from the
 // newcomer, one after another and all but one: whatever is left refuses. With real processes, in
 // the namespaces where the mechanisms live.
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <ostream>
 #include <string>
@@ -15,10 +11,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "soleguard/fd.h"
-#include "soleguard/process.h"
 #include "support/claimant.h"
 #include "support/program.h"
+#include "support/sockets.h"
 #include "support/system_v.h"
 #include "support/temp_dir.h"
 
@@ -49,25 +44,6 @@ enum class Elsewhere {
   kBareNetwork,  // as unshare(1) makes it: loopback is down
   kPid,
 };
-
-// Makes the sockets that `process` listens with stop listening, as an administrator can by ss -K.
-// Returns how many there were; -1 where another process's descriptors cannot be had.
-int StopListening(pid_t process) {
-  const absl::StatusOr<UniqueFd> pidfd = OpenPidfd(*IdentityOf(process));
-  if (!pidfd.ok()) return -1;
-  int stopped = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(absl::StrCat("/proc/", process, "/fd"))) {
-    const int theirs = std::stoi(entry.path().filename());
-    const UniqueFd copy(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd->get(), theirs, 0)));
-    if (!copy) return -1;
-    int listens = 0;
-    socklen_t size = sizeof(listens);
-    if (getsockopt(copy.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0) continue;
-    if (listens != 0 && shutdown(copy.get(), SHUT_RDWR) == 0) ++stopped;
-  }
-  return stopped;
-}
 
 class Blinded : public ::testing::Test {
  protected:
@@ -150,7 +126,7 @@ class Blinded : public ::testing::Test {
       case Object::kSegment:
         return testing::RemoveSegment(scope(), "x");
       case Object::kPort:
-        return StopListening(holder.pid()) == 2;  // and its companion
+        return testing::StopListening(holder.pid()) == 2;  // and its companion
     }
     return false;
   }

@@ -60,6 +60,11 @@ class Claimant {
   //   exec         PID of a child that executes sleep(1)
   //   closefrom    closed: every descriptor but the first three
   //   allocate     touched: a gigabyte
+  //   watch PERIOD watched | CODE: MESSAGE
+  //   incident     what the watch reports next, once it does:
+  //                "LAYER OUTCOME stood|open PID LOST", PID of another who has it, else 0
+  //   repair       the incidents, as above, "; " between them
+  //   occupy FILE  occupied: every descriptor but the first three is one of FILE now
   std::string Ask(const std::string& command);
 
   pid_t pid() const { return program_.pid(); }

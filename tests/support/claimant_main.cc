@@ -6,9 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <iostream>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -100,6 +103,60 @@ pid_t Exec() {
   return child;
 }
 
+std::string Say(const Incident& incident) {
+  const bool stood = incident.exclusion_stood;
+  const std::string pid = incident.holder.has_value() ? Say(*incident.holder) : "0";
+  return incident.layer + " " + std::string(ToString(incident.outcome)) +
+         (stood ? " stood " : " open ") + pid.substr(0, pid.find(' ')) + " " +
+         std::string(incident.lost.message());
+}
+
+// What the watch has reported and nobody has asked for yet.
+class Reports {
+ public:
+  void Add(const std::string& report) {
+    const std::lock_guard lock(mutex_);
+    reports_.push_back(report);
+    added_.notify_one();
+  }
+  std::string Next() {
+    std::unique_lock lock(mutex_);
+    added_.wait(lock, [this] { return !reports_.empty(); });
+    std::string next = reports_.front();
+    reports_.pop_front();
+    return next;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable added_;
+  std::deque<std::string> reports_;
+};
+Reports& TheReports() {
+  static auto* const reports = new Reports;
+  return *reports;
+}
+
+// Answers to commands that have an argument, or nothing for others.
+std::string ObeyWithArgument(const std::string& command, const std::string& argument,
+                             Guard* guard) {
+  if (command == "watch" && guard != nullptr) {
+    absl::Duration period;
+    if (!absl::ParseDuration(argument, &period)) std::abort();
+    const absl::Status status =
+        guard->Watch([](const Incident& incident) { TheReports().Add(Say(incident)); }, period);
+    return status.ok() ? "watched" : status.ToString();
+  }
+  if (command == "occupy") {
+    closefrom(3);
+    constexpr int kLast = 100;
+    while (open(argument.c_str(), O_RDWR | O_CLOEXEC) < kLast) {
+    }
+    return "occupied";
+  }
+  return "";
+}
+
 std::string Obey(const std::string& command, Verdict& verdict) {
   auto* unique = std::get_if<Unique>(&verdict);
   Guard* guard = unique != nullptr ? &unique->guard : nullptr;
@@ -115,6 +172,14 @@ std::string Obey(const std::string& command, Verdict& verdict) {
   }
   if (command == "slot") return guard != nullptr ? std::to_string(guard->slot()) : "none";
   if (command == "holders") return SayHolders(verdict);
+  if (command == "incident") return TheReports().Next();
+  if (command == "repair") {
+    std::string said;
+    for (const Incident& incident : guard->Repair()) {
+      said += (said.empty() ? "" : "; ") + Say(incident);
+    }
+    return said.empty() ? "nothing" : said;
+  }
   if (command == "release") {
     if (guard != nullptr) guard->Release();
     return "released";
@@ -140,6 +205,10 @@ std::string Obey(const std::string& command, Verdict& verdict) {
     void* memory = mmap(nullptr, kGigabyte, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     return memory != MAP_FAILED ? "touched" : "no memory";
+  }
+  const std::size_t blank = command.find(' ');
+  if (blank != std::string::npos) {
+    return ObeyWithArgument(command.substr(0, blank), command.substr(blank + 1), guard);
   }
   return "unknown command " + command;
 }

@@ -31,6 +31,11 @@ bool RemoveSemaphore(const std::string& scope, const std::string& name) {
   return id >= 0 && semctl(id, 0, IPC_RMID) == 0;
 }
 
+bool FreeSemaphore(const std::string& scope, const std::string& name) {
+  const int id = semget(KeyOf(scope, name), 1, 0);
+  return id >= 0 && semctl(id, 0, SETVAL, 0) == 0;
+}
+
 bool RemoveSegment(const std::string& scope, const std::string& name) {
   return shm_unlink(absl::StrFormat("/soleguard-%08x", KeyOf(scope, name)).c_str()) == 0;
 }

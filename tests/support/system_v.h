@@ -10,6 +10,9 @@ namespace soleguard::testing {
 bool RemoveSemaphore(const std::string& scope, const std::string& name);
 bool RemoveSegment(const std::string& scope, const std::string& name);
 
+// Sets the semaphore free, as semctl(2) can: whoever has it is not asked.
+bool FreeSemaphore(const std::string& scope, const std::string& name);
+
 // Removes the semaphores and segments of all names that `directory`, as a scope or as the parent of
 // scopes, has had.
 void RemoveMutexObjects(const std::string& directory);

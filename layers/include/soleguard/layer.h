@@ -25,6 +25,7 @@
 #include "soleguard/name.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
+#include "soleguard/watch.h"
 
 namespace soleguard {
 
@@ -63,6 +64,27 @@ class Claim {
   // FailedPrecondition (this process is a forked child of the owner), DataLoss (deleted, replaced,
   // closed by the program). Does not block and disturbs nobody.
   virtual absl::Status Verify() const = 0;
+
+  // Adds to `alarm` where it shows that the claim may be lost. An error says what gives no event;
+  // what does is added all the same. What it adds is good until Mend or Release. Does not block.
+  virtual absl::Status Watch(Alarm& alarm);
+
+  // What Mend has found and done.
+  struct Mended {
+    // OK: nothing was missing. DataLoss: what was lost or damaged. FailedPrecondition: a forked
+    // child of the owner, or released. Another code: it cannot be told.
+    absl::Status lost;
+    // Whether the layer has kept others out all the while, as far as can be told. If not, the claim
+    // is good for nothing any more but to be released.
+    bool excludes = true;
+    // What could not be put right, and why.
+    absl::Status left;
+  };
+  // Looks at everything that belongs to the claim, also at what Verify has no need of because it
+  // only tells others (the record, what wakes waiters), and puts right what is missing, where that
+  // can be done without a moment in which another could take the layer. `record` is what it tells.
+  // Does not block.
+  virtual Mended Mend(const HolderRecord& record);
 
   // Frees the layer. A second call does nothing. Does not block.
   virtual void Release() = 0;

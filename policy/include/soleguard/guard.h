@@ -17,6 +17,7 @@
 
 #include "soleguard/arbiter.h"
 #include "soleguard/fd.h"
+#include "soleguard/incident.h"
 #include "soleguard/layer.h"
 #include "soleguard/name.h"
 #include "soleguard/policy.h"
@@ -76,7 +77,8 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 // skips atfork: its child may keep the name taken after the parent is gone, and a refused start
 // names it. exec closes everything, unless KeepOverExec or ShareWithChild was called.
 //
-// Move-only. Not thread-safe, but any thread may use it, and two Guards may be used at once.
+// Move-only. Several threads may use it at once, but for moving, assigning and destroying it, and
+// for reading record() beside Follow.
 class Guard {
  public:
   // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits for
@@ -120,6 +122,35 @@ class Guard {
   // Release; DataLoss names what was lost: a deleted or replaced file, a descriptor that the
   // program closed. Does not block and disturbs nobody.
   absl::Status Verify() const;
+
+  // Looks at everything that belongs to the claim, and puts right what is missing, also what
+  // Verify has no need of as it only tells others who holds. What can be mended in place is; a
+  // layer that is lost wholly is claimed anew, and whoever has it by now is waited for as in
+  // Acquire (a candidate, a dying process: at most options.deadline) before it counts as another
+  // instance. Gives what was found and what became of it, in the canonical order of the layers; of
+  // an old loss only what has changed. Nothing in a forked child and after Release. One call at a
+  // time does it, others wait.
+  //
+  // A layer that was claimed anew is this process's alone: a child that the claim was handed on to
+  // before does not have it.
+  std::vector<Incident> Repair();
+
+  // Does that whenever something happens to an object of the claim (a file of it is deleted,
+  // replaced, truncated or moved, a semaphore or segment removed, a socket shut down), and every
+  // `period` for what has no event. `report` is called for each incident, within milliseconds,
+  // unless somebody has to be waited for; the first look is at once. It is called from a thread of
+  // the library's own, which has all signals blocked, one incident at a time, and may call
+  // everything of this Guard, Release and its destructor included. What it throws ends the program.
+  //
+  // Ends with Release, which waits for a report that is going on in another thread. A forked child
+  // is not watched, nor a program after exec.
+  //
+  // OK: watched by events. Unavailable: watched, but something gives no event (inotify instances
+  // are used up) and is looked at every `period` only. FailedPrecondition: released, or a forked
+  // child. AlreadyExists: it is watched already. ResourceExhausted: no thread can be started. These
+  // three watch nothing.
+  absl::Status Watch(std::function<void(const Incident&)> report,
+                     absl::Duration period = absl::Minutes(1));
 
   // Ends the claim. A second call does nothing; in a forked child it does nothing.
   void Release();

@@ -1,0 +1,500 @@
+#include "guard_core.h"
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+namespace soleguard {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Whether the holder who left this record ended without releasing. One that was still a candidate
+// never ran; one that said releasing ended in order; one that became another program could not say.
+// One that lives has lost its claim, or holds another object that its record shares a place with.
+bool Died(const HolderRecord& last) {
+  return last.state == RecordState::kEstablished && last.instance != last.identity &&
+         LivenessOf(last.identity) != Liveness::kAlive;
+}
+
+absl::Status NotTheOwner() {
+  return absl::FailedPreconditionError(
+      "not the owner: the claim belongs to the process that this one was forked from");
+}
+
+absl::Status Released() { return absl::FailedPreconditionError("the Guard was released"); }
+
+}  // namespace
+
+std::string_view ToString(Incident::Outcome outcome) {
+  switch (outcome) {
+    case Incident::Outcome::kRepaired:
+      return "repaired";
+    case Incident::Outcome::kDegraded:
+      return "degraded";
+    case Incident::Outcome::kCompromised:
+      return "compromised";
+  }
+  return "compromised";
+}
+
+Guard::Core::Core(Setup setup, Arbiter& arbiter)
+    : setup_(std::move(setup)),
+      own_(arbiter.record().identity),
+      reports_(arbiter.reports()),
+      token_(arbiter.token()),
+      token_is_durable_(arbiter.token_is_durable()),
+      record_(arbiter.record()) {
+  for (Arbiter::HeldLayer& held : arbiter.TakeClaims()) {
+    std::optional<HolderRecord> last = held.claim->Predecessor();
+    if (!predecessor_.has_value() && last.has_value() && Died(*last)) {
+      predecessor_ = std::move(last);
+    }
+    held_.push_back({.member = held.member, .claim = std::move(held.claim)});
+  }
+}
+
+bool Guard::Core::IsOwner() const {
+  const absl::StatusOr<ProcessIdentity> current = OwnIdentity();
+  return !current.ok() || *current == own_;
+}
+
+// In the owner, with the mutex held.
+absl::Status Guard::Core::CheckHeld() const {
+  return held_.empty() ? Released() : absl::OkStatus();
+}
+
+absl::Status Guard::Core::Verify() const {
+  if (!IsOwner()) return NotTheOwner();
+  const std::lock_guard lock(mutex_);
+  absl::Status status = CheckHeld();
+  for (const Slot& slot : held_) {
+    if (!status.ok()) break;
+    status = slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
+  }
+  return status;
+}
+
+void Guard::Core::Release() {
+  if (!IsOwner()) return;
+  std::shared_ptr<Watching> watching;
+  {
+    const std::lock_guard lock(mutex_);
+    if (held_.empty()) return;
+    watching = watching_;
+    if (watching != nullptr) watching->stop = true;
+
+    HolderRecord record = record_;
+    const bool followed = record.instance.has_value() && record.instance != record.identity;
+    if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
+      record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
+    } else {
+      record.state = RecordState::kReleasing;
+      pid_file_.reset();
+      info_file_.reset();
+    }
+    for (const Slot& slot : held_) {
+      if (slot.claim == nullptr) continue;
+      (void)slot.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
+    }
+    while (!held_.empty()) {
+      if (held_.back().claim != nullptr) held_.back().claim->Release();
+      held_.pop_back();
+    }
+  }
+  if (watching != nullptr) watching->objects.Interrupt();
+  {
+    // A look that is going on may have a layer in hand, which it gives back.
+    const std::lock_guard lock(look_);
+  }
+  if (watching != nullptr && watching->thread.load() != std::this_thread::get_id()) {
+    watching->over.wait(false);
+  }
+  watching_.reset();
+  setup_.released();
+  // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
+}
+
+absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild() {
+  if (!IsOwner()) return NotTheOwner();
+  const std::lock_guard lock(mutex_);
+  std::vector<UniqueFd> shared;
+  for (const Slot& slot : held_) {
+    if (slot.claim == nullptr) continue;
+    absl::StatusOr<std::vector<UniqueFd>> copies = slot.claim->Share();
+    if (!copies.ok()) return copies.status();
+    for (UniqueFd& copy : *copies) shared.push_back(std::move(copy));
+  }
+  if (shared.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("no layer of policy ", record_.policy, " can be handed on; set hand_on"));
+  }
+  return shared;
+}
+
+// With the mutex held.
+absl::Status Guard::Core::PublishAll() {
+  for (const Slot& slot : held_) {
+    if (slot.claim == nullptr) continue;
+    absl::Status status = slot.claim->Publish(record_);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Guard::Core::Follow(const ProcessIdentity& child) {
+  if (!IsOwner()) return NotTheOwner();
+  const std::lock_guard lock(mutex_);
+  record_.instance = child;
+  absl::Status published = PublishAll();
+  return published.ok() ? UpdateSideFiles() : published;
+}
+
+absl::Status Guard::Core::WriteSideFiles(const SideFiles& files) {
+  if (!IsOwner()) return NotTheOwner();
+  const auto open = [](const std::string& path, std::unique_ptr<SideFile>& file) {
+    if (path.empty()) return absl::OkStatus();
+    absl::StatusOr<std::unique_ptr<SideFile>> made = SideFile::At(path);
+    if (made.ok()) file = *std::move(made);
+    return made.status();
+  };
+  const std::lock_guard lock(mutex_);
+  absl::Status opened = open(files.pid_file, pid_file_);
+  if (opened.ok()) opened = open(files.info_file, info_file_);
+  return opened.ok() ? UpdateSideFiles() : opened;
+}
+
+// With the mutex held.
+absl::Status Guard::Core::UpdateSideFiles() {
+  absl::Status written;
+  if (pid_file_ != nullptr) {
+    const ProcessIdentity instance = record_.instance.value_or(record_.identity);
+    written = pid_file_->Write(absl::StrCat(instance.pid, "\n"));
+  }
+  if (written.ok() && info_file_ != nullptr) written = info_file_->Write(InfoText(record_));
+  return written;
+}
+
+absl::Status Guard::Core::KeepOverExec() {
+  if (!IsOwner()) return NotTheOwner();
+  const std::lock_guard lock(mutex_);
+  for (const Slot& slot : held_) {
+    absl::Status status = slot.claim != nullptr ? slot.claim->KeepOverExec() : slot.lost;
+    if (!status.ok()) return status;
+  }
+  // The next program cannot say that it ends: that must not look like a crash.
+  record_.instance = record_.identity;
+  absl::Status published = PublishAll();
+  return published.ok() ? UpdateSideFiles() : published;
+}
+
+// One look at every layer: finds, mends, and claims anew what was lost wholly.
+class Guard::Core::Looking {
+ public:
+  Looking(Core& core, Watching* watching) : core_(core), watching_(watching) {}
+
+  std::vector<Incident> Run() {
+    if (!Mend()) return {};
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      if (found_[i].gone && !Retake(i)) return {};
+    }
+    return Conclude();
+  }
+
+ private:
+  // What was found of the slot with the same number.
+  struct Found {
+    absl::Status lost;  // OK: nothing, or nothing new
+    absl::Status left;
+    bool gone = false;    // there is no claim to be mended
+    bool is_own = false;  // what refuses a new one is what is left of the old one
+    std::optional<Holder> holder = std::nullopt;
+  };
+
+  bool IsReleased() const {
+    return core_.held_.empty() || (watching_ != nullptr && watching_->stop);
+  }
+
+  // Everything that can be put right in place, before anything is tried anew: a newcomer may be on
+  // its way through the layers, and shall meet as many as possible. False: released.
+  bool Mend() {
+    const std::lock_guard lock(core_.mutex_);
+    if (IsReleased()) return false;
+    found_.resize(core_.held_.size());
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      const Slot& slot = core_.held_[i];
+      if (slot.claim == nullptr) {
+        found_[i] = {.lost = slot.lost, .left = slot.told->left, .gone = true};
+      }
+    }
+    // The race: one layer is lost after it was looked at, and another before it is: they would not
+    // have stood at one time. Closed by looking again until nothing more is found.
+    constexpr int kMost = 10;
+    for (int i = 0; i < kMost && MendOnce(); ++i) {
+    }
+    stood_ = Excludes();
+    return true;
+  }
+
+  // Whether anything was found that was not known.
+  bool MendOnce() {
+    bool any = false;
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      Slot& slot = core_.held_[i];
+      Found& found = found_[i];
+      if (slot.claim == nullptr) continue;
+      const Claim::Mended mended = slot.claim->Mend(core_.record_);
+      if (mended.lost.ok()) continue;
+      any = any || found.lost.ok() || mended.left.ok() || !mended.excludes;
+      if (found.lost.ok() || !mended.excludes) found.lost = mended.lost;
+      found.left = mended.left;
+      if (mended.excludes) continue;
+      // Given up before it is tried anew: what is left of it (a companion socket) would be in the
+      // way.
+      found.gone = true;
+      slot.lost = mended.lost;
+      slot.claim.reset();
+    }
+    return any;
+  }
+
+  // Whether every other start under the policy needs a claim that stands here. An observer's stands
+  // for nothing: others may have it too. With the mutex held.
+  bool Excludes() const {
+    const Policy& policy = core_.setup_.policy;
+    std::vector<bool> open(policy.layers().size(), true);
+    for (const Slot& slot : core_.held_) {
+      if (slot.claim == nullptr || !slot.member.index.has_value()) continue;
+      const std::size_t index = *slot.member.index;
+      open[index] = FindLayerKind(policy.layers()[index].kind)->observer;
+    }
+    return !policy.MetBy(open);
+  }
+
+  // The one layer, as a policy. A carrier's text has no parameters.
+  Policy PolicyOf(std::size_t i) const {
+    const Arbiter::Member& member = core_.held_[i].member;
+    if (!member.index.has_value()) return *Policy::Parse(member.layer->text());
+    return *Policy::Parse(core_.setup_.policy.layers()[*member.index].ToString());
+  }
+
+  // Claims a layer anew, as a start would: whoever has it is waited for as there, before it counts.
+  // False: released meanwhile.
+  bool Retake(std::size_t i) {
+    // The race: a program that closes its descriptors has none any more, and the kernel still has
+    // them for the milliseconds that it takes to close the watch (task_work(9) runs the last one
+    // first). What refuses then is this process's own lock: it is no other instance's.
+    const Clock::time_point begin = Clock::now();
+    for (int round = 0;; ++round) {
+      std::optional<Arbiter> arbiter = MakeArbiter(i);
+      if (!arbiter.has_value() || !Drive(*arbiter, i)) return false;
+      if (!found_[i].is_own) return true;
+      if (absl::FromChrono(Clock::now() - begin) >= core_.setup_.times.settle) return true;
+      Wait({}, absl::Milliseconds(1) * (1 << std::min(round, 4)));
+    }
+  }
+
+  // nullopt: released meanwhile.
+  std::optional<Arbiter> MakeArbiter(std::size_t i) const {
+    const std::lock_guard lock(core_.mutex_);
+    if (IsReleased()) return std::nullopt;
+    HolderRecord candidate = core_.record_;
+    candidate.state = RecordState::kCandidate;
+    candidate.layers.clear();
+    return std::optional<Arbiter>(
+        std::in_place, PolicyOf(i),
+        std::vector{Arbiter::Member{.layer = core_.held_[i].member.layer, .index = 0}},
+        std::move(candidate), core_.setup_.times);
+  }
+
+  // False: released meanwhile.
+  bool Drive(Arbiter& arbiter, std::size_t i) {
+    const Clock::time_point begin = Clock::now();
+    while (true) {
+      Arbiter::Next next;
+      {
+        const std::lock_guard lock(core_.mutex_);
+        if (IsReleased()) return false;
+        next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
+        if (next.action == Arbiter::Next::Action::kDecided) {
+          Take(i, arbiter);
+          return true;
+        }
+      }
+      if (next.action == Arbiter::Next::Action::kWait) Wait(next.wake, next.at_most);
+    }
+  }
+
+  void Wait(std::span<const UniqueFd> wake, absl::Duration at_most) const {
+    if (watching_ != nullptr) {
+      watching_->objects.WaitFor(wake, at_most);
+    } else {
+      (void)WaitForAny(wake, at_most);
+    }
+  }
+
+  // With the mutex held.
+  void Take(std::size_t i, Arbiter& arbiter) {
+    Found& found = found_[i];
+    found.is_own = false;
+    switch (arbiter.decision()) {
+      case Arbiter::Decision::kUnique: {
+        // The arbiter gave it a new token; the instance keeps the one that it has handed out, which
+        // the next holder's is larger than all the same.
+        std::unique_ptr<Claim> claim = std::move(arbiter.TakeClaims().front().claim);
+        found.left = claim->Publish(core_.record_);
+        if (found.left.ok()) core_.held_[i].claim = std::move(claim);
+        break;
+      }
+      case Arbiter::Decision::kDuplicate: {
+        const std::optional<HolderRecord>& record = arbiter.holder().record;
+        found.is_own = record.has_value() && record->identity == core_.own_;
+        if (found.is_own) {
+          found.left = absl::UnavailableError(
+              "what this process has lost is still open in a child of it that clone(2) made");
+          break;
+        }
+        found.holder = arbiter.holder();
+        found.left = absl::AlreadyExistsError("another instance has it");
+        break;
+      }
+      case Arbiter::Decision::kUndetermined:
+        found.left = arbiter.status();
+        break;
+    }
+  }
+
+  std::vector<Incident> Conclude() {
+    const std::lock_guard lock(core_.mutex_);
+    if (IsReleased()) return {};
+    const bool excludes = Excludes();
+    std::vector<Incident> incidents;
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      Found& found = found_[i];
+      std::optional<Incident>& told = core_.held_[i].told;
+      if (found.lost.ok()) {
+        if (!told.has_value()) continue;
+        found.lost = told->lost;  // somebody else has put it right
+      }
+      Incident incident{.layer = std::string(core_.held_[i].member.layer->text()),
+                        .lost = found.lost,
+                        .outcome = Incident::Outcome::kDegraded,
+                        .exclusion_stood = stood_ && (!told.has_value() || told->exclusion_stood),
+                        .left = found.left,
+                        .holder = std::move(found.holder)};
+      if (incident.left.ok()) {
+        incident.outcome = Incident::Outcome::kRepaired;
+      } else if (incident.holder.has_value() || (found.gone && !excludes)) {
+        incident.outcome = Incident::Outcome::kCompromised;
+      }
+      const bool is_known = told.has_value() && told->outcome == incident.outcome &&
+                            told->exclusion_stood == incident.exclusion_stood;
+      if (incident.outcome == Incident::Outcome::kRepaired) {
+        told.reset();
+      } else {
+        told = incident;
+      }
+      if (!is_known) incidents.push_back(std::move(incident));
+    }
+    return incidents;
+  }
+
+  Core& core_;
+  Watching* const watching_;
+  std::vector<Found> found_;
+  bool stood_ = true;
+};
+
+std::vector<Incident> Guard::Core::LookAround(Watching* watching) {
+  const std::lock_guard lock(look_);
+  return Looking(*this, watching).Run();
+}
+
+std::vector<Incident> Guard::Core::Repair() {
+  return IsOwner() ? LookAround(nullptr) : std::vector<Incident>{};
+}
+
+absl::Status Guard::Core::Watch(std::function<void(const Incident&)> report,
+                                absl::Duration period) {
+  if (!IsOwner()) return NotTheOwner();
+  auto watching = std::make_shared<Watching>();
+  watching->report = std::move(report);
+  watching->period = period;
+  {
+    const std::lock_guard lock(mutex_);
+    absl::Status held = CheckHeld();
+    if (!held.ok()) return held;
+    if (watching_ != nullptr) return absl::AlreadyExistsError("the Guard is watched already");
+    watching_ = watching;
+  }
+  absl::Status armed = Arm(*watching);
+  absl::Status started = RunInThread([this, watching] {
+    watching->thread = std::this_thread::get_id();
+    KeepWatch(*watching);
+    watching->over = true;
+    watching->over.notify_all();
+  });
+  if (started.ok()) {
+    if (armed.ok()) return armed;
+    return absl::UnavailableError(absl::StrCat(
+        "watched without all events, every ", absl::FormatDuration(period), ": ", armed.message()));
+  }
+  const std::lock_guard lock(mutex_);
+  watching_.reset();
+  return started;
+}
+
+absl::Status Guard::Core::Arm(Watching& watching) {
+  Alarm alarm;
+  absl::Status watched;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Slot& slot : held_) {
+      if (slot.claim != nullptr) watched.Update(slot.claim->Watch(alarm));
+    }
+  }
+  watched.Update(watching.objects.Arm(alarm));
+  return watched;
+}
+
+bool Guard::Core::IsAnyLost() const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(held_.begin(), held_.end(),
+                     [](const Slot& slot) { return slot.told.has_value(); });
+}
+
+// False: released, perhaps by one of the reports, and there may be no Guard any more.
+bool Guard::Core::Report(const std::vector<Incident>& incidents, const Watching& watching) {
+  for (const Incident& incident : incidents) {
+    if (watching.stop) return false;
+    watching.report(incident);
+  }
+  return !watching.stop;
+}
+
+// The watch's thread.
+void Guard::Core::KeepWatch(Watching& watching) {
+  // Something that is lost and has no event is looked at more often.
+  const absl::Duration while_lost = std::min(watching.period, absl::Seconds(5));
+  // Alarms for nothing, such as the Guard's own writes, come one by one. What floods is looked at
+  // after 1, 2, 4 … 32 ms: it costs no more than that, and 100 ms are kept.
+  constexpr int kMostIdle = 6;
+  int idle = 0;
+  while (!watching.stop) {
+    (void)Arm(watching);  // what has no event is looked at after the period
+    const std::vector<Incident> incidents = LookAround(&watching);
+    if (!Report(incidents, watching)) return;
+    // What was mended or claimed anew is watched before it is looked at once more.
+    if (!incidents.empty()) continue;
+    const Clock::time_point asleep = Clock::now();
+    if (!watching.objects.Wait(IsAnyLost() ? while_lost : watching.period)) continue;
+    if (Clock::now() - asleep > std::chrono::seconds(1)) idle = 0;
+    if (idle > 0) watching.objects.WaitFor({}, absl::Milliseconds(1) * (1 << (idle - 1)));
+    idle = std::min(idle + 1, kMostIdle);
+  }
+}
+
+}  // namespace soleguard

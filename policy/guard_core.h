@@ -1,0 +1,110 @@
+// What a Guard holds, and what watches over it. Private to policy/.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
+
+#include "soleguard/arbiter.h"
+#include "soleguard/fd.h"
+#include "soleguard/guard.h"
+#include "soleguard/incident.h"
+#include "soleguard/name.h"
+#include "soleguard/policy.h"
+#include "soleguard/process.h"
+#include "soleguard/record.h"
+#include "soleguard/scope.h"
+#include "soleguard/side_file.h"
+#include "soleguard/watch.h"
+
+namespace soleguard {
+
+// Thread-safe. A forked child's copy does nothing and takes no lock: another thread of the parent
+// may have had it when it forked.
+class Guard::Core {
+ public:
+  struct Setup {
+    InstanceName name;
+    Scope scope;
+    Policy policy;
+    ArbiterTimes times;
+    std::shared_ptr<const void> layers;  // keeps what the arbiter's members point to
+    std::function<void()> released;      // called by Release, in the process that acquired
+  };
+  Core(Setup setup, Arbiter& arbiter);
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+  ~Core() { Release(); }
+
+  const std::string& name() const { return setup_.name.text(); }
+  const Scope& scope() const { return setup_.scope; }
+  const HolderRecord& record() const { return record_; }
+  const std::vector<LayerReport>& reports() const { return reports_; }
+  std::optional<std::uint64_t> token() const { return token_; }
+  bool token_is_durable() const { return token_is_durable_; }
+  const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
+
+  absl::Status Verify() const;
+  std::vector<Incident> Repair();
+  absl::Status Watch(std::function<void(const Incident&)> report, absl::Duration period);
+  void Release();
+  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild();
+  absl::Status Follow(const ProcessIdentity& child);
+  absl::Status WriteSideFiles(const SideFiles& files);
+  absl::Status KeepOverExec();
+
+ private:
+  // A layer that was held, and what is known of a loss that is not made good.
+  struct Slot {
+    Arbiter::Member member;
+    std::unique_ptr<Claim> claim;
+    absl::Status lost = {};             // without a claim: how it was lost
+    std::optional<Incident> told = {};  // last, while something is missing
+  };
+  // One watch, and its thread's part of it: it may end after the Guard does.
+  struct Watching {
+    std::function<void(const Incident&)> report;
+    absl::Duration period;
+    ObjectWatch objects;
+    std::atomic<bool> stop = false;
+    std::atomic<bool> over = false;
+    std::atomic<std::thread::id> thread = {};
+  };
+  class Looking;  // one look at everything
+
+  bool IsOwner() const;
+  absl::Status CheckHeld() const;
+  absl::Status PublishAll();
+  absl::Status UpdateSideFiles();
+  absl::Status Arm(Watching& watching);
+  std::vector<Incident> LookAround(Watching* watching);
+  void KeepWatch(Watching& watching);
+  static bool Report(const std::vector<Incident>& incidents, const Watching& watching);
+  bool IsAnyLost() const;
+
+  const Setup setup_;
+  const ProcessIdentity own_;
+  const std::vector<LayerReport> reports_;
+  const std::optional<std::uint64_t> token_;
+  const bool token_is_durable_;
+  std::optional<HolderRecord> predecessor_;
+
+  std::mutex look_;           // of one look at a time; taken before mutex_
+  mutable std::mutex mutex_;  // of what follows; never held over a wait
+  HolderRecord record_;
+  std::vector<Slot> held_;  // empty: released
+  std::shared_ptr<Watching> watching_;
+  std::unique_ptr<SideFile> pid_file_;  // or none
+  std::unique_ptr<SideFile> info_file_;
+};
+
+}  // namespace soleguard
