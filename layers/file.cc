@@ -78,7 +78,9 @@ class Place {
       : plain_path_(target.path), directory_(target.scope, target.name) {}
 
   absl::Status Open(os::Create create) {
-    return plain() ? absl::OkStatus() : directory_.Open(create);
+    if (!plain()) return directory_.Open(create);
+    const std::size_t name = std::max<std::size_t>(plain_path_.rfind('/'), 1);
+    return os::AwaitAnswer(plain_path_.substr(0, name), os::Create::kNo);
   }
   void Close() { directory_.Close(); }
 
@@ -305,7 +307,10 @@ absl::Status FileClaim::Introduce(HolderRecord candidate) {
 }
 
 absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate) {
-  if (!place_.plain()) {
+  if (place_.plain()) {
+    absl::Status answered = place_.Open(os::Create::kNo);
+    if (!answered.ok()) return answered;
+  } else {
     absl::StatusOr<Taking> directory = TakeDirectory();
     if (!directory.ok() || *directory == Taking::kContested) return directory;
   }

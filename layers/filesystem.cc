@@ -1,22 +1,13 @@
 #include "filesystem.h"
 
-#include <algorithm>
-#include <array>
-#include <string_view>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
 
+#include "os/os.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
-
-bool IsNetworkFilesystem(const std::string& type) {
-  constexpr std::array<std::string_view, 13> kTypes = {
-      "nfs",  "nfs4", "cifs",   "smb3",       "smbfs", "9p",   "afs",
-      "ceph", "coda", "lustre", "fuse.sshfs", "gfs2",  "ocfs2"};
-  return std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
-}
 
 std::vector<Finding> DiagnoseFilesystem(const std::string& layer, const std::string& path,
                                         const os::Filesystem& filesystem) {
@@ -25,7 +16,7 @@ std::vector<Finding> DiagnoseFilesystem(const std::string& layer, const std::str
                                          " (", EscapeBytes(filesystem.source), ", mounted at ",
                                          EscapeBytes(filesystem.mount_point), ")");
   const std::string local = "choose a directory on a local filesystem, such as /run or /var/lib";
-  if (IsNetworkFilesystem(filesystem.type)) {
+  if (os::IsNetworkFilesystem(filesystem.type)) {
     findings.push_back(
         {.severity = Severity::kWarning,
          .layer = layer,

@@ -9,9 +9,6 @@
 
 namespace soleguard {
 
-// Whether its files are on another machine, where a lock call may block and lie.
-bool IsNetworkFilesystem(const std::string& type);
-
 // What follows for `path` on it, which `layer` uses.
 std::vector<Finding> DiagnoseFilesystem(const std::string& layer, const std::string& path,
                                         const os::Filesystem& filesystem);

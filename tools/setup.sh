@@ -9,9 +9,9 @@ packages=(
   build-essential g++ cmake ninja-build ccache
   libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libtomlplusplus-dev libxxhash-dev
   # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies,
-  # systemd has systemd-analyze, mandoc reads manual pages, zsh and fish their completions
+  # libfuse3 makes filesystems that hang, systemd has systemd-analyze, mandoc reads manual pages, zsh and fish their completions
   libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps spin systemd
-  mandoc zsh fish
+  mandoc zsh fish pkg-config libfuse3-dev fuse3
   # bench
   libbenchmark-dev
   # check

@@ -26,6 +26,9 @@ struct Filesystem {
 };
 // Of `path` or, where that does not exist, of the nearest directory above it.
 absl::StatusOr<Filesystem> FilesystemAt(const std::string& path);
+// The mount that `path` lies below by its text: no link is followed, and no filesystem is asked, so
+// that it cannot hang. `read_only` and `full` are not told.
+absl::StatusOr<Filesystem> MountAbove(const std::string& path);
 
 // The inodes of a process's namespaces by the names in /proc/PID/ns: pid, net, ipc, mnt, user,
 // time. 0 stands for the caller. Without those that cannot be read.

@@ -79,20 +79,36 @@ std::string WithoutOctal(absl::string_view text) {
   return plain;
 }
 
-// The caller's mount with that number (proc(5), /proc/PID/mountinfo).
-absl::StatusOr<Filesystem> MountOf(const std::string& id) {
+struct Mount {
+  std::string id;
+  Filesystem filesystem;
+};
+
+// The caller's mounts, a later one above an earlier one (proc(5), /proc/PID/mountinfo).
+absl::StatusOr<std::vector<Mount>> Mounts() {
   const absl::StatusOr<std::string> table = ReadAll("/proc/self/mountinfo", kMaxTable);
   if (!table.ok()) return table.status();
+  std::vector<Mount> mounts;
   for (const auto line : absl::StrSplit(*table, '\n')) {
     const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ');
     constexpr std::size_t kBeforeTags = 6;
-    if (fields.size() < kBeforeTags || fields[0] != id) continue;
+    if (fields.size() < kBeforeTags) continue;
     const auto dash = std::find(fields.begin() + kBeforeTags, fields.end(), "-");
-    if (fields.end() - dash < 3) break;
-    return Filesystem{.type = std::string(dash[1]),
-                      .mount_point = WithoutOctal(fields[4]),
-                      .root = WithoutOctal(fields[3]),
-                      .source = WithoutOctal(dash[2])};
+    if (fields.end() - dash < 3) continue;
+    mounts.push_back({.id = std::string(fields[0]),
+                      .filesystem = {.type = std::string(dash[1]),
+                                     .mount_point = WithoutOctal(fields[4]),
+                                     .root = WithoutOctal(fields[3]),
+                                     .source = WithoutOctal(dash[2])}});
+  }
+  return mounts;
+}
+
+absl::StatusOr<Filesystem> MountOf(const std::string& id) {
+  absl::StatusOr<std::vector<Mount>> mounts = Mounts();
+  if (!mounts.ok()) return mounts.status();
+  for (Mount& mount : *mounts) {
+    if (mount.id == id) return std::move(mount.filesystem);
   }
   return absl::NotFoundError(absl::StrCat("/proc/self/mountinfo does not show mount ", id));
 }
@@ -107,6 +123,22 @@ UniqueFd OpenNearest(std::string path) {
 }
 
 }  // namespace
+
+absl::StatusOr<Filesystem> MountAbove(const std::string& path) {
+  absl::StatusOr<std::vector<Mount>> mounts = Mounts();
+  if (!mounts.ok()) return mounts.status();
+  const std::string below = path + "/";
+  Filesystem* deepest = nullptr;
+  for (Mount& mount : *mounts) {
+    const std::string& point = mount.filesystem.mount_point;
+    const bool is_above = point == "/" || below.starts_with(point + "/");
+    const bool is_deeper =
+        deepest == nullptr || point.size() >= deepest->mount_point.size();  // or mounted over it
+    if (is_above && is_deeper) deepest = &mount.filesystem;
+  }
+  if (deepest == nullptr) return absl::NotFoundError("/proc/self/mountinfo shows no root");
+  return std::move(*deepest);
+}
 
 absl::StatusOr<Filesystem> FilesystemAt(const std::string& path) {
   const UniqueFd fd = OpenNearest(path);

@@ -205,6 +205,8 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
       break;
     }
     case Scope::Kind::kDirectory: {
+      absl::Status answered = AwaitAnswer(path, create);
+      if (!answered.ok()) return answered;
       absl::Status opened = KeepDirectory(entry, anyone, create, kept);
       if (!opened.ok()) return opened;
       break;

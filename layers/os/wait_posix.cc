@@ -24,14 +24,14 @@ bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Wai
 
   const auto begin = std::chrono::steady_clock::now();
   absl::Duration left = timeout;
-  while (left > absl::ZeroDuration()) {
-    const timespec limit = absl::ToTimespec(std::min(left, absl::Hours(1)));
+  while (true) {  // once whatever the timeout
+    const timespec limit = absl::ToTimespec(std::clamp(left, absl::ZeroDuration(), absl::Hours(1)));
     const int ready = ppoll(polled.data(), polled.size(), &limit, nullptr);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
     left = timeout - absl::FromChrono(std::chrono::steady_clock::now() - begin);
+    if (left <= absl::ZeroDuration()) return false;
   }
-  return false;
 }
 
 }  // namespace soleguard

@@ -47,7 +47,7 @@ class WaitFlag {
 };
 
 // Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed. True when
-// one is. A signal handler that runs meanwhile doesn't end the wait.
+// one is, however short `timeout` is. A signal handler that runs meanwhile doesn't end the wait.
 bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout,
                 const WaitFlag* also = nullptr);
 

@@ -1,0 +1,146 @@
+// Filesystems that somebody serves: another machine, or a program (FUSE). When the server is away,
+// a call hangs in a state in which not even SIGKILL ends the thread, and the process could not
+// exit.
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+#include <absl/time/time.h>
+
+#include "os/machine.h"
+#include "os/os.h"
+#include "soleguard/text.h"
+
+namespace soleguard::os {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(2);
+
+bool IsServed(const std::string& type) {
+  return IsNetworkFilesystem(type) || type.starts_with("fuse") || type == "virtiofs";
+}
+
+// What a start does there: opens the directory and a file in it, and locks that; shared, so that
+// two who ask do not meet. Whatever comes out is an answer. In a child of a raw clone(2), of a
+// process that may have threads: system calls only, and none of the C library's wrappers.
+[[noreturn]] void Ask(const char* directory, Create create) {
+  // At once: it must not keep alive what its parent has open, a claim least of all.
+  (void)syscall(SYS_close_range, 0U, ~0U, 0U);
+  (void)syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  // As the start that asks would make it.
+  if (create == Create::kYes) (void)syscall(SYS_mkdirat, AT_FDCWD, directory, 0700);
+  const auto opened = syscall(SYS_openat, AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
+  const auto file = syscall(SYS_openat, opened, "answer",
+                            O_RDWR | O_NOFOLLOW | (create == Create::kYes ? O_CREAT : 0), 0660);
+  (void)syscall(SYS_flock, file, LOCK_SH | LOCK_NB);
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  (void)syscall(SYS_fcntl, file, F_OFD_GETLK, &lock);
+  syscall(SYS_exit_group, 0);
+  __builtin_unreachable();
+}
+
+// A helper process; invalid with errno. Without an exit signal the program's own waits and SIGCHLD
+// handler do not notice it (clone(2), __WCLONE).
+UniqueFd StartHelper(const std::string& directory, Create create) {
+  int pidfd = -1;
+  clone_args arguments = {};
+  arguments.flags = CLONE_PIDFD;
+  arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child == 0) Ask(directory.c_str(), create);
+  return UniqueFd(child > 0 ? pidfd : -1);
+}
+
+bool Ended(const UniqueFd& helper, absl::Duration patience) {
+  if (!WaitForAny({&helper, 1}, patience)) return false;
+  siginfo_t info = {};
+  (void)waitid(P_PIDFD, static_cast<id_t>(helper.get()), &info, WEXITED | WNOHANG | __WALL);
+  return true;
+}
+
+// What is known of directories.
+class Directories {
+ public:
+  // Never destroyed: a Guard with static storage duration may look later.
+  static Directories& Get() {
+    static Directories& all = *new Directories;
+    return all;
+  }
+  // The served filesystem that it is on; nullptr: it is on no such. Found out once: a mount that
+  // comes later, over a directory in use, is not noticed.
+  const Filesystem* ServedBy(const std::string& directory) {
+    const std::lock_guard lock(mutex_);
+    auto found = served_.find(directory);
+    if (found == served_.end()) {
+      absl::StatusOr<Filesystem> mount = MountAbove(directory);
+      const bool served = mount.ok() && IsServed(mount->type);
+      found = served_
+                  .emplace(directory,
+                           served ? std::make_unique<Filesystem>(*std::move(mount)) : nullptr)
+                  .first;
+    }
+    return found->second.get();
+  }
+  // Whether a helper still waits for its answer.
+  bool IsUnanswered(const std::string& directory) {
+    const std::lock_guard lock(mutex_);
+    const auto found = helpers_.find(directory);
+    if (found == helpers_.end()) return false;
+    if (!Ended(found->second, absl::ZeroDuration())) return true;
+    helpers_.erase(found);
+    return false;
+  }
+  void SetUnanswered(const std::string& directory, UniqueFd helper) {
+    const std::lock_guard lock(mutex_);
+    helpers_.insert_or_assign(directory, std::move(helper));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::unique_ptr<const Filesystem>> served_;
+  std::map<std::string, UniqueFd> helpers_;
+};
+
+}  // namespace
+
+bool IsNetworkFilesystem(const std::string& type) {
+  for (const char* const known : {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph",
+                                  "coda", "lustre", "fuse.sshfs", "gfs2", "ocfs2"}) {
+    if (type == known) return true;
+  }
+  return false;
+}
+
+absl::Status AwaitAnswer(const std::string& directory, Create create) {
+  Directories& directories = Directories::Get();
+  const Filesystem* mount = directories.ServedBy(directory);
+  if (mount == nullptr) return absl::OkStatus();
+  const absl::Status silent = absl::DeadlineExceededError(
+      absl::StrCat(EscapeBytes(directory), " is on ", EscapeBytes(mount->type), " (",
+                   EscapeBytes(mount->source), ", mounted at ", EscapeBytes(mount->mount_point),
+                   "), which does not answer within ", absl::FormatDuration(kPatience),
+                   ". Look at its server, or choose a scope on a local filesystem, such as /run"));
+  // The first one waits, the others know.
+  if (directories.IsUnanswered(directory)) return silent;
+  UniqueFd helper = StartHelper(directory, create);
+  if (!helper) return ErrnoStatus(errno, "start a process that asks the filesystem");
+  if (Ended(helper, kPatience)) return absl::OkStatus();
+  directories.SetUnanswered(directory, std::move(helper));
+  return silent;
+}
+
+}  // namespace soleguard::os
