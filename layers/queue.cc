@@ -1,9 +1,10 @@
-// The queue of standbys, in the name's directory.
+// The queue of replacers and standbys, in the name's directory.
 //
 // The file `queue` is empty; a place in line is an OFD write lock (fcntl(2), Linux 3.15) on one of
-// its bytes, which the kernel drops when the process ends in any way. Whoever joins takes the byte
-// behind the last that is locked, so that places are in the order of joining, and start again from
-// 0 when the line was empty. Nothing is written that could be damaged or left behind.
+// its bytes, which the kernel drops when the process ends in any way. Replacers have the low bytes,
+// and stand so before all standbys. Whoever joins takes the byte behind the last of its line that
+// is locked, so that places are in the order of joining, and start anew when the line was empty.
+// Nothing is written that could be damaged or left behind.
 //
 // That a place becomes free has no event, so its owner has the FIFO queue.PLACE open for writing
 // (as in wake.h), and who stands behind waits until it hangs up: one other process is woken, and
@@ -30,15 +31,15 @@ class QueueOfName final : public Queue {
   QueueOfName(const Scope& scope, const InstanceName& name) : directory_(scope, name) {}
   ~QueueOfName() override { Leave(); }
 
-  absl::Status Join() override;
+  absl::Status Join(Line line) override;
   void Leave() override;
   absl::StatusOr<std::optional<Ahead>> WhoIsAhead() override;
   std::vector<ProcessIdentity> Suspects() const override;
 
  private:
   absl::Status Open(os::Create create);
-  // The last place that is taken below `end`.
-  absl::StatusOr<std::optional<Place>> LastBelow(Place end) const;
+  // The last place that is taken from `begin` on and below `end`.
+  absl::StatusOr<std::optional<Place>> LastIn(Place begin, Place end) const;
   absl::StatusOr<std::optional<Place>> Head() const;
   os::Entry FifoOf(Place place) const { return directory_.EntryOf(absl::StrCat("queue.", place)); }
 
@@ -50,6 +51,7 @@ class QueueOfName final : public Queue {
   std::optional<Place> ahead_;  // whom WhoIsAhead found last
 };
 
+constexpr Place kFirstStandby = 1'000'000;
 constexpr Place kEnd = Place{1} << 62;  // an off_t is signed
 
 absl::Status QueueOfName::Open(os::Create create) {
@@ -71,9 +73,9 @@ absl::Status QueueOfName::Open(os::Create create) {
   return usable;
 }
 
-absl::StatusOr<std::optional<Place>> QueueOfName::LastBelow(Place end) const {
+absl::StatusOr<std::optional<Place>> QueueOfName::LastIn(Place begin, Place end) const {
   std::optional<Place> last;
-  for (Place begin = 0; begin < end;) {
+  while (begin < end) {
     absl::StatusOr<std::optional<os::Range>> found =
         os::FindOfdLock(file_.get(), {.offset = begin, .size = end - begin});
     if (!found.ok()) return found.status();
@@ -101,15 +103,17 @@ absl::StatusOr<std::optional<Place>> QueueOfName::Head() const {
   }
 }
 
-absl::Status QueueOfName::Join() {
+absl::Status QueueOfName::Join(Line line) {
   if (place_.has_value()) return absl::OkStatus();
   absl::Status opened = Open(os::Create::kYes);
   if (!opened.ok()) return opened;
-  absl::StatusOr<std::optional<Place>> last = LastBelow(kEnd);
+  const Place first = line == Line::kReplacers ? 0 : kFirstStandby;
+  absl::StatusOr<std::optional<Place>> last =
+      LastIn(first, line == Line::kReplacers ? kFirstStandby : kEnd);
   if (!last.ok()) return last.status();
   // The race: others join at the same time. The kernel gives a byte to one of them, and the others
   // take the next.
-  for (Place place = last->has_value() ? **last + 1 : 0;; ++place) {
+  for (Place place = last->has_value() ? **last + 1 : first;; ++place) {
     absl::StatusOr<bool> taken = os::TryOfdLock(file_.get(), {.offset = place, .size = 1});
     if (!taken.ok()) return taken.status();
     if (!*taken) continue;
@@ -136,10 +140,12 @@ absl::StatusOr<std::optional<Queue::Ahead>> QueueOfName::WhoIsAhead() {
   absl::Status opened = Open(os::Create::kNo);
   if (absl::IsNotFound(opened)) return std::optional<Ahead>();
   if (!opened.ok()) return opened;
-  absl::StatusOr<std::optional<Place>> found = place_.has_value() ? LastBelow(*place_) : Head();
+  absl::StatusOr<std::optional<Place>> found = place_.has_value() ? LastIn(0, *place_) : Head();
   if (!found.ok()) return found.status();
-  // One that was killed has left its FIFO. Nobody takes a place ahead of ours any more.
-  if (place_.has_value() && ahead_.has_value() && ahead_ != *found) {
+  // One that was killed has left its FIFO. Nobody takes a place ahead of ours in our line any more.
+  const bool same_line = place_.has_value() && ahead_.has_value() &&
+                         (*place_ < kFirstStandby) == (*ahead_ < kFirstStandby);
+  if (same_line && ahead_ != *found) {
     os::RemoveEntry(FifoOf(*ahead_));
   }
   ahead_ = *found;

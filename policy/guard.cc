@@ -17,10 +17,12 @@
 #include "guard_core.h"
 #include "layers.h"
 #include "soleguard/arbiter.h"
+#include "soleguard/coverage.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "soleguard/start.h"
 #include "soleguard/version.h"
+#include "target.h"
 
 namespace soleguard {
 namespace {
@@ -198,6 +200,17 @@ Clock::time_point Deadline(Clock::time_point begin, absl::Duration duration) {
   return begin + absl::ToChronoNanoseconds(std::min(duration, absl::Hours(100 * 365 * 24)));
 }
 
+std::optional<Start::Replace> ReplaceOf(const Options& options, const InstanceName& name) {
+  if (!options.replace.has_value()) return std::nullopt;
+  return Start::Replace{
+      .grace = *options.replace, .signal = [&options, &name](const Holder& holder, Signal signal) {
+        Coverage coverage(options.scope, name);
+        if (holder.record.has_value()) coverage.Add(*holder.record);
+        const absl::StatusOr<ProcessIdentity> target = TargetOf(holder, name, coverage);
+        return target.ok() ? Signalled(*target, signal) : target.status();
+      }};
+}
+
 void Drive(Start& start, Clock::time_point begin, const Options& options) {
   std::optional<WaitFlag> stopped;
   if (options.stop.stop_possible()) stopped.emplace();
@@ -231,6 +244,11 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   absl::Status slots_fit = CheckSlots(policy, options.slots);
   if (!slots_fit.ok()) return Undetermined{.status = std::move(slots_fit), .layers = {}};
 
+  if (options.replace.has_value() && options.slots > 1) {
+    return Undetermined{.status = absl::InvalidArgumentError(
+                            "of several slots it is not said whose instance is replaced"),
+                        .layers = {}};
+  }
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{options.scope.directory(), instance->text()};
   if (std::optional<HolderRecord> record =
@@ -240,11 +258,15 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                               "another thread of this process is still arbitrating this name"),
                           .layers = {}};
     }
-    return Duplicate{.holder = {.standing = Standing::kEstablished,
-                                .record = std::move(record),
-                                .processes = {},
-                                .evidence = "a Guard of this very process has the name"},
-                     .layers = {}};
+    return Duplicate{
+        .holder = {.standing = Standing::kEstablished,
+                   .record = std::move(record),
+                   .processes = {},
+                   .evidence = "a Guard of this very process has the name"},
+        .layers = {},
+        .not_replaced = options.replace.has_value()
+                            ? absl::FailedPreconditionError("a process does not replace itself")
+                            : absl::OkStatus()};
   }
   Reservation reservation(names, key);
   RegisterIfObserved(policy, options);
@@ -259,6 +281,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                .candidate = [&] { return Candidate(*instance, policy, options.scope, *own); },
                .times = times,
                .wait = options.wait,
+               .replace = ReplaceOf(options, *instance),
                .queue = MakeQueue(options.scope, *instance)});
   Drive(start, begin, options);
 
@@ -278,7 +301,8 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
     case Arbiter::Decision::kDuplicate:
       return Duplicate{.holder = start.holders().front(),
                        .layers = start.reports(),
-                       .others = BehindTheFirst(start.holders())};
+                       .others = BehindTheFirst(start.holders()),
+                       .not_replaced = start.not_replaced()};
     case Arbiter::Decision::kUndetermined:
       break;
   }

@@ -37,11 +37,13 @@ std::optional<Holder> SeenIn(const std::vector<Arbiter::Member>& slot) {
 
 Start::Start(Setup setup) : setup_(std::move(setup)) {
   // A newcomer asks for its turn only once it could take the name: most are refused before.
-  phase_ = is_standby() ? Phase::kTurn : Phase::kArbitration;
+  phase_ = is_replacer() ? Phase::kNaming : has_place() ? Phase::kTurn : Phase::kArbitration;
 }
 
 Next Start::Step(absl::Duration elapsed) {
   switch (phase_) {
+    case Phase::kNaming:
+      return NameTheHolder();
     case Phase::kTurn:
       return AwaitTurn(elapsed);
     case Phase::kArbitration:
@@ -52,6 +54,14 @@ Next Start::Step(absl::Duration elapsed) {
   return {};
 }
 
+// Before it stands in line: whoever has the name by its turn, and had it not now, was faster.
+Next Start::NameTheHolder() {
+  const std::optional<Holder> holder = SeenIn(setup_.members);
+  if (holder.has_value() && holder->record.has_value()) named_ = holder->record->identity;
+  phase_ = Phase::kTurn;
+  return {.action = Next::Action::kStep};
+}
+
 Next Start::AwaitTurn(absl::Duration elapsed) {
   if (!turn_began_.has_value()) turn_began_ = elapsed;
   std::optional<Queue::Ahead> ahead = WhoGoesFirst();
@@ -60,7 +70,11 @@ Next Start::AwaitTurn(absl::Duration elapsed) {
     return {.action = Next::Action::kStep};
   }
   // Whoever is ahead of a newcomer is about to take the name, as a candidate is.
-  const absl::Duration limit = is_standby() ? setup_.wait : *turn_began_ + 2 * setup_.times.settle;
+  absl::Duration limit = setup_.wait;
+  if (limit <= absl::ZeroDuration()) {
+    limit = *turn_began_ + (is_replacer() ? setup_.replace->grace + setup_.times.deadline
+                                          : 2 * setup_.times.settle);
+  }
   if (elapsed >= limit) return TurnNeverCame();
   const absl::Duration soon =
       std::min(absl::Milliseconds(1) * (1 << std::min(rounds_++, 5)), absl::Milliseconds(25));
@@ -69,17 +83,25 @@ Next Start::AwaitTurn(absl::Duration elapsed) {
 
 // The queue gives order and no more: where it cannot be used, the layers decide all the same.
 std::optional<Queue::Ahead> Start::WhoGoesFirst() {
-  if (is_standby() && !setup_.queue->Join().ok()) return std::nullopt;
+  if (has_place()) {
+    joined_ = setup_.queue->Join(is_replacer() ? Queue::Line::kReplacers : Queue::Line::kStandbys);
+    if (!joined_.ok()) return std::nullopt;
+  }
   absl::StatusOr<std::optional<Queue::Ahead>> ahead = setup_.queue->WhoIsAhead();
   if (!ahead.ok() || !ahead->has_value()) return std::nullopt;
   // A newcomer is refused by a holder at once, however many stand in line.
-  if (!is_standby() && !SeenHolders().empty()) return std::nullopt;
+  if (!has_place() && !SeenHolders().empty()) return std::nullopt;
   return *std::move(ahead);
 }
 
 Next Start::TurnNeverCame() {
-  if (is_standby()) holders_ = SeenHolders();
-  if (!holders_.empty()) return Decide(Decision::kDuplicate);
+  if (has_place()) holders_ = SeenHolders();
+  if (!holders_.empty()) {
+    if (is_replacer()) {
+      not_replaced_ = absl::DeadlineExceededError("another start that replaces was first");
+    }
+    return Decide(Decision::kDuplicate);
+  }
   std::vector<std::string> pids;
   for (const ProcessIdentity& process : setup_.queue->Suspects()) {
     pids.push_back(absl::StrCat(process.pid));
@@ -103,17 +125,24 @@ Next Start::Arbitrate(absl::Duration elapsed) {
     arbiter_ =
         std::make_unique<Arbiter>(setup_.policy, MembersOf(slot_), std::move(candidate), times);
   }
-  // The race: a standby waits for the end of the same holder as this newcomer, or is awake already.
-  // Closed by asking who goes first when the layers are taken, before it is decided.
-  if (!is_standby() && arbiter_->is_about_to_decide() && WhoGoesFirst().has_value()) {
+  // The race: a standby waits for the end of the same holder as this newcomer, or is awake already;
+  // or a replacer has come before this standby. Closed by asking who goes first when the layers are
+  // taken, before it is decided. (Ahead of a replacer nobody comes.)
+  if (!is_replacer() && arbiter_->is_about_to_decide() && WhoGoesFirst().has_value()) {
     return GiveWay();
   }
   Next next = arbiter_->Step(elapsed - *arbitration_began_);
-  if (!is_standby() && next.action == Next::Action::kWait && WhoGoesFirst().has_value()) {
+  if (!is_replacer() && next.action == Next::Action::kWait && WhoGoesFirst().has_value()) {
     return GiveWay();
+  }
+  if (next.action == Next::Action::kWait && asked_at_.has_value()) {
+    KillInTime(elapsed);  // it hangs while it releases
+    const absl::Duration left = NextLimit() - elapsed;
+    if (left > absl::ZeroDuration()) next.at_most = std::min(next.at_most, left);
   }
   if (next.action != Next::Action::kDecided) return next;
   arbitration_began_.reset();
+  if (is_replacer() && arbiter_->decision() != Decision::kUnique) return ReplaceHolder(elapsed);
   return arbiter_->decision() == Decision::kUnique ? Decide(Decision::kUnique) : OnRefusal(elapsed);
 }
 
@@ -185,6 +214,73 @@ bool Start::RefusedByTheSame() {
 void Start::AskAgain() {
   refusals_.clear();
   slot_ = 0;
+}
+
+bool Start::IsNamed(const Holder& holder) const {
+  if (!named_.has_value()) return false;
+  // Of one that was asked the record may be lost before its claim is.
+  if (!holder.record.has_value()) return asked_at_.has_value();
+  return holder.record->identity == *named_;
+}
+
+absl::Duration Start::NextLimit() const {
+  const absl::Duration limit = killed_at_.has_value() ? *killed_at_ + setup_.times.deadline
+                                                      : *asked_at_ + setup_.replace->grace;
+  return setup_.wait > absl::ZeroDuration() ? std::min(limit, setup_.wait) : limit;
+}
+
+void Start::KillInTime(absl::Duration elapsed) {
+  if (!asked_at_.has_value() || killed_at_.has_value()) return;
+  const bool in_time = setup_.wait <= absl::ZeroDuration() || elapsed < setup_.wait;
+  if (elapsed < *asked_at_ + setup_.replace->grace || !in_time) return;
+  killed_at_ = elapsed;
+  absl::Status killed = setup_.replace->signal(*asked_, Signal::kKill);
+  if (!absl::IsNotFound(killed)) not_replaced_ = std::move(killed);  // it was asked, so it may end
+}
+
+Next Start::CannotReplace(absl::Status why) {
+  not_replaced_ = std::move(why);
+  holders_ = {arbiter_->holder()};
+  return Decide(Decision::kDuplicate);
+}
+
+Next Start::ReplaceHolder(absl::Duration elapsed) {
+  const bool duplicate = arbiter_->decision() == Decision::kDuplicate;
+  if (!duplicate && !absl::IsDeadlineExceeded(arbiter_->status())) {
+    return Decide(arbiter_->decision(), arbiter_->status());
+  }
+  if (duplicate && !IsNamed(arbiter_->holder())) {
+    const Standing standing = arbiter_->holder().standing;
+    return CannotReplace(absl::FailedPreconditionError(
+        standing == Standing::kEstablished
+            ? "another instance has taken the name since this start began, and only the one that "
+              "had it then is replaced"
+            : "no record says that it is the holder, so nobody was signalled"));
+  }
+  if (duplicate && !asked_at_.has_value()) {
+    // Somebody else could take the name between the signal and this start.
+    if (!joined_.ok()) {
+      return CannotReplace(absl::Status(
+          joined_.code(), absl::StrCat("the name cannot be reserved, so nobody was signalled: ",
+                                       joined_.message())));
+    }
+    absl::Status asked = setup_.replace->signal(arbiter_->holder(), Signal::kTerminate);
+    if (!asked.ok() && !absl::IsNotFound(asked)) return CannotReplace(std::move(asked));
+    asked_ = arbiter_->holder();
+    asked_at_ = elapsed;
+  }
+  KillInTime(elapsed);
+  const bool over = asked_at_.has_value() ? elapsed >= NextLimit() : elapsed >= setup_.wait;
+  if (over) {
+    if (!duplicate) return Decide(arbiter_->decision(), arbiter_->status());
+    if (!not_replaced_.ok()) return CannotReplace(not_replaced_);
+    return CannotReplace(absl::DeadlineExceededError(absl::StrCat(
+        "pid ", named_->pid, killed_at_.has_value() ? " was killed" : " was asked to end",
+        " and has not ended in time")));
+  }
+  phase_ = Phase::kHoldersEnd;
+  const absl::Duration limit = asked_at_.has_value() ? NextLimit() : setup_.wait;
+  return Wait(arbiter_->TakeWake(), limit - elapsed, kLookForEvents);
 }
 
 Next Start::GiveWay() {

@@ -34,7 +34,7 @@ class QueueTest : public ::testing::Test {
     return Child([this] {
       static std::unique_ptr<Queue> queue;
       queue = Make();
-      return queue->Join().ToString();
+      return queue->Join(Queue::Line::kStandbys).ToString();
     });
   }
   static bool SomebodyIsAheadOf(Queue& queue) {
@@ -63,16 +63,16 @@ TEST_F(QueueTest, NobodyIsAheadInAnEmptyLineAndLookingCreatesNothing) {
   const auto queue = Make();
   EXPECT_FALSE(SomebodyIsAheadOf(*queue));
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
-  EXPECT_TRUE(queue->Join().ok());
-  EXPECT_TRUE(queue->Join().ok());  // once more does nothing
+  EXPECT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
+  EXPECT_TRUE(queue->Join(Queue::Line::kStandbys).ok());  // once more does nothing
   EXPECT_FALSE(SomebodyIsAheadOf(*queue));
 }
 
 TEST_F(QueueTest, TheNextOneIsWokenWhenWhoIsAheadLeaves) {
   const auto first = Make();
   const auto second = Make();
-  ASSERT_TRUE(first->Join().ok());
-  ASSERT_TRUE(second->Join().ok());
+  ASSERT_TRUE(first->Join(Queue::Line::kStandbys).ok());
+  ASSERT_TRUE(second->Join(Queue::Line::kStandbys).ok());
   const auto ahead = second->WhoIsAhead();
   ASSERT_TRUE(ahead.ok() && ahead->has_value());
   EXPECT_FALSE(WaitForAny((*ahead)->wake, absl::Nanoseconds(1)));
@@ -88,7 +88,8 @@ TEST_F(QueueTest, ANewcomerWaitsForTheHeadAndAStandbyForTheOneBeforeIt) {
   const auto head = Make();
   const auto middle = Make();
   const auto last = Make();
-  for (Queue* queue : {head.get(), middle.get(), last.get()}) ASSERT_TRUE(queue->Join().ok());
+  for (Queue* queue : {head.get(), middle.get(), last.get()})
+    ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
   const auto before_last = last->WhoIsAhead();
   const auto before_newcomer = newcomer->WhoIsAhead();
   middle->Leave();
@@ -104,27 +105,27 @@ TEST_F(QueueTest, H08_AKilledProcessLosesItsPlaceAndWhatItLeftIsRemoved) {
   Child killed = Joined();
   ASSERT_EQ(killed.answer(), "OK");
   const auto queue = Make();
-  ASSERT_TRUE(queue->Join().ok());
+  ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
   const auto ahead = queue->WhoIsAhead();
   ASSERT_TRUE(ahead.ok() && ahead->has_value());
   killed.Kill();
   EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
   EXPECT_FALSE(SomebodyIsAheadOf(*queue));
-  EXPECT_THAT(Files(), ElementsAre("queue", "queue.1"));
+  EXPECT_THAT(Files(), ElementsAre("queue", "queue.1000001"));
 }
 
 TEST_F(QueueTest, H02_WhoeverStandsAheadIsNamed) {
   const Child ahead = Joined();
   ASSERT_EQ(ahead.answer(), "OK");
   const auto queue = Make();
-  ASSERT_TRUE(queue->Join().ok());
+  ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
   EXPECT_TRUE(SomebodyIsAheadOf(*queue));
   EXPECT_THAT(queue->Suspects(), ElementsAre(*IdentityOf(ahead.pid())));
 }
 
 TEST_F(QueueTest, H10_AForkedChildNeitherKeepsNorGivesUpItsParentsPlace) {
   const auto queue = Make();
-  ASSERT_TRUE(queue->Join().ok());
+  ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
   const Child child([&] {
     queue->Leave();
     return std::string("left");
@@ -142,7 +143,7 @@ TEST_F(QueueTest, H01_OfManyThatJoinAtOnceEachHasAPlaceOfItsOwn) {
     children.push_back(std::make_unique<Child>([this] {
       static std::unique_ptr<Queue> queue;
       queue = Make();
-      return queue->Join().ToString();
+      return queue->Join(Queue::Line::kStandbys).ToString();
     }));
   }
   const auto newcomer = Make();
@@ -159,12 +160,35 @@ TEST_F(QueueTest, H01_OfManyThatJoinAtOnceEachHasAPlaceOfItsOwn) {
 
 TEST_F(QueueTest, H14_AForeignLockOnTheFileIsAnErrorAndNoEndlessSearch) {
   const auto queue = Make();
-  ASSERT_TRUE(queue->Join().ok());
+  ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
   queue->Leave();
   const std::string path = directory_ / "scope/names/x/queue";
   const UniqueFd foreign(open(path.c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_TRUE(*os::TryOfdLock(foreign.get()));
-  EXPECT_THAT(queue->Join().ToString(), HasSubstr(path));
+  EXPECT_THAT(queue->Join(Queue::Line::kStandbys).ToString(), HasSubstr(path));
+}
+
+TEST_F(QueueTest, AReplacerStandsBeforeAllStandbysAndBehindEarlierReplacers) {
+  const auto standby = Make();
+  const auto second_standby = Make();
+  const auto replacer = Make();
+  const auto second = Make();
+  ASSERT_TRUE(standby->Join(Queue::Line::kStandbys).ok());
+  ASSERT_TRUE(second_standby->Join(Queue::Line::kStandbys).ok());
+  EXPECT_FALSE(SomebodyIsAheadOf(*standby));
+  ASSERT_TRUE(replacer->Join(Queue::Line::kReplacers).ok());
+  ASSERT_TRUE(second->Join(Queue::Line::kReplacers).ok());
+  EXPECT_FALSE(SomebodyIsAheadOf(*replacer));
+  EXPECT_TRUE(SomebodyIsAheadOf(*second));
+  const auto ahead = standby->WhoIsAhead();
+  ASSERT_TRUE(ahead.ok() && ahead->has_value());
+  EXPECT_FALSE(WaitForAny((*ahead)->wake, absl::Nanoseconds(1)));
+  replacer->Leave();
+  EXPECT_FALSE(SomebodyIsAheadOf(*second));
+  second->Leave();
+  EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
+  EXPECT_FALSE(SomebodyIsAheadOf(*standby));
+  EXPECT_TRUE(SomebodyIsAheadOf(*second_standby));
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ using Decision = Arbiter::Decision;
 
 constexpr absl::Duration kSettle = absl::Seconds(1);
 constexpr absl::Duration kWait = absl::Minutes(1);
+constexpr absl::Duration kGrace = absl::Seconds(5);
+constexpr absl::Duration kDeadline = absl::Seconds(10);
 
 // What happened to the layers and the queue, in order.
 using Log = std::vector<std::string>;
@@ -91,7 +93,7 @@ class FakeLayer final : public Layer {
   Log& log_;
 };
 
-struct Line {
+struct InLine {
   bool somebody = false;  // ahead
   bool broken = false;
   bool wakes = true;
@@ -100,10 +102,12 @@ struct Line {
 
 class FakeQueue final : public Queue {
  public:
-  FakeQueue(Line& line, Log& log) : line_(line), log_(log) {}
-  absl::Status Join() override {
+  FakeQueue(InLine& line, Log& log) : line_(line), log_(log) {}
+  absl::Status Join(Line line) override {
     if (line_.broken) return absl::UnavailableError("broken");
-    if (!std::exchange(line_.placed, true)) log_.push_back("joins");
+    if (!std::exchange(line_.placed, true)) {
+      log_.push_back(line == Line::kReplacers ? "joins before all" : "joins");
+    }
     return absl::OkStatus();
   }
   void Leave() override {
@@ -121,24 +125,32 @@ class FakeQueue final : public Queue {
   }
 
  private:
-  Line& line_;
+  InLine& line_;
   Log& log_;
 };
 
 class StartTest : public ::testing::Test {
  protected:
-  Start& Make(absl::Duration wait) {
+  Start& Make(absl::Duration wait, std::optional<Start::Replace> replace = std::nullopt) {
     start_ = std::make_unique<Start>(
         Start::Setup{.policy = policy_,
                      .members = {{.layer = &a_, .index = 0}, {.layer = &b_, .index = 1}},
                      .candidate = [] { return HolderRecord{}; },
-                     .times = {.deadline = absl::Seconds(10), .settle = kSettle},
+                     .times = {.deadline = kDeadline, .settle = kSettle},
                      .wait = wait,
+                     .replace = std::move(replace),
                      .queue = std::make_unique<FakeQueue>(line_, log_)});
     return *start_;
   }
   Start& Newcomer() { return Make(absl::ZeroDuration()); }
   Start& Standby() { return Make(kWait); }
+  Start& Replacer(absl::Duration wait = absl::ZeroDuration()) {
+    return Make(wait,
+                Start::Replace{.grace = kGrace, .signal = [this](const Holder&, Signal signal) {
+                                 log_.push_back(std::string(ToString(signal)));
+                                 return may_signal_;
+                               }});
+  }
 
   // Steps until it waits or has decided.
   Arbiter::Next Run(absl::Duration elapsed = absl::ZeroDuration()) {
@@ -158,7 +170,8 @@ class StartTest : public ::testing::Test {
 
   const Policy policy_ = *Policy::Parse("all(file(path=/a), file(path=/b))");
   Log log_;
-  Line line_;
+  InLine line_;
+  absl::Status may_signal_;
   FakeLayer a_{"a", log_};
   FakeLayer b_{"b", log_};
   std::unique_ptr<Start> start_;
@@ -500,6 +513,135 @@ TEST_F(SlotsStartTest, ANewcomerGivesWayWhenOneSlotIsFreeAndSomebodyStandsInLine
   b_.pid = 8;
   ExpectDecision(Decision::kDuplicate);
   EXPECT_THAT(Holders(), ElementsAre(7, 8));
+}
+
+// --- replacing ---
+
+// Who comes in between finds it ahead in line.
+TEST_F(StartTest, AReplacerHasItsPlaceBeforeItSignals) {
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  EXPECT_TRUE(start_->is_waiting());
+  EXPECT_THAT(TakeLog(), ElementsAre("joins before all", "a contested", "SIGTERM"));
+  a_.has_it.reset();
+  ExpectDecision(Decision::kUnique, kGrace);
+  EXPECT_THAT(TakeLog(),
+              ElementsAre("a held", "b held", "a established", "b established", "leaves"));
+}
+
+TEST_F(StartTest, AReplacerKillsWhoHasNotEndedAfterTheGraceAndOnlyOnce) {
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  EXPECT_EQ(Run(kGrace - absl::Seconds(1)).at_most, absl::Seconds(1));
+  EXPECT_THAT(TakeLog(), ElementsAre("joins before all", "a contested", "SIGTERM", "a contested"));
+  ExpectWaits(kGrace);
+  ExpectWaits(kGrace + absl::Seconds(1));
+  EXPECT_THAT(TakeLog(), ElementsAre("a contested", "SIGKILL", "a contested"));
+  ExpectDecision(Decision::kDuplicate, kGrace + kDeadline);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(start_->not_replaced()));
+}
+
+// One that releases and hangs, or whose record is torn, has not ended either.
+TEST_F(StartTest, AReplacerKillsWhoHangsWhileItReleases) {
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  a_.has_it = Standing::kReleasing;
+  EXPECT_EQ(Run(kGrace - absl::Milliseconds(1)).at_most, absl::Milliseconds(1));
+  (void)TakeLog();
+  ExpectWaits(kGrace);
+  EXPECT_THAT(TakeLog(), ::testing::Contains("SIGKILL"));
+}
+
+TEST_F(StartTest, AReplacerTakesAFreeName) {
+  Replacer();
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(start_->named(), std::nullopt);
+}
+
+TEST_F(StartTest, AReplacerWaitsForOneThatIsAheadAndIsRefusedByIt) {
+  line_.somebody = true;
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  EXPECT_THAT(TakeLog(), ElementsAre("joins before all")) << "nobody is asked before its turn";
+  line_.somebody = false;
+  a_.pid = 8;  // the one ahead has replaced it
+  ExpectDecision(Decision::kDuplicate, absl::Seconds(1));
+  EXPECT_EQ(start_->holders().front().record->identity.pid, 8);
+  EXPECT_TRUE(absl::IsFailedPrecondition(start_->not_replaced())) << start_->not_replaced();
+  EXPECT_THAT(TakeLog(), ElementsAre("a contested", "leaves"));
+}
+
+TEST_F(StartTest, AReplacerIsRefusedByWhoeverTookTheNameAfterItBegan) {
+  Replacer();
+  EXPECT_EQ(start_->Step(absl::ZeroDuration()).action, Action::kStep);  // nobody has it
+  a_.has_it = Standing::kEstablished;
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_THAT(TakeLog(), ElementsAre("joins before all", "a contested", "leaves"));
+}
+
+TEST_F(StartTest, AReplacerWhoseLineCannotBeUsedSignalsNobody) {
+  line_.broken = true;
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_THAT(start_->not_replaced().ToString(), HasSubstr("cannot be reserved"));
+  EXPECT_THAT(TakeLog(), ElementsAre("a contested"));
+  a_.has_it.reset();
+  Replacer();
+  ExpectDecision(Decision::kUnique);
+}
+
+TEST_F(StartTest, AReplacerThatMayNotSignalIsRefusedAndSaysWhy) {
+  may_signal_ = absl::PermissionDeniedError("another user's");
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(start_->not_replaced(), may_signal_);
+}
+
+TEST_F(StartTest, AReplacerWhoseHolderEndsByItselfGoesOn) {
+  may_signal_ = absl::NotFoundError("gone");
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  a_.has_it.reset();
+  ExpectDecision(Decision::kUnique);
+}
+
+TEST_F(StartTest, AReplacersWaitBoundsAllOfIt) {
+  a_.has_it = Standing::kEstablished;
+  Replacer(absl::Seconds(2));
+  EXPECT_EQ(Run().at_most, absl::Seconds(2));
+  (void)TakeLog();
+  ExpectDecision(Decision::kDuplicate, absl::Seconds(2));
+  EXPECT_THAT(TakeLog(), ElementsAre("a contested", "leaves")) << "not killed before its grace";
+}
+
+TEST_F(StartTest, ACancelledReplacerLeavesTheHolderAsItIs) {
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  start_->Cancel();
+  EXPECT_THAT(TakeLog(), ElementsAre("joins before all", "a contested", "SIGTERM", "leaves"));
+}
+
+// The race: it arbitrates, and a replacer takes a place before it.
+TEST_F(StartTest, AStandbyThatCouldDecideGivesWayToAReplacer) {
+  b_.has_it = Standing::kCandidate;
+  Standby();
+  ExpectWaits();
+  line_.somebody = true;
+  b_.has_it.reset();
+  ExpectWaits();
+  EXPECT_TRUE(start_->is_waiting());
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "a held", "b contested", "b held", "a releasing",
+                                     "b releasing", "b freed", "a freed"));
+  line_.somebody = false;
+  ExpectDecision(Decision::kUnique);
 }
 
 }  // namespace

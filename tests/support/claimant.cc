@@ -25,6 +25,7 @@ Program::Setup CommandLine(const Claimant::Setup& setup) {
   for (const std::string& word :
        {ClaimantPath(), setup.scope, setup.name, setup.policy, absl::FormatDuration(setup.settle),
         absl::FormatDuration(setup.deadline), StartOf(setup), absl::FormatDuration(setup.wait),
+        setup.replace.has_value() ? absl::FormatDuration(*setup.replace) : std::string(),
         std::to_string(setup.slots)}) {
     argv.push_back(word);
   }

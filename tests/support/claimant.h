@@ -25,6 +25,7 @@ class Claimant {
     absl::Duration deadline = absl::Seconds(10);
     absl::Duration wait = absl::ZeroDuration();  // as a standby
     std::uint32_t slots = 1;
+    std::optional<absl::Duration> replace = std::nullopt;
     bool at_barrier = false;  // acquires only after Go
     // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait
     // there are released at once.

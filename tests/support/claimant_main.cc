@@ -1,4 +1,5 @@
-// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT SLOTS
+// See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT REPLACE
+// SLOTS
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -34,7 +35,8 @@ Options OptionsOf(char** argv) {
   if (!absl::ParseDuration(argv[4], &options.settle)) std::abort();
   if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
   if (!absl::ParseDuration(argv[7], &options.wait)) std::abort();
-  options.slots = static_cast<std::uint32_t>(std::stoul(argv[8]));
+  if (*argv[8] != '\0' && !absl::ParseDuration(argv[8], &options.replace.emplace())) std::abort();
+  options.slots = static_cast<std::uint32_t>(std::stoul(argv[9]));
   options.waiting = [] { std::cout << "in line" << std::endl; };
   return options;
 }
@@ -226,7 +228,7 @@ void WaitAtGate(const std::string& fifo) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 9) return 64;
+  if (argc != 10) return 64;
   std::string command;
   const std::string start = argv[6];
   const std::string gate = "gate:";

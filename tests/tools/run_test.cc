@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
 #include <absl/strings/str_split.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -590,7 +591,7 @@ TEST_F(RefusalTest, NextStepsAreCommandsThatWork) {
        std::vector<std::string>(absl::StrSplit(second.errors.substr(steps), '\n'))) {
     if (line.starts_with("  ") && line[2] != ' ') commands.push_back(line.substr(2));
   }
-  ASSERT_EQ(commands.size(), 2u);
+  ASSERT_EQ(commands.size(), 3u);
   const std::string bin = std::filesystem::path(SOLEGUARD_TEST_GUARDCHECK).parent_path();
   const Finished status =
       RunProgram({.argv = {"bash", "-c", "PATH=" + bin + ":$PATH; " + commands[0]}});
@@ -602,7 +603,13 @@ TEST_F(RefusalTest, NextStepsAreCommandsThatWork) {
       {.argv = {"bash", "-c", "PATH=" + bin + ":$PATH; " + commands[1] + " --timeout 0s"}});
   EXPECT_EQ(stop.code, 75) << commands[1] << stop.errors;
   EXPECT_EQ(holder.Line(), "got TERM");
-  EXPECT_EQ(holder.Exit(0), 0);
+
+  const Finished replace =
+      RunProgram({.argv = {"bash", "-c",
+                           "PATH=" + bin + ":$PATH; " +
+                               absl::StrReplaceAll(commands[2], {{"--replace", "--replace=0s"}})}});
+  EXPECT_EQ(replace.code, 0) << commands[2] << replace.errors;
+  EXPECT_EQ(holder.program().Wait(), 128 + SIGKILL);
 }
 
 // ---- after a holder that died

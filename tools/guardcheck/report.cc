@@ -265,6 +265,11 @@ std::string NextSteps(const std::string& name, const Common& common, const Holde
   if (CanBeStopped(holder)) {
     absl::StrAppend(&text, "  guardcheck stop ", where,
                     "\n      asks it to end, and waits until the name is free; then start again\n");
+    if (!command.empty() && others.empty()) {
+      absl::StrAppend(&text, "  guardcheck run ", where, " --replace", Behind(command),
+                      "\n      asks it to end, and starts with nobody in between; kills it after "
+                      "10s\n");
+    }
   } else if (!holder.processes.empty()) {
     std::vector<std::int64_t> pids;
     for (const ProcessIdentity& process : holder.processes) pids.push_back(process.pid);
@@ -406,9 +411,12 @@ json::object Head(const std::string& name, const Common& common) {
 std::string RefusalText(const std::string& name, const Common& common,
                         const soleguard::Duplicate& duplicate,
                         const std::vector<std::string>& command) {
+  const absl::Status& why = duplicate.not_replaced;
   return absl::StrCat("guardcheck: ", EscapeBytes(name), " is already running",
-                      InSlots(duplicate.others), "; this start was refused.\n\nWho holds it\n",
-                      HoldersText(duplicate.holder, duplicate.others),
+                      InSlots(duplicate.others),
+                      why.ok() ? std::string("; this start was refused.\n")
+                               : absl::StrCat(", and was not replaced: ", why.message(), ".\n"),
+                      "\nWho holds it\n", HoldersText(duplicate.holder, duplicate.others),
                       PolicyText(common, duplicate.holder), "\nWhat the layers say\n",
                       EvidenceText(duplicate.layers), "\n",
                       NextSteps(name, common, duplicate.holder, duplicate.others, command));
@@ -422,6 +430,9 @@ json::value RefusalJson(const std::string& name, const Common& common,
   object["other_holders"] = HoldersJson(duplicate.others);
   object["same_policy"] = SamePolicyJson(common, duplicate.holder);
   object["layers"] = LayersJson(duplicate.layers);
+  if (!duplicate.not_replaced.ok()) {
+    object["not_replaced"] = Escaped(Text(duplicate.not_replaced.message()));
+  }
   return object;
 }
 

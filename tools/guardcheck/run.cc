@@ -1,6 +1,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -51,7 +53,7 @@ void MentionPredecessor(const Guard& guard) {
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
-void MentionWait(const Call& call, std::uint32_t slots) {
+void MentionWait(const Call& call, std::uint32_t slots, bool replaces) {
   soleguard::Options options = call.common.options;
   options.subject.unknown = true;
   const auto name = soleguard::InstanceName::Parse(call.operand);
@@ -66,7 +68,7 @@ void MentionWait(const Call& call, std::uint32_t slots) {
   Say(absl::StrCat(
       soleguard::EscapeBytes(call.operand), " is held by ",
       pids.empty() ? "another instance" : absl::StrCat("pid ", absl::StrJoin(pids, ", ")),
-      "; waiting"));
+      replaces ? "; replacing it" : "; waiting"));
 }
 
 class GuardedRun final : public Command {
@@ -93,6 +95,13 @@ class GuardedRun final : public Command {
                return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
              },
          .bare = "forever"},
+        {.name = "--replace",
+         .value = "GRACE",
+         .help = "end the instance that runs, and take its place with nobody in between; kill it "
+                 "if it has not ended after this grace",
+         .read = [this](const std::string& text) { return Into(replace_.emplace())(text); },
+         .bare = "10s",
+         .is_setting = false},
         {.name = "--exec",
          .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
                  "with it",
@@ -126,6 +135,11 @@ class GuardedRun final : public Command {
     }
     RequireSlots(call.common.policy, slots_);
     slot_environment_.Check(slots_);
+    if (replace_.has_value() && slots_ > 1) {
+      throw UsageError(
+          "--replace and --slots exclude each other: which instance is not said; "
+          "guardcheck stop ends them");
+    }
     if (verdict_fd_ >= 0) {
       const absl::Status taken = TakeVerdictFd(verdict_fd_);
       if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
@@ -133,9 +147,10 @@ class GuardedRun final : public Command {
     soleguard::Options options = call.common.options;
     options.slots = slots_;
     options.wait = wait_;
+    options.replace = replace_;
     options.hand_on = true;
     options.subject = {.argv = call.command, .working_directory = ""};
-    options.waiting = [this, &call] { MentionWait(call, slots_); };
+    options.waiting = [this, &call] { MentionWait(call, slots_, replace_.has_value()); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       Tell(
@@ -237,6 +252,7 @@ class GuardedRun final : public Command {
   Supervision::Until until_ = Supervision::Until::kChild;
   absl::Duration grace_ = absl::Seconds(5);
   absl::Duration wait_ = absl::ZeroDuration();
+  std::optional<absl::Duration> replace_;
   bool exec_ = false;
   soleguard::SideFiles files_;
   int verdict_fd_ = -1;

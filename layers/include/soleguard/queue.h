@@ -21,14 +21,17 @@ class Queue {
  public:
   virtual ~Queue() = default;
 
-  // Takes the last place. Once more does nothing.
-  virtual absl::Status Join() = 0;
+  // Replacers stand before all standbys, whoever came first.
+  enum class Line { kReplacers, kStandbys };
+  // Takes the last place of that line. Once more does nothing.
+  virtual absl::Status Join(Line line) = 0;
 
   // Gives the place up and wakes whoever stands behind. Without a place, and in a forked child of
   // its owner, it does nothing.
   virtual void Leave() = 0;
 
-  // Whom this process has to wait for: with a place, the next one ahead; without one, the head.
+  // Whom this process has to wait for: with a place, the next one ahead; without one, the head. To
+  // a standby a replacer may come ahead at any time.
   struct Ahead {
     // Each becomes readable or hangs up when it is worth asking again. Empty when the system has no
     // event for it, as in the moment in which somebody joins.

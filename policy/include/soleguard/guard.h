@@ -44,7 +44,14 @@ struct Options {
   // kMaxSlots. All starts should say the same; one of 3 does not see what runs in slot 3 of
   // another's 5.
   std::uint32_t slots = 1;
-  // Called once, when it begins to wait as a standby, and has its place in line.
+  // Replaces the holder that it sees when it begins: takes the head of the line, before standbys
+  // and newcomers, asks that holder to end (SIGTERM), and kills it (SIGKILL) after this grace.
+  // Nobody takes the name between the two. `wait` then bounds all of it. Whom a signal goes to and
+  // never goes to is as for StopRunning (stop.h); a holder that may not be signalled, whom no
+  // record names, or who took the name later, is a Duplicate, and `not_replaced` says why. Not
+  // with several slots.
+  std::optional<absl::Duration> replace = std::nullopt;
+  // Called once, when it begins to wait as a standby or replacer, and has its place in line.
   std::function<void()> waiting = {};
   // Ends Acquire early, whatever it waits for: the verdict is Undetermined, with Cancelled.
   std::stop_token stop = {};
@@ -108,8 +115,9 @@ class Guard {
   // The layers' answers of the time of Acquire.
   const std::vector<LayerReport>& layers() const;
 
-  // Larger at each acquisition of this name, of each of its slots apart. Hand it to whatever the instance writes to, so that a
-  // late write of an earlier instance can be refused. nullopt when no layer keeps tokens.
+  // Larger at each acquisition of this name, of each of its slots apart. Hand it to whatever the
+  // instance writes to, so that a late write of an earlier instance can be refused. nullopt when no
+  // layer keeps tokens.
   std::optional<std::uint64_t> token() const;
   // Whether the token stays larger even if the scope's directory is deleted and the clock set back.
   bool token_is_durable() const;
@@ -199,6 +207,8 @@ struct Duplicate {
   Holder holder;
   std::vector<LayerReport> layers;  // in the order they were asked, up to the one that decided
   std::vector<Holder> others = {};  // of the other slots, in their order
+  // With options.replace: why the holder was not replaced.
+  absl::Status not_replaced = absl::OkStatus();
 };
 
 // Nobody can tell: too few layers work, or somebody did not settle in time.

@@ -22,9 +22,12 @@
 
 namespace soleguard {
 
-// A standby joins the queue, waits until nobody is ahead of it, and then for the end of whoever has
-// the name; it holds no layer meanwhile. Everybody else, a newcomer, lets a standby go first if the
-// name is free, and is refused if it is not.
+// A replacer names the holder that it sees, takes a place in the queue before all standbys, and
+// when its turn has come asks that holder to end, and nobody else: from before the first signal on
+// nobody can take the name between the two. A standby joins the queue, waits until nobody is ahead
+// of it, and then for the end of whoever has the name; it holds no layer meanwhile, and lets a
+// replacer go first. Everybody else, a newcomer, lets both go first if the name is free, and is
+// refused if it is not.
 //
 // With slots it takes the first that it can get, and is refused by the holders of them all. There
 // is one queue: whoever stands in line waits for the end of any of them.
@@ -32,6 +35,12 @@ namespace soleguard {
 // As the Arbiter, it does not block and reads no clock. Not thread-safe.
 class Start {
  public:
+  struct Replace {
+    absl::Duration grace;  // between SIGTERM and SIGKILL
+    // Sends the signal to whoever ends `holder`. NotFound: it has ended. Other errors: nobody may
+    // be signalled, and why.
+    std::function<absl::Status(const Holder& holder, Signal signal)> signal;
+  };
   struct Setup {
     const Policy& policy;
     std::vector<Arbiter::Member> members;  // as the Arbiter takes them
@@ -41,15 +50,24 @@ class Start {
     std::function<HolderRecord()> candidate;
     ArbiterTimes times;
     // How long an established holder's end is waited for. Zero: not at all, a newcomer.
+    // Of a replacer it bounds all; zero: it waits its grace and the deadline, in line and again
+    // when its turn has come.
     absl::Duration wait = absl::ZeroDuration();
+    std::optional<Replace> replace = std::nullopt;
     std::unique_ptr<Queue> queue;  // of the name
   };
   explicit Start(Setup setup);
 
   // `elapsed`: since the start began, never smaller than before.
   Arbiter::Next Step(absl::Duration elapsed);
-  // A standby: it waits in line, or for the holder's end.
-  bool is_waiting() const { return is_standby() && phase_ != Phase::kArbitration; }
+  // A standby or replacer: it waits in line, or for the holder's end.
+  bool is_waiting() const {
+    return has_place() && (phase_ == Phase::kTurn || phase_ == Phase::kHoldersEnd);
+  }
+  // A replacer: whom it named. nullopt: nobody had the name when it began.
+  const std::optional<ProcessIdentity>& named() const { return named_; }
+  // A replacer has asked that one.
+  bool has_asked() const { return asked_at_.has_value(); }
 
   // Ends it: Undetermined, with Cancelled. Nothing is held afterwards.
   void Cancel();
@@ -62,18 +80,29 @@ class Start {
   std::uint32_t slot() const { return slot_; }
   // kDuplicate: who has it, in the order of the slots.
   const std::vector<Holder>& holders() const { return holders_; }
+  // kDuplicate of a replacer: why that one was not replaced.
+  const absl::Status& not_replaced() const { return not_replaced_; }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
   // One per layer that was asked, in order; of the slot that decided.
   std::vector<LayerReport> reports() const;
 
  private:
-  enum class Phase { kTurn, kArbitration, kHoldersEnd };
+  enum class Phase { kNaming, kTurn, kArbitration, kHoldersEnd };
 
+  Arbiter::Next NameTheHolder();
   Arbiter::Next AwaitTurn(absl::Duration elapsed);
   Arbiter::Next Arbitrate(absl::Duration elapsed);
   Arbiter::Next AwaitHoldersEnd();
   Arbiter::Next TurnNeverCame();
+  // After an arbitration that did not make it unique.
+  Arbiter::Next ReplaceHolder(absl::Duration elapsed);
+  Arbiter::Next CannotReplace(absl::Status why);
+  // Kills whom it has asked when the grace is over.
+  void KillInTime(absl::Duration elapsed);
+  // When its grace is over, or its wait for the end of whom it has killed.
+  absl::Duration NextLimit() const;
+  bool IsNamed(const Holder& holder) const;
   Arbiter::Next Wait(std::vector<UniqueFd> wake, absl::Duration left, absl::Duration look_again);
   Arbiter::Next Decide(Arbiter::Decision decision, absl::Status status = absl::OkStatus());
   // Gives back what it holds, and waits for its turn anew.
@@ -91,7 +120,8 @@ class Start {
   std::size_t slots() const { return 1 + setup_.other_slots.size(); }
   // One of each slot, or none at all.
   std::vector<Holder> SeenHolders() const;
-  bool is_standby() const { return setup_.wait > absl::ZeroDuration(); }
+  bool is_replacer() const { return setup_.replace.has_value(); }
+  bool has_place() const { return is_replacer() || setup_.wait > absl::ZeroDuration(); }
 
   Setup setup_;
   Phase phase_ = Phase::kTurn;
@@ -116,6 +146,14 @@ class Start {
   std::vector<Refusal> refusals_;
   using Tenancy = std::pair<ProcessIdentity, absl::Time>;
   std::vector<Tenancy> refused_by_;  // the time before
+  absl::Status joined_ = absl::UnavailableError("it has no place in line");
+
+  // Of a replacer.
+  std::optional<ProcessIdentity> named_;
+  std::optional<Holder> asked_;
+  std::optional<absl::Duration> asked_at_;
+  std::optional<absl::Duration> killed_at_;
+  absl::Status not_replaced_;
 
   Arbiter::Decision decision_ = Arbiter::Decision::kUndetermined;
   std::vector<Holder> holders_;

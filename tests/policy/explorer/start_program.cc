@@ -123,7 +123,7 @@ class TapeLayer final : public Layer {
 class TapeQueue final : public Queue {
  public:
   explicit TapeQueue(Tape& tape) : tape_(tape) {}
-  absl::Status Join() override {
+  absl::Status Join(Line) override {
     (void)tape_.Ask(Question::Kind::kJoin, 0);
     tape_.placed = true;
     return absl::OkStatus();
