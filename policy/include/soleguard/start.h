@@ -66,8 +66,6 @@ class Start {
   }
   // A replacer: whom it named. nullopt: nobody had the name when it began.
   const std::optional<ProcessIdentity>& named() const { return named_; }
-  // A replacer has asked that one.
-  bool has_asked() const { return asked_at_.has_value(); }
 
   // Ends it: Undetermined, with Cancelled. Nothing is held afterwards.
   void Cancel();

@@ -26,6 +26,7 @@ struct Case {
   bool observer = false;
   bool starts = false;
   Set standbys = 0;
+  Set replacers = 0;
   unsigned broken = 0;  // Bits of Invariant: these and no others
 };
 
@@ -44,6 +45,7 @@ class MutationTest : public ::testing::TestWithParam<Case> {
     configuration.observer = each.observer;
     configuration.starts = each.starts;
     configuration.standbys = each.standbys;
+    configuration.replacers = each.replacers;
     for (std::size_t p = 0; p < each.available.size(); ++p) {
       for (int layer = 0; layer < each.layers; ++layer) {
         configuration.object[p][static_cast<std::size_t>(layer)] = static_cast<std::int8_t>(
@@ -188,7 +190,23 @@ INSTANTIATE_TEST_SUITE_P(
              .releases = true,
              .starts = true,
              .standbys = kAB,
-             .broken = Broken({Invariant::kProgress, Invariant::kNoLostStart})}),
+             .broken = Broken({Invariant::kProgress, Invariant::kNoLostStart})},
+        // Somebody else takes the name between the signal and the replacer.
+        Case{.mutation = Mutation::kNoReservation,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .starts = true,
+             .replacers = kB,
+             .broken = Broken({Invariant::kReplacerNext})},
+        Case{.mutation = Mutation::kStandbyDoesNotGiveWay,
+             .policy = kAllOfTwo,
+             .layers = 2,
+             .available = {kAB, kAB, kAB},
+             .starts = true,
+             .standbys = kA,
+             .replacers = kB,
+             .broken = Broken({Invariant::kFirstCome, Invariant::kReplacerNext})}),
     [](const ::testing::TestParamInfo<Case>& each) {
       std::string name;
       for (const char c : ToString(each.param.mutation)) {

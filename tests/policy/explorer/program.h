@@ -61,6 +61,7 @@ enum class QuestionKind : std::uint8_t {
   kJoin,    // a place in line
   kAhead,   // who goes first? `layer`: which Gate
   kLook,    // has an established holder `layer`?
+  kSignal,  // nothing: process `layer` is told to end
 };
 
 // A question that had its answer.
@@ -121,7 +122,10 @@ using MakeProgram = std::function<std::unique_ptr<Program>()>;
 // the policy is the first, second, … member; the canonical order is 0, 1, 2, …
 MakeProgram ArbiterProgram(const Policy& policy, std::vector<int> order);
 
-// The real Start of a newcomer or of a standby, and the release of its Guard.
-MakeProgram StartProgram(const Policy& policy, bool standby);
+enum class Role { kNewcomer, kStandby, kReplacer };
+
+// The real Start in that role, and the release of its Guard. Whom a replacer asks to end it never
+// kills: in this world the first signal does that.
+MakeProgram StartProgram(const Policy& policy, Role role);
 
 }  // namespace soleguard::explorer

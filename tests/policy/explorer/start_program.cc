@@ -33,6 +33,7 @@ struct Tape {
   std::vector<Asked> this_step;  // of Start
   std::vector<Effect> effects;   // since the last answer
   bool placed = false;
+  int signals = 0;
   bool in_turn = false;
   bool was_in_turn = false;
   Set held = 0;
@@ -148,7 +149,7 @@ class TapeQueue final : public Queue {
 
 class StartOfProcess final : public Program {
  public:
-  StartOfProcess(const Policy& policy, bool standby) : policy_(policy), standby_(standby) { Run(); }
+  StartOfProcess(const Policy& policy, Role role) : policy_(policy), role_(role) { Run(); }
 
   Question question() const override { return tape_.question; }
   Set held() const override { return held_; }
@@ -174,7 +175,8 @@ class StartOfProcess final : public Program {
                  .members = std::move(members),
                  .candidate = [] { return HolderRecord{}; },
                  .times = {.deadline = kOneWait, .settle = absl::Seconds(1)},
-                 .wait = standby_ ? kStandbyWaits : absl::ZeroDuration(),
+                 .wait = role_ == Role::kStandby ? kStandbyWaits : absl::ZeroDuration(),
+                 .replace = ReplaceOfRole(),
                  .queue = std::make_unique<TapeQueue>(tape_)});
     std::string before;  // what the step began with
     try {
@@ -193,10 +195,21 @@ class StartOfProcess final : public Program {
     }
   }
 
+  std::optional<Start::Replace> ReplaceOfRole() {
+    if (role_ != Role::kReplacer) return std::nullopt;
+    return Start::Replace{.grace = kStandbyWaits, .signal = [this](const Holder& holder, Signal) {
+                            const auto target = static_cast<int>(holder.record->identity.pid);
+                            (void)tape_.Ask(Question::Kind::kSignal, target);
+                            ++tape_.signals;
+                            return absl::OkStatus();
+                          }};
+  }
+
   // As Drive of guard.cc, and the release of the Guard.
   void Drive(Start& start, std::string& before) {
     absl::Duration elapsed = absl::ZeroDuration();
-    bool expired = false;  // the wait of a standby
+    bool expired = false;  // the wait of a standby, or of a replacer since its last signal
+    int signals = 0;
     Arbiter::Next next;
     for (bool first = true;; first = false) {
       const bool waits = next.action == Arbiter::Next::Action::kWait;
@@ -207,10 +220,11 @@ class StartOfProcess final : public Program {
       // A newcomer has no reports before its arbitration, and again when it gave way; in its turn
       // only a step that does not wait ends that.
       const bool in_turn =
-          !standby_ && start.reports().empty() && !first && (waits || !tape_.was_in_turn);
+          !has_place() && start.reports().empty() && !first && (waits || !tape_.was_in_turn);
       tape_.was_in_turn = in_turn;
-      tape_.in_turn = standby_ || in_turn;
+      tape_.in_turn = has_place() || in_turn;
       tape_.question.in_turn = in_turn;
+      if (std::exchange(signals, tape_.signals) != tape_.signals) expired = false;
       before = StateOf(start, next, expired);
       tape_.this_step.clear();
       // Between two steps time may pass and the start may be cancelled.
@@ -223,9 +237,9 @@ class StartOfProcess final : public Program {
         }
         if (kind != Answer::Kind::kExpired) break;
         (void)tape_.Take();
-        const bool of_standby = standby_ && in_line;
-        elapsed += of_standby ? kStandbyWaits : kOneWait;
-        expired = expired || of_standby;
+        const bool of_place = has_place() && in_line;
+        elapsed += of_place ? 2 * kStandbyWaits : kOneWait;
+        expired = expired || of_place;
         tape_.question.waits_on.clear();
         absl::StrAppend(&before, "+");
       }
@@ -236,11 +250,13 @@ class StartOfProcess final : public Program {
     }
   }
 
-  // A standby decides without a question, and can be cancelled before.
+  bool has_place() const { return role_ != Role::kNewcomer; }
+
+  // A replacer decides without a question, and can be cancelled before.
   bool IsAboutToDecide(const Start& start, const Arbiter::Next& next) const {
     const std::vector<LayerReport> reports = start.reports();
-    return standby_ && next.action == Arbiter::Next::Action::kStep && !start.is_waiting() &&
-           reports.size() == policy_.layers().size() &&
+    return role_ == Role::kReplacer && next.action == Arbiter::Next::Action::kStep &&
+           !start.is_waiting() && reports.size() == policy_.layers().size() &&
            reports.back().outcome != LayerReport::Outcome::kContested;
   }
 
@@ -268,11 +284,14 @@ class StartOfProcess final : public Program {
   // Start's members, seen from outside, at the beginning of a step. The arbiter's are as in
   // program.cc. phase_ follows from is_waiting, from what the last step asked, and from reports and
   // action: an arbiter that goes on has no contested layer last unless it waits. Times: only
-  // whether the standby's own wait is over, as all others begin anew or are over when time passes.
+  // whether the standby's or replacer's own wait is over, as all others begin anew or are over when
+  // time passes. Of a replacer: whom it named, and how often it has signalled.
   std::string StateOf(const Start& start, const Arbiter::Next& next, bool expired) const {
     std::string state =
         absl::StrCat(start.is_waiting() ? "w" : "", expired ? "x" : "", tape_.placed ? "p" : "",
-                     tape_.in_turn ? "t" : "", static_cast<int>(next.action), ":");
+                     tape_.in_turn ? "t" : "", tape_.signals, ".",
+                     start.named().has_value() ? start.named()->pid : Answer::kNobody, ".",
+                     static_cast<int>(next.action), ":");
     for (const LayerReport& report : start.reports()) {
       absl::StrAppend(&state, report.layer, static_cast<int>(report.outcome));
       if (!report.holder.has_value()) continue;
@@ -288,7 +307,7 @@ class StartOfProcess final : public Program {
   }
 
   const Policy policy_;
-  const bool standby_;
+  const Role role_;
   std::vector<Answer> answers_;
   Tape tape_;
   Set held_ = 0;
@@ -297,8 +316,8 @@ class StartOfProcess final : public Program {
 
 }  // namespace
 
-MakeProgram StartProgram(const Policy& policy, bool standby) {
-  return [policy, standby] { return std::make_unique<StartOfProcess>(policy, standby); };
+MakeProgram StartProgram(const Policy& policy, Role role) {
+  return [policy, role] { return std::make_unique<StartOfProcess>(policy, role); };
 }
 
 }  // namespace soleguard::explorer

@@ -15,6 +15,7 @@ struct Events {
   int kills = 0;
   int expiries = 0;
   int cancels = 0;
+  bool replacers = false;
 };
 
 Survey Of(std::string title, int processes, int layers, Events events) {
@@ -24,6 +25,7 @@ Survey Of(std::string title, int processes, int layers, Events events) {
   survey.space.kills = events.kills;
   survey.space.expiries = events.expiries;
   survey.space.cancels = events.cancels;
+  survey.space.replacers = events.replacers ? 1 : 0;
   survey.space.releases = true;
   survey.space.exits = true;
   survey.space.starts = true;
@@ -71,11 +73,33 @@ TEST(StartExplorerTest, ThreeProcessesOfTwoLayers) {
   ExpectProved(Of("3 starts, 2 layers", 3, 2, {}));
 }
 
+TEST(StartExplorerTest, TwoProcessesThatMayReplace) {
+  ExpectProved(
+      Of("2 starts that may replace, 3 layers, 1 kill", 2, 3, {.kills = 1, .replacers = true}));
+}
+
+TEST(StartExplorerTest, TwoProcessesThatMayReplaceWithExpiredWaits) {
+  ExpectProved(Of("2 starts that may replace, 2 layers, 1 kill, 2 expired waits, 1 cancelled", 2, 2,
+                  {.kills = 1, .expiries = 2, .cancels = 1, .replacers = true}));
+}
+
+TEST(StartExplorerTest, ThreeProcessesThatMayReplace) {
+  ExpectProved(
+      Of("3 starts that may replace, 1 layer, 1 kill", 3, 1, {.kills = 1, .replacers = true}));
+}
+
+TEST(StartExplorerTest, ThreeProcessesThatMayReplaceOfTwoLayers) {
+  ExpectProved(Of("3 starts that may replace, 2 layers", 3, 2, {.replacers = true}));
+}
+
 // The reductions of World::Hurry, tried.
 TEST(StartExplorerTest, NothingIsLostByHurry) {
   for (Survey survey : {Of("2 starts, 2 layers, 1 kill, 1 expired wait, 1 cancelled", 2, 2,
                            {.kills = 1, .expiries = 1, .cancels = 1}),
-                        Of("3 starts, 1 layer", 3, 1, {})}) {
+                        Of("3 starts, 1 layer", 3, 1, {}),
+                        Of("2 starts that may replace, 2 layers, 1 kill, 1 expired wait", 2, 2,
+                           {.kills = 1, .expiries = 1, .replacers = true}),
+                        Of("3 starts that may replace, 1 layer", 3, 1, {.replacers = true})}) {
     const SurveyResult hurried = ExpectProved(survey);
     survey.space.hurry = false;
     survey.title += ", unhurried";
@@ -103,6 +127,7 @@ TEST(StartExplorerSoakTest, Table) {
         Of("3 starts, 2 layers, 1 kill", 3, 2, {.kills = 1}),
         Of("3 starts, 2 layers, 1 kill, 1 expired wait", 3, 2, {.kills = 1, .expiries = 1}),
         Of("3 starts, 2 layers, 1 cancelled", 3, 2, {.cancels = 1}),
+        Of("3 starts that may replace, 2 layers, 1 kill", 3, 2, {.kills = 1, .replacers = true}),
         Of("3 starts, 3 layers", 3, 3, {}), Of("3 starts, 3 layers, 1 kill", 3, 3, {.kills = 1})}) {
     ExpectProved(survey);
   }

@@ -88,6 +88,7 @@ ClassKey KeyOf(const Configuration& pattern, Set able) {
   key.push_back(able);
   key.push_back(observing);
   key.push_back(pattern.standbys);
+  key.push_back(pattern.replacers);
   for (int layer = 0; layer < pattern.exclusive(); ++layer) {
     // At most three processes: at most one object is shared.
     Set sharing = 0;
@@ -144,10 +145,12 @@ class Programs {
     if (configuration.starts) {
       std::vector<Behaviour*> behaviours;
       for (int p = 0; p < configuration.processes; ++p) {
-        const bool standby = Has(configuration.standbys, p);
-        std::unique_ptr<Behaviour>& found = standby ? known.standby : known.newcomer;
+        const Role role = Has(configuration.standbys, p)    ? Role::kStandby
+                          : Has(configuration.replacers, p) ? Role::kReplacer
+                                                            : Role::kNewcomer;
+        std::unique_ptr<Behaviour>& found = known.start[static_cast<std::size_t>(role)];
         if (found == nullptr) {
-          found = std::make_unique<Behaviour>(StartProgram(known.policy, standby));
+          found = std::make_unique<Behaviour>(StartProgram(known.policy, role));
         }
         behaviours.push_back(found.get());
       }
@@ -168,8 +171,7 @@ class Programs {
     Policy policy;
     std::unique_ptr<Behaviour> canonical;
     std::unique_ptr<Behaviour> other;
-    std::unique_ptr<Behaviour> newcomer = nullptr;
-    std::unique_ptr<Behaviour> standby = nullptr;
+    std::array<std::unique_ptr<Behaviour>, 3> start = {};  // by Role
   };
   Known& Find(const std::string& text) {
     auto found = known_.find(text);
@@ -271,8 +273,15 @@ SurveyResult RunStarts(const Survey& survey) {
   std::vector<Configuration> patterns;
   for (Configuration pattern : Patterns(survey.space)) {
     pattern.starts = true;
-    for (pattern.standbys = 0; pattern.standbys < Bit(pattern.processes); ++pattern.standbys) {
-      patterns.push_back(pattern);
+    const Set all = static_cast<Set>(Bit(pattern.processes) - 1);
+    const bool replacing = survey.space.replacers != 0;
+    for (Set standbys = 0; standbys <= all; ++standbys) {
+      for (Set replacers = replacing ? 1 : 0; replacers <= (replacing ? all : 0); ++replacers) {
+        if ((standbys & replacers) != 0) continue;
+        pattern.standbys = standbys;
+        pattern.replacers = replacers;
+        patterns.push_back(pattern);
+      }
     }
   }
   return RunClassesOf(survey, patterns);

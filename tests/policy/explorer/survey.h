@@ -55,8 +55,9 @@ SurveyResult RunByClass(const Survey& survey);
 // Explores every configuration by itself, unhurried, and compares with its class.
 SurveyResult RunEach(const Survey& survey);
 
-// As RunByClass, with Start for a program, and each set of processes that are standbys. That it is
-// no newcomer matters of a process, and is added to the class.
+// As RunByClass, with Start for a program, and each set of processes that are standbys. If
+// `space.replacers` is not 0, each set that are replacers, too, but none. That it is no newcomer
+// matters of a process, and is added to the class.
 SurveyResult RunStarts(const Survey& survey);
 
 // Of a table, as Markdown.

@@ -79,6 +79,10 @@ std::string_view ToString(Mutation mutation) {
       return "a place is taken anew at each try";
     case Mutation::kKilledKeepsPlace:
       return "a killed process keeps its place";
+    case Mutation::kNoReservation:
+      return "a replacer does not reserve";
+    case Mutation::kStandbyDoesNotGiveWay:
+      return "a standby does not let a replacer go first";
   }
   return "";
 }
@@ -105,6 +109,8 @@ std::string_view ToString(Invariant invariant) {
       return "first come";
     case Invariant::kLineFirst:
       return "the line first";
+    case Invariant::kReplacerNext:
+      return "the replacer next";
   }
   return "";
 }
@@ -159,7 +165,9 @@ std::string Configuration::ToString() const {
   }
   if (starts) {
     for (int p = 0; p < processes; ++p) {
-      absl::StrAppend(&text, Has(standbys, p) ? " standby" : " newcomer");
+      absl::StrAppend(&text, Has(standbys, p)    ? " standby"
+                             : Has(replacers, p) ? " replacer"
+                                                 : " newcomer");
     }
   }
   absl::StrAppend(&text, "; kills ", kills, ", expiries ", expiries, releases ? ", releases" : "",
@@ -442,13 +450,20 @@ void World::Tell(State& state, int p, const Answer& answer) {
         static_cast<std::uint8_t>(p + 1);
   }
   if (asked.kind == Question::Kind::kTry && answer.kind == Answer::Kind::kHeld &&
-      configuration_.starts && !IsStandby(p)) {
+      configuration_.starts && !HasPlace(p)) {
     process.saw = 0;
     for (int q = 0; q < configuration_.processes; ++q) {
       if (q != p && state.process[Index(q)].joined != 0) process.saw |= Bit(q);
     }
   }
   if (asked.kind == Question::Kind::kJoin && answer.kind == Answer::Kind::kGoOn) Join(state, p);
+  if (asked.kind == Question::Kind::kSignal && answer.kind == Answer::Kind::kGoOn) {
+    const int target = asked.layer;
+    for (int q = 0; q < configuration_.processes; ++q) {
+      if (q != p && q != target && configuration_.Share(q, target)) process.replaces |= Bit(q);
+    }
+    if (state.process[Index(target)].phase == Phase::kStarted) Kill(state, target);
+  }
   if (asked.kind == Question::Kind::kAhead && answer.kind == Answer::Kind::kNobodyAhead &&
       configuration_.mutation == Mutation::kLeavesBeforeItsTurn && IsStandby(p)) {
     Leave(state, p);
@@ -484,12 +499,17 @@ void World::Tell(State& state, int p, const Answer& answer) {
 void World::Join(State& state, int p) const {
   ProcessState& process = state.process[Index(p)];
   if (process.place != 0 && configuration_.mutation != Mutation::kJoinsAnew) return;
+  if (IsReplacer(p) && configuration_.mutation == Mutation::kNoReservation) return;
   Leave(state, p);
-  std::uint8_t last = 0;
+  std::uint8_t last = 0;  // of its line
   std::uint8_t latest = 0;
-  for (const ProcessState& other : state.process) {
-    last = std::max(last, other.place);
+  for (int q = 0; q < configuration_.processes; ++q) {
+    const ProcessState& other = state.process[Index(q)];
+    if (!IsReplacer(p) || IsReplacer(q)) last = std::max(last, other.place);
     latest = std::max(latest, other.joined);
+  }
+  for (ProcessState& other : state.process) {
+    if (other.place > last) ++other.place;
   }
   process.place = static_cast<std::uint8_t>(last + 1);
   if (process.joined == 0) process.joined = static_cast<std::uint8_t>(latest + 1);
@@ -514,9 +534,16 @@ void World::EndStart(State& state, int p) {
   for (int q = 0; decided && q < configuration_.processes; ++q) {
     const ProcessState& other = state.process[Index(q)];
     if (q == p || other.joined == 0 || !CanRun(q)) continue;
-    if (IsStandby(p) && other.joined < process.joined) Break(Invariant::kFirstCome);
+    const bool in_order = IsStandby(p) || (IsReplacer(p) && IsReplacer(q));
+    if (in_order && other.joined < process.joined) Break(Invariant::kFirstCome);
     if (Has(process.saw, q)) Break(Invariant::kLineFirst);
   }
+  for (int q = 0; decided && q < configuration_.processes; ++q) {
+    if (q != p && CanRun(q) && Has(state.process[Index(q)].replaces, p)) {
+      Break(Invariant::kReplacerNext);
+    }
+  }
+  process.replaces = 0;
   const std::uint8_t joined = std::exchange(process.joined, std::uint8_t{0});
   process.saw = 0;
   for (ProcessState& other : state.process) {
@@ -539,7 +566,7 @@ void World::CheckStart(State& state, int p) {
 
 Answer World::MutateGate(const Answer& answer, int p, Gate gate) const {
   const bool skipped =
-      !IsStandby(p) &&
+      !HasPlace(p) &&
       ((gate == Gate::kBeforeDecision &&
         configuration_.mutation == Mutation::kNewcomerDoesNotAsk) ||
        (gate == Gate::kWhileWaiting && configuration_.mutation == Mutation::kNoGateWhileWaiting));
@@ -555,6 +582,10 @@ Answer World::Reply(const State& state, int p, Question::Kind kind, int layer, b
       bool ahead = false;
       for (int q = 0; q < configuration_.processes; ++q) {
         const std::uint8_t place = state.process[Index(q)].place;
+        if (IsStandby(p) && IsReplacer(q) &&
+            configuration_.mutation == Mutation::kStandbyDoesNotGiveWay) {
+          continue;
+        }
         if (q != p && place != 0 && (process.place == 0 || place < process.place)) ahead = true;
       }
       const Answer answer{.kind = ahead ? Answer::Kind::kAhead : Answer::Kind::kNobodyAhead};
@@ -576,7 +607,7 @@ Answer World::Reply(const State& state, int p, Question::Kind kind, int layer, b
 // would have found, had it been slower.
 bool World::IsIdle(const State& state, int p, const Question& question) const {
   const auto unchanged = [&](const Asked& asked) {
-    return asked.question == Question::Kind::kJoin ||
+    return asked.question == Question::Kind::kJoin || asked.question == Question::Kind::kSignal ||
            asked.answer == Reply(state, p, asked.question, asked.layer, false);
   };
   return !question.waits_on.empty() &&
@@ -780,6 +811,22 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
   }
 }
 
+void World::Kill(State& state, int p) {
+  ProcessState& process = state.process[Index(p)];
+  if (Runs(state, p)) process.flags |= ProcessState::kActs;
+  process.flags |= ProcessState::kKilled;
+  process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
+  process.phase = Phase::kDying;
+  EndStart(state, p);
+  process.node = Behaviour::kStart;
+  process.edge = Behaviour::kNoEdge;
+  process.done = 0;
+  for (int layer = 0; configuration_.hurry && layer < configuration_.exclusive(); ++layer) {
+    if (!configuration_.IsAvailable(p, layer) || !configuration_.IsPrivate(p, layer)) continue;
+    state.owner[Index(configuration_.object[Index(p)][Index(layer)])] = 0;
+  }
+}
+
 void World::Apply(State& state, const Move& move) {
   const int p = move.process;
   ProcessState& process = state.process[Index(p)];
@@ -843,22 +890,10 @@ void World::Apply(State& state, const Move& move) {
     case Move::Kind::kRelease:
       Tell(state, p, {});
       break;
-    case Move::Kind::kKill: {
+    case Move::Kind::kKill:
       ++state.kills;
-      if (Runs(state, p)) process.flags |= ProcessState::kActs;
-      process.flags |= ProcessState::kKilled;
-      process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
-      process.phase = Phase::kDying;
-      EndStart(state, p);
-      process.node = Behaviour::kStart;
-      process.edge = Behaviour::kNoEdge;
-      process.done = 0;
-      for (int layer = 0; configuration_.hurry && layer < configuration_.exclusive(); ++layer) {
-        if (!configuration_.IsAvailable(p, layer) || !configuration_.IsPrivate(p, layer)) continue;
-        state.owner[Index(configuration_.object[Index(p)][Index(layer)])] = 0;
-      }
+      Kill(state, p);
       break;
-    }
     case Move::Kind::kFree:
       state.owner[move.object] = 0;
       if (!configuration_.acts_while_freed) {
@@ -938,11 +973,11 @@ void World::CheckEnd(const State& state) {
       // head of a line, and that only if it does not see for whom the head waits.
       bool waits_rightly = false;
       for (int q = 0; configuration_.starts && q < configuration_.processes; ++q) {
-        if (!Has(Running(state), q) || (!IsStandby(p) && configuration_.Share(p, q))) continue;
+        if (!Has(Running(state), q) || (!HasPlace(p) && configuration_.Share(p, q))) continue;
         waits_rightly = true;
       }
       if (!waits_rightly) Break(Invariant::kProgress);
-      if (!IsStandby(p)) ++behind_a_waiting_head_;
+      if (!HasPlace(p)) ++behind_a_waiting_head_;
     }
     if (!CanRun(p) || (process.flags & ProcessState::kKilled) != 0) continue;
     if ((process.flags & ProcessState::kExpired) != 0) {
@@ -1019,6 +1054,9 @@ std::string World::Describe(const State& state) const {
             break;
           case Question::Kind::kLook:
             absl::StrAppend(&text, "looks at ", question.layer);
+            break;
+          case Question::Kind::kSignal:
+            absl::StrAppend(&text, "signals P", question.layer);
             break;
           case Question::Kind::kHold:
             absl::StrAppend(&text, "unique");

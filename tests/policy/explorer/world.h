@@ -36,23 +36,26 @@ enum class Mutation {
   kLeavesBeforeItsTurn,  // a standby's place ends before its arbitration, not with its start
   kJoinsAnew,            // each time it asks
   kKilledKeepsPlace,
+  kNoReservation,          // a replacer signals without a place in line
+  kStandbyDoesNotGiveWay,  // to a replacer
 };
 std::string_view ToString(Mutation mutation);
 
 // What is broken, when it is.
 enum class Invariant {
-  kOneRuns,      // two run, not predicted: a layer is one object to both, or one of them may not
-  kEachFound,    // two cannot be kept apart by their layers, and still never run at once
-  kJustRefusal,  // Duplicate cites somebody who does not have the name
-  kNoLostStart,  // nobody ever ran, though somebody could and no wait expired
-  kDetermined,   // Undetermined, though the policy can be met and no wait expired
-  kAllHeld,      // decided without holding all layers that are available
-  kNothingLeft,  // ended, and has a layer still
-  kProgress,     // somebody waits for ever
-  kFirstCome,    // a standby is established before one that has joined earlier and could be
-  kLineFirst,    // a newcomer is, before a standby that stood in line when it took its last layer
+  kOneRuns,       // two run, not predicted: a layer is one object to both, or one of them may not
+  kEachFound,     // two cannot be kept apart by their layers, and still never run at once
+  kJustRefusal,   // Duplicate cites somebody who does not have the name
+  kNoLostStart,   // nobody ever ran, though somebody could and no wait expired
+  kDetermined,    // Undetermined, though the policy can be met and no wait expired
+  kAllHeld,       // decided without holding all layers that are available
+  kNothingLeft,   // ended, and has a layer still
+  kProgress,      // somebody waits for ever
+  kFirstCome,     // a standby is established before one that has joined earlier and could be
+  kLineFirst,     // a newcomer is, before one that stood in line when it took its last layer
+  kReplacerNext,  // somebody else gets the name of a holder that a replacer has ended
 };
-inline constexpr int kInvariants = 10;
+inline constexpr int kInvariants = 11;
 std::string_view ToString(Invariant invariant);
 
 // A configuration: who shares what, and what may happen. Layers are numbered in canonical order.
@@ -69,6 +72,7 @@ struct Configuration {
 
   bool starts = false;    // each process runs Start, not only the Arbiter
   Set standbys = 0;       // of them
+  Set replacers = 0;      // of the others
   int cancels = 0;        // starts that are cancelled
   bool bypasser = false;  // one process more, which never asks
   bool releases = false;  // each holder may release
@@ -135,6 +139,8 @@ struct ProcessState {
   std::uint8_t place = 0;   // in line, from 1; 0: none
   std::uint8_t joined = 0;  // when it joined first, from 1; 0: has not, or its start has ended
   std::uint8_t saw = 0;     // Set: who stood in line when it took its last layer, and still does
+  // Set: who could have the name of the holder that it has ended. Until its own start has ended.
+  std::uint16_t replaces = 0;
 };
 
 // All that matters of a moment. Plain bytes, no padding.
@@ -267,6 +273,9 @@ class World {
   void CheckDecision(const State& state, int p, const Answer& answer);
   // Of a Start.
   bool IsStandby(int p) const { return Has(configuration_.standbys, p); }
+  bool IsReplacer(int p) const { return Has(configuration_.replacers, p); }
+  bool HasPlace(int p) const { return IsStandby(p) || IsReplacer(p); }
+  void Kill(State& state, int p);
   Answer Reply(const State& state, int p, Question::Kind kind, int layer, bool probed) const;
   bool IsIdle(const State& state, int p, const Question& question) const;
   void StartMoves(const State& state, int p, std::vector<Move>& moves) const;
