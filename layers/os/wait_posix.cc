@@ -14,6 +14,11 @@ WaitFlag::WaitFlag() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 void WaitFlag::Set() const { (void)eventfd_write(fd_.get(), 1); }
 
+bool WaitFlag::IsSet() const {
+  pollfd polled{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+  return poll(&polled, 1, 0) > 0;
+}
+
 bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const WaitFlag* also) {
   std::vector<pollfd> polled;
   polled.reserve(fds.size() + 1);

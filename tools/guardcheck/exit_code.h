@@ -10,6 +10,7 @@ enum ExitCode : int {
   kUndetermined = 69,  // EX_UNAVAILABLE: a layer could not tell and the policy needs it
   kInternal = 70,      // EX_SOFTWARE
   kTaken = 75,         // EX_TEMPFAIL: another instance holds the name
+  kLost = 76,          // the claim was lost while the command ran
   kCannotExecute = 126,
   kNotFound = 127,
   kSignalled = 128,  // plus the signal's number

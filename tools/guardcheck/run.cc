@@ -14,6 +14,7 @@
 
 #include "command.h"
 #include "exit_code.h"
+#include "incident.h"
 #include "notify.h"
 #include "report.h"
 #include "slots.h"
@@ -106,6 +107,12 @@ class GuardedRun final : public Command {
          .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
                  "with it",
          .read = Into(exec_)},
+        {.name = "--on-lost",
+         .value = "warn|stop",
+         .help = "when the claim is lost while COMMAND runs and cannot be repaired: warn: say so; "
+                 "stop: end COMMAND as well",
+         .read = [this](const std::string& text) { return ReadOnLost(text); },
+         .standard = "warn"},
         {.name = "--pidfile",
          .value = "FILE",
          .help = "write COMMAND's pid there, for tools that expect it",
@@ -132,6 +139,9 @@ class GuardedRun final : public Command {
   int Run(const Call& call) override {
     if (exec_ && until_ == Supervision::Until::kTree) {
       throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
+    }
+    if (exec_ && stop_when_lost_) {
+      throw UsageError("--exec and --on-lost=stop exclude each other: nobody is left to watch");
     }
     RequireSlots(call.common.policy, slots_);
     slot_environment_.Check(slots_);
@@ -186,6 +196,33 @@ class GuardedRun final : public Command {
     return absl::OkStatus();
   }
 
+  absl::Status ReadOnLost(const std::string& text) {
+    if (text != "warn" && text != "stop") {
+      return absl::InvalidArgumentError("expected warn or stop, found '" + text + "'");
+    }
+    stop_when_lost_ = text == "stop";
+    return absl::OkStatus();
+  }
+
+  // From here on says what happens to the claim, and sets `end` when the command shall end for it.
+  // (In a thread of the library.)
+  void Watch(Guard& guard, const soleguard::WaitFlag& end) const {
+    const std::string name = guard.name();
+    const absl::Status watched =
+        guard.Watch([this, name, &end](const soleguard::Incident& incident) {
+          const bool compromised = incident.outcome == soleguard::Incident::Outcome::kCompromised;
+          const char* const next = !compromised ? ""
+                                   : stop_when_lost_
+                                       ? ". Ending the command"
+                                       : ". The command runs on (--on-lost=stop ends it)";
+          Say(absl::StrCat(IncidentText(name, incident), next));
+          if (compromised && stop_when_lost_) end.Set();
+        });
+    if (!watched.ok()) {
+      Say(absl::StrCat(soleguard::EscapeBytes(name), ": ", absl::string_view(watched.message())));
+    }
+  }
+
   // Why the command was not started. What is not asked for is not made: evidence is read from
   // /proc.
   template <typename Json, typename Text>
@@ -220,12 +257,14 @@ class GuardedRun final : public Command {
     if (*relay != nullptr) {
       meanwhile.push_back({.fd = (*relay)->fd(), .ready = [&relay] { (*relay)->Pass(); }});
     }
+    const soleguard::WaitFlag end;
     absl::StatusOr<int> code =
         Supervise({.command = command,
                    .claim = *std::move(claim),
                    .until = until_,
                    .grace = grace_,
                    .meanwhile = std::move(meanwhile),
+                   .end = &end,
                    .started =
                        [&guard](const soleguard::ProcessIdentity& started) {
                          const absl::Status followed = guard.Follow(started);
@@ -234,7 +273,9 @@ class GuardedRun final : public Command {
                                             absl::string_view(followed.message())));
                          }
                        },
+                   .lasting = [&] { Watch(guard, end); },
                    .ended = [&guard] { guard.Release(); }});
+    if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
     Say(std::string(code.status().message()));
     return kInternal;
@@ -254,6 +295,7 @@ class GuardedRun final : public Command {
   absl::Duration wait_ = absl::ZeroDuration();
   std::optional<absl::Duration> replace_;
   bool exec_ = false;
+  bool stop_when_lost_ = false;
   soleguard::SideFiles files_;
   int verdict_fd_ = -1;
   int refused_exit_ = kTaken;

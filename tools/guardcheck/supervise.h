@@ -31,8 +31,13 @@ struct Supervision {
     std::function<void()> ready;
   };
   std::vector<Meanwhile> meanwhile = {};
+  // Set: the command and all its descendants are ended, as what it leaves behind is.
+  const soleguard::WaitFlag* end = nullptr;
   // Called once the command runs.
   std::function<void(const soleguard::ProcessIdentity&)> started;
+  // Called once the command has run for kLasting: for what a short one is not worth.
+  static constexpr absl::Duration kLasting = absl::Milliseconds(100);
+  std::function<void()> lasting = [] {};
   // Called once nothing is left of the command, while the guardian still ends: what takes time of
   // its own can be done meanwhile.
   std::function<void()> ended;

@@ -50,6 +50,7 @@ struct Message {
     kCannotStart,  // guardian: value is errno
     kEnded,        // guardian: value is the exit code; nothing is left of the command
     kForward,      // wrapper: value is the signal for the command
+    kEnd,          // wrapper: end the command and all its descendants
   };
   Kind kind = Kind::kEnded;
   std::int32_t value = 0;
@@ -159,12 +160,12 @@ class Guardian {
                     .value = 0,
                     .pid = command_,
                     .start_ticks = identity.ok() ? identity->start_ticks : 0});
-    while (!ended_.has_value()) Wait(-1);
-    while (supervision_.until == Supervision::Until::kTree && !childless_) Wait(-1);
+    while (!ended_.has_value() && !shall_end_) Wait(-1);
+    while (supervision_.until == Supervision::Until::kTree && !childless_ && !shall_end_) Wait(-1);
     // A job that was stopped and then killed is over, and its name shall be free.
     if (wrapper_is_stopped_) SignalWrapper(SIGCONT);
     EndRest();
-    Send(wrapper_, {.kind = Message::Kind::kEnded, .value = *ended_});
+    Send(wrapper_, {.kind = Message::Kind::kEnded, .value = ended_.value_or(kSignalled + SIGKILL)});
     _exit(kYes);
   }
 
@@ -224,6 +225,7 @@ class Guardian {
       KillDescendants();
       _exit(kYes);
     }
+    if (message->kind == Message::Kind::kEnd) shall_end_ = true;
     if (message->kind != Message::Kind::kForward) return;
     Reap();  // the race: it has ended, SIGCHLD comes later, and the signal would go to a zombie
     if (!ended_.has_value()) {
@@ -296,6 +298,7 @@ class Guardian {
   pid_t command_ = 0;
   std::optional<int> ended_;
   bool childless_ = false;
+  bool shall_end_ = false;
   bool wrapper_is_stopped_ = false;  // by the guardian
   std::set<pid_t> asked_;            // children that got SIGTERM
 };
@@ -317,9 +320,17 @@ class Wrapper {
       for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) {
         polled.push_back({.fd = meanwhile.fd, .events = POLLIN, .revents = 0});
       }
-      if (poll(polled.data(), polled.size(), -1) < 0) continue;
-      for (std::size_t i = 2; i < polled.size(); ++i) {
-        if (polled[i].revents != 0) supervision_.meanwhile[i - 2].ready();
+      const int end =
+          supervision_.end != nullptr && !told_to_end_ ? supervision_.end->fd().get() : -1;
+      polled.push_back({.fd = end, .events = POLLIN, .revents = 0});
+      const int ready = poll(polled.data(), polled.size(), UntilLasting());
+      if (ready <= 0) continue;
+      for (std::size_t i = 0; i < supervision_.meanwhile.size(); ++i) {
+        if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
+      }
+      if (polled.back().revents != 0) {
+        told_to_end_ = true;
+        Send(guardian_, {.kind = Message::Kind::kEnd});
       }
       // Messages first: whether the terminal sent a signal to the command too can be told once it
       // is known. (One that is left over at the end had nobody to go to.)
@@ -337,6 +348,7 @@ class Wrapper {
       switch (message->kind) {
         case Message::Kind::kStarted:
           command_ = static_cast<pid_t>(message->pid);
+          lasting_at_ = Clock::now() + absl::ToChronoNanoseconds(Supervision::kLasting);
           if (own.has_value() && message->start_ticks != 0) {
             ProcessIdentity command = *own;
             command.pid = message->pid;
@@ -349,13 +361,24 @@ class Wrapper {
         case Message::Kind::kEnded:
           for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
           return message->value;
-        case Message::Kind::kForward:  // never comes this way
+        case Message::Kind::kForward:  // never come this way
+        case Message::Kind::kEnd:
           break;
       }
     }
   }
 
  private:
+  // Says once that the command lasts, when it does; gives the milliseconds until then, or -1.
+  int UntilLasting() {
+    if (!lasting_at_.has_value()) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*lasting_at_ - Clock::now());
+    if (left.count() > 0) return static_cast<int>(left.count());
+    lasting_at_.reset();
+    supervision_.lasting();
+    return -1;
+  }
+
   void Forward(const signalfd_siginfo& info) const {
     const auto signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) return;  // the guardian's end shows on the socket
@@ -374,6 +397,8 @@ class Wrapper {
   const int guardian_;
   const pid_t guardian_pid_;
   pid_t command_ = 0;
+  std::optional<Clock::time_point> lasting_at_;  // until it was said
+  bool told_to_end_ = false;
 };
 
 }  // namespace
