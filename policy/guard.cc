@@ -342,6 +342,7 @@ absl::Status Guard::Watch(std::function<void(const Incident&)> report, absl::Dur
 absl::StatusOr<std::vector<UniqueFd>> Guard::ShareWithChild() { return core_->ShareWithChild(); }
 absl::Status Guard::Follow(const ProcessIdentity& child) { return core_->Follow(child); }
 absl::Status Guard::WriteSideFiles(const SideFiles& files) { return core_->WriteSideFiles(files); }
+absl::Status Guard::Receive(Answerer answerer) { return core_->Receive(std::move(answerer)); }
 absl::Status Guard::KeepOverExec() { return core_->KeepOverExec(); }
 
 void Guard::Release() {
@@ -426,6 +427,32 @@ class OnlyLooked final : public Layer {
 };
 
 }  // namespace
+
+absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const Options& options,
+                            const Message& message, absl::Duration timeout) {
+  absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
+  if (!instance.ok()) return instance.status();
+  const absl::StatusOr<std::vector<InstanceName>> slots = KnownSlots(options.scope, *instance);
+  if (!slots.ok()) return slots.status();
+  Options looking = options;
+  looking.hand_on = true;  // as the holder may be a guarded command
+  looking.subject = {.unknown = true};
+  absl::Status none = absl::NotFoundError("nobody has the name");
+  for (const InstanceName& slot : *slots) {
+    const Inspection inspection = Inspect(slot, policy, looking);
+    const Holder* holder = inspection.holder();
+    if (holder != nullptr && holder->standing == Standing::kEstablished) {
+      return Deliver(options.scope, slot, holder->record->identity, message, timeout);
+    }
+    if (holder != nullptr) {
+      none = absl::UnavailableError(absl::StrCat(
+          "the holder is ", std::string(ToString(holder->standing)), ": ", holder->evidence));
+    } else if (inspection.blind() && absl::IsNotFound(none)) {
+      none = absl::UnavailableError("a layer cannot tell whether somebody has the name");
+    }
+  }
+  return none;
+}
 
 absl::Status CheckSlots(const Policy& policy, std::uint32_t slots) {
   if (slots < 1 || slots > kMaxSlots) {

@@ -78,8 +78,36 @@ absl::Status Guard::Core::Verify() const {
   return status;
 }
 
+absl::Status Guard::Core::Receive(Answerer answerer) {
+  if (!IsOwner()) return NotTheOwner();
+  absl::Status held;
+  std::unique_ptr<Inbox> inbox;
+  {
+    const std::lock_guard lock(mutex_);
+    held = CheckHeld();
+    inbox = std::move(inbox_);
+  }
+  inbox.reset();  // before the new one: it removes its socket
+  if (!held.ok()) return held;
+  absl::StatusOr<std::unique_ptr<Inbox>> opened =
+      Inbox::Open(setup_.scope, setup_.name.Slot(record_.slot), std::move(answerer));
+  if (!opened.ok()) return opened.status();
+  inbox = *std::move(opened);
+  const std::lock_guard lock(mutex_);
+  held = CheckHeld();  // another thread may have released it meanwhile
+  if (held.ok()) inbox_.swap(inbox);
+  return held;
+}
+
 void Guard::Core::Release() {
   if (!IsOwner()) return;
+  std::unique_ptr<Inbox> inbox;
+  {
+    const std::lock_guard lock(mutex_);
+    inbox = std::move(inbox_);
+  }
+  // Without the lock, as the answerer may use the Guard; with the claims, as its socket is removed.
+  if (inbox != nullptr) inbox->End();
   std::shared_ptr<Watching> watching;
   {
     const std::lock_guard lock(mutex_);
@@ -115,7 +143,8 @@ void Guard::Core::Release() {
   }
   watching_.reset();
   setup_.released();
-  // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
+  // Closing the watch and the inbox's takes milliseconds (fsnotify waits for readers), so it comes
+  // last.
 }
 
 absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild() {

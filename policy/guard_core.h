@@ -18,6 +18,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/guard.h"
 #include "soleguard/incident.h"
+#include "soleguard/message.h"
 #include "soleguard/name.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
@@ -56,6 +57,7 @@ class Guard::Core {
   absl::Status Verify() const;
   std::vector<Incident> Repair();
   absl::Status Watch(std::function<void(const Incident&)> report, absl::Duration period);
+  absl::Status Receive(Answerer answerer);
   void Release();
   absl::StatusOr<std::vector<UniqueFd>> ShareWithChild();
   absl::Status Follow(const ProcessIdentity& child);
@@ -103,6 +105,7 @@ class Guard::Core {
   HolderRecord record_;
   std::vector<Slot> held_;  // empty: released
   std::shared_ptr<Watching> watching_;
+  std::unique_ptr<Inbox> inbox_;        // or none
   std::unique_ptr<SideFile> pid_file_;  // or none
   std::unique_ptr<SideFile> info_file_;
 };

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
+#include <absl/time/time.h>
 
 #include "soleguard/fd.h"
 #include "soleguard/process.h"
@@ -322,6 +324,54 @@ struct Peer {
 };
 // NotFound: nobody listens. ResourceExhausted: its backlog is full, who it is cannot be told.
 absl::StatusOr<Peer> CompanionPeer(const std::string& name);
+
+// A Unix stream socket that listens at the path of `entry`, in place of whatever stands there: one
+// that a dead process left. The address is taken below the open parent, so that the length of the
+// path does not matter (sun_path has 108 bytes). Gives the file's identity.
+absl::StatusOr<FileIdentity> KeepInbox(const Entry& entry, const Ownership& ownership,
+                                       KeptFd& kept);
+// Keeps the next connection, which does not block. NotFound: nobody has connected.
+absl::Status KeepConnection(const KeptFd& listener, KeptFd& kept);
+// Connects; what it returns does not block. NotFound: nobody listens there. DeadlineExceeded: so
+// many wait already that there was no place.
+absl::StatusOr<UniqueFd> ConnectTo(const Entry& entry, absl::Duration timeout);
+// The process behind the other end: who has connected, or, for who has connected, who listens.
+struct PeerProcess {
+  ProcessIdentity identity;
+  std::uint32_t uid = 0;
+};
+// NotFound: it is gone, or is in another pid namespace.
+absl::StatusOr<PeerProcess> PeerOf(int socket);
+// How many bytes went out; 0: none for now. Aborted: the other end is closed.
+absl::StatusOr<std::size_t> SendSome(int socket, std::string_view bytes);
+// What has come in, at most `limit`; empty: nothing yet. Aborted: the other end is closed.
+absl::StatusOr<std::string> ReceiveSome(int socket, std::size_t limit);
+// Whether the other end is still open.
+bool IsConnected(int socket);
+
+// Becomes readable when the file at the path of `entry` is deleted, moved or changed (inotify(7)).
+absl::StatusOr<UniqueFd> WatchEntry(const Entry& entry);
+
+// Blocks until one of them is ready, or `timeout` has passed.
+struct Waited {
+  int fd = -1;
+  bool to_write = false;
+  bool ready = false;
+};
+void WaitForReady(std::vector<Waited>& all, absl::Duration timeout);
+
+// Blocks all signals in the calling thread, and in those that it starts, until its end.
+class SignalsBlocked {
+ public:
+  SignalsBlocked();
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+  ~SignalsBlocked();
+
+ private:
+  class Mask;
+  const std::unique_ptr<Mask> before_;
+};
 
 // Whether a user belongs to a group, by the password database and /etc/group. Groups that only a
 // name service knows are not seen: a program that is linked statically cannot load it.

@@ -54,6 +54,10 @@ class Claimant {
   //                "file held, mutex contested PID STANDING" or "file unavailable"
   //   slot         its slot | none
   //   holders      PID STANDING, of each slot: "7 established, 9 established" | none
+  //   receive      receives: answers each message with "got PAYLOAD"; behind it may stand error,
+  //                exception, size, much (too large), forever (does not answer)
+  //   messages     how many it got
+  //   await message  got it: blocks until it got one
   //   predecessor  PID | none
   //   release      released
   //   fork         PID of a child that neither acts nor execs

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <iostream>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -159,7 +161,39 @@ std::string ObeyWithArgument(const std::string& command, const std::string& argu
   return "";
 }
 
+// Answers messages as `how` says, and counts them.
+class Receiver {
+ public:
+  std::string Receive(Guard& guard, const std::string& how) {
+    const absl::Status status = guard.Receive([this, how](const Sender&, const Message& message) {
+      const bool alone = !busy_.exchange(true);
+      ++messages_;
+      messages_.notify_all();
+      const Answer answer = AnswerTo(message, how);
+      busy_ = false;
+      return alone ? answer : Answer{.ok = false, .text = "two at once"};
+    });
+    return status.ok() ? "receives" : status.ToString();
+  }
+  int messages() const { return messages_; }
+  void Await() const { messages_.wait(0); }
+
+ private:
+  static Answer AnswerTo(const Message& message, const std::string& how) {
+    if (how == " error") return {.ok = false, .text = "no: " + message.payload};
+    if (how == " exception") throw std::runtime_error("thrown: " + message.payload);
+    if (how == " size") return {.text = std::to_string(message.payload.size())};
+    if (how == " much") return {.text = std::string(kMaxPayloadBytes + 1, 'x')};
+    while (how == " forever") pause();
+    return {.text = "got " + message.payload};
+  }
+  std::atomic<bool> busy_ = false;
+  std::atomic<int> messages_ = 0;
+};
+
 std::string Obey(const std::string& command, Verdict& verdict) {
+  static Receiver receiver;
+
   auto* unique = std::get_if<Unique>(&verdict);
   Guard* guard = unique != nullptr ? &unique->guard : nullptr;
   if (command == "layers") return SayLayers(verdict);
@@ -181,6 +215,14 @@ std::string Obey(const std::string& command, Verdict& verdict) {
       said += (said.empty() ? "" : "; ") + Say(incident);
     }
     return said.empty() ? "nothing" : said;
+  }
+  if (guard != nullptr && command.starts_with("receive")) {
+    return receiver.Receive(*guard, command.substr(7));
+  }
+  if (command == "messages") return std::to_string(receiver.messages());
+  if (command == "await message") {
+    receiver.Await();
+    return "got it";
   }
   if (command == "release") {
     if (guard != nullptr) guard->Release();

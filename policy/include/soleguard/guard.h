@@ -19,6 +19,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/incident.h"
 #include "soleguard/layer.h"
+#include "soleguard/message.h"
 #include "soleguard/name.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
@@ -160,6 +161,14 @@ class Guard {
   absl::Status Watch(std::function<void(const Incident&)> report,
                      absl::Duration period = absl::Minutes(1));
 
+  // Takes messages from now on, such as those of refused starts (Send, guardcheck run --forward):
+  // `answerer` is called in a thread of its own, one message at a time, until Release, which waits
+  // for a call that has begun. It may use the Guard no more than any other thread may, and is not
+  // to wait for one that releases it. Once more replaces the answerer. Does not block.
+  // FailedPrecondition after Release and in a forked child; otherwise why the socket `inbox` in the
+  // name's directory cannot be made.
+  absl::Status Receive(Answerer answerer);
+
   // Ends the claim. A second call does nothing; in a forked child it does nothing.
   void Release();
 
@@ -216,6 +225,13 @@ struct Undetermined {
   absl::Status status;  // why
   std::vector<LayerReport> layers;
 };
+
+// Hands a message to the holder of `name`, of the lowest slot that has one, and returns its answer.
+// Only an answer says that it was delivered. Blocks, at most `timeout`; never signals anybody.
+// NotFound: nobody has the name. Unavailable: a layer cannot tell, or the holder is about to
+// change. Else as Deliver (message.h). Thread-safe.
+absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const Options& options,
+                            const Message& message, absl::Duration timeout);
 
 // What each layer of a policy shows now, in canonical order. With options.hand_on the lock on the
 // name's directory is among them, whatever the policy.

@@ -1,0 +1,444 @@
+// Messages over a Unix stream socket, SCOPE/names/NAME/inbox.
+//
+// A frame is 8 bytes that say what it is, the size of the rest in 4 bytes, and the rest. Numbers
+// are as the machine has them: both ends are on it.
+//
+//   message  "SGmsg\0\0\1"  count, then for each argument its size and bytes; the same for the
+//            working directory and for the payload
+//   answer   "SGans\0\0\1"  one byte, 1 or 0 for ok, and the text
+//
+// The sender sends one message and keeps the connection open: its end is how the holder learns that
+// nobody waits any more, be it that the sender was killed or has given up while this process was
+// frozen. A message whose sender does not wait is dropped: whoever was told "not delivered" may do
+// the work himself.
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <list>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "name_directory.h"
+#include "os/os.h"
+#include "ownership.h"
+#include "soleguard/fd.h"
+#include "soleguard/message.h"
+#include "soleguard/text.h"
+
+namespace soleguard {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr char kFile[] = "inbox";
+constexpr std::string_view kMessage("SGmsg\0\0\1", 8);
+constexpr std::string_view kAnswer("SGans\0\0\1", 8);
+constexpr std::size_t kHead = 8 + sizeof(std::uint32_t);
+constexpr std::size_t kMaxBody = kMaxArgumentBytes + kMaxPayloadBytes + 64;
+
+std::string Framed(std::string_view kind, std::string_view body) {
+  const auto size = static_cast<std::uint32_t>(body.size());
+  std::array<char, sizeof size> number{};
+  std::memcpy(number.data(), &size, sizeof size);
+  std::string frame(kind);
+  frame.append(number.data(), number.size());
+  frame.append(body);
+  return frame;
+}
+
+// What has come of a frame. nullopt: more is to come. InvalidArgument: it is none, or is too long.
+absl::StatusOr<std::optional<std::string_view>> BodyIn(std::string_view bytes,
+                                                       std::string_view kind) {
+  if (bytes.substr(0, kind.size()) != kind.substr(0, std::min(bytes.size(), kind.size()))) {
+    return absl::InvalidArgumentError("it does not begin as one");
+  }
+  if (bytes.size() < kHead) return std::optional<std::string_view>();
+  std::uint32_t size = 0;
+  std::memcpy(&size, bytes.data() + kind.size(), sizeof size);
+  if (size > kMaxBody) return absl::InvalidArgumentError("it is too long");
+  if (bytes.size() - kHead < size) return std::optional<std::string_view>();
+  if (bytes.size() - kHead > size) return absl::InvalidArgumentError("something follows it");
+  return std::optional(bytes.substr(kHead));
+}
+
+void AppendNumber(std::string& body, std::size_t number) {
+  const auto value = static_cast<std::uint32_t>(number);
+  std::array<char, sizeof value> bytes{};
+  std::memcpy(bytes.data(), &value, sizeof value);
+  body.append(bytes.data(), bytes.size());
+}
+
+void AppendText(std::string& body, const std::string& text) {
+  AppendNumber(body, text.size());
+  body += text;
+}
+
+absl::StatusOr<std::string> Encode(const Message& message) {
+  std::size_t arguments = message.working_directory.size() + 4;
+  for (const std::string& argument : message.argv) arguments += argument.size() + 4;
+  if (arguments > kMaxArgumentBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("arguments and working directory have ",
+                                                   arguments, " bytes, more than ",
+                                                   kMaxArgumentBytes));
+  }
+  if (message.payload.size() > kMaxPayloadBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the payload has ", message.payload.size(),
+                                                   " bytes, more than ", kMaxPayloadBytes));
+  }
+  std::string body;
+  AppendNumber(body, message.argv.size());
+  for (const std::string& argument : message.argv) AppendText(body, argument);
+  AppendText(body, message.working_directory);
+  AppendText(body, message.payload);
+  return Framed(kMessage, body);
+}
+
+// Takes the fields of a body from its front; nothing once one was beyond its end.
+class Fields {
+ public:
+  explicit Fields(std::string_view body) : rest_(body) {}
+
+  std::size_t Number() {
+    std::uint32_t number = 0;
+    const std::string_view bytes = Take(sizeof number);
+    if (bytes.size() == sizeof number) std::memcpy(&number, bytes.data(), sizeof number);
+    return number;
+  }
+  std::string Text() { return std::string(Take(Number())); }
+  bool complete() const { return whole_ && rest_.empty(); }
+  bool whole() const { return whole_; }
+
+ private:
+  std::string_view Take(std::size_t size) {
+    if (!whole_ || size > rest_.size()) {
+      whole_ = false;
+      return {};
+    }
+    const std::string_view taken = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return taken;
+  }
+
+  std::string_view rest_;
+  bool whole_ = true;
+};
+
+std::optional<Message> Decode(std::string_view body) {
+  Fields fields(body);
+  Message message;
+  // Each argument takes 4 bytes at least: a count that is too large ends with the body.
+  for (std::size_t left = fields.Number(); left > 0 && fields.whole(); --left) {
+    message.argv.push_back(fields.Text());
+  }
+  message.working_directory = fields.Text();
+  message.payload = fields.Text();
+  return fields.complete() && Encode(message).ok() ? std::optional(std::move(message))
+                                                   : std::nullopt;
+}
+
+std::string Encode(const Answer& answer) {
+  if (answer.text.size() > kMaxPayloadBytes) {
+    return Encode(Answer{.ok = false,
+                         .text = absl::StrCat("the answer has ", answer.text.size(),
+                                              " bytes, more than ", kMaxPayloadBytes)});
+  }
+  std::string body(1, answer.ok ? '\1' : '\0');
+  body += answer.text;
+  return Framed(kAnswer, body);
+}
+
+// One sender.
+struct Conversation {
+  os::KeptFd socket;
+  Sender sender;
+  std::string received;
+  std::string answer;  // what is left to send; empty: the message is not complete
+  Clock::time_point end;
+};
+
+// The thread's side. Lives as long as the thread, whoever ends the Inbox.
+class Server {
+ public:
+  Server(const Scope& scope, const InstanceName& name, Answerer answerer)
+      : directory_(scope, name), answerer_(std::move(answerer)) {}
+
+  absl::Status Listen();
+  void Serve();
+  void Stop() { stop_.Set(); }
+
+ private:
+  bool Wait();
+  void MakeAnew();
+  void Accept();
+  // False: the conversation is over.
+  bool Continue(Conversation& conversation);
+  bool Read(Conversation& conversation);
+  static bool Write(Conversation& conversation);
+  Answer Ask(const Sender& sender, const Message& message) const;
+
+  NameDirectory directory_;
+  const Answerer answerer_;
+  const WaitFlag stop_;
+  os::KeptFd listener_;
+  FileIdentity file_;
+  os::Ownership ownership_;
+  UniqueFd deleted_;  // becomes readable when the socket's file is; empty: nothing tells
+  std::list<Conversation> conversations_;
+};
+
+// How long a sender may take for its message, and then for the answer. Its own timeout ends it
+// before: the connection is then closed.
+constexpr std::chrono::seconds kSlowest(30);
+// More wait in the socket's backlog.
+constexpr std::size_t kMostConversations = 64;
+
+absl::Status Server::Listen() {
+  absl::Status opened = directory_.Open(os::Create::kYes);
+  if (!opened.ok()) return opened;
+  ownership_ = directory_.ownership();
+  const os::Entry entry = directory_.EntryOf(kFile);
+  const absl::StatusOr<FileIdentity> file = os::KeepInbox(entry, ownership_, listener_);
+  if (file.ok()) {
+    file_ = *file;
+    absl::StatusOr<UniqueFd> watch = os::WatchEntry(entry);
+    deleted_ = watch.ok() ? *std::move(watch) : UniqueFd();
+  }
+  directory_.Close();
+  return file.status();
+}
+
+void Server::Serve() {
+  while (Wait()) {
+  }
+  // Under the claim still: nobody else has made another one.
+  const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
+  if (same.ok() && *same && directory_.Open(os::Create::kNo).ok()) {
+    os::RemoveEntry(directory_.EntryOf(kFile));
+  }
+  directory_.Close();
+  conversations_.clear();
+  listener_.Close();
+}
+
+// Deals with what comes next. False: it was told to stop.
+bool Server::Wait() {
+  std::vector<os::Waited> waited = {{.fd = stop_.fd().get()}, {.fd = deleted_.get()}};
+  const bool accepts = conversations_.size() < kMostConversations;
+  waited.push_back({.fd = accepts ? listener_.get() : -1});
+  Clock::time_point end = Clock::now() + std::chrono::hours(1);
+  for (const Conversation& conversation : conversations_) {
+    waited.push_back({.fd = conversation.socket.get(), .to_write = !conversation.answer.empty()});
+    end = std::min(end, conversation.end);
+  }
+  os::WaitForReady(waited, absl::FromChrono(end - Clock::now()));
+  if (waited[0].ready) return false;
+
+  std::size_t next = 3;
+  for (auto conversation = conversations_.begin(); conversation != conversations_.end();) {
+    const bool ready = waited[next++].ready;
+    const bool goes_on = ready ? Continue(*conversation) : Clock::now() < conversation->end;
+    conversation = goes_on ? std::next(conversation) : conversations_.erase(conversation);
+  }
+  if (waited[2].ready) Accept();
+  if (waited[1].ready) MakeAnew();
+  return true;
+}
+
+// Something happened to the socket's file. One that is gone is made anew: nobody finds the old one.
+void Server::MakeAnew() {
+  const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
+  deleted_.reset();
+  if (same.ok() && !*same) {
+    (void)Listen();  // without a directory there is no place; Verify of the file layer says so
+    return;
+  }
+  if (!directory_.Open(os::Create::kNo).ok()) return;
+  absl::StatusOr<UniqueFd> watch = os::WatchEntry(directory_.EntryOf(kFile));
+  if (watch.ok()) deleted_ = *std::move(watch);
+  directory_.Close();
+}
+
+void Server::Accept() {
+  Conversation& conversation = conversations_.emplace_back();
+  const absl::Status accepted = os::KeepConnection(listener_, conversation.socket);
+  const absl::StatusOr<os::PeerProcess> peer =
+      accepted.ok() ? os::PeerOf(conversation.socket.get()) : accepted;
+  if (!peer.ok() || !MayHold(peer->uid, ownership_)) {
+    conversations_.pop_back();
+    return;
+  }
+  conversation.sender = {.identity = peer->identity, .uid = peer->uid};
+  conversation.end = Clock::now() + kSlowest;
+}
+
+bool Server::Continue(Conversation& conversation) {
+  return conversation.answer.empty() ? Read(conversation) : Write(conversation);
+}
+
+bool Server::Read(Conversation& conversation) {
+  constexpr std::size_t kAtOnce = std::size_t{64} << 10;
+  const absl::StatusOr<std::string> bytes = os::ReceiveSome(conversation.socket.get(), kAtOnce);
+  if (!bytes.ok()) return false;
+  conversation.received += *bytes;
+  const absl::StatusOr<std::optional<std::string_view>> body =
+      BodyIn(conversation.received, kMessage);
+  if (!body.ok()) return false;
+  if (!body->has_value()) return true;
+  const std::optional<Message> message = Decode(**body);
+  // Whoever does not wait any more was told, or tells others, that this was not delivered.
+  if (!message.has_value() || !os::IsConnected(conversation.socket.get())) return false;
+  conversation.answer = Encode(Ask(conversation.sender, *message));
+  conversation.end = Clock::now() + kSlowest;
+  return Write(conversation);
+}
+
+bool Server::Write(Conversation& conversation) {
+  const absl::StatusOr<std::size_t> sent =
+      os::SendSome(conversation.socket.get(), conversation.answer);
+  if (!sent.ok()) return false;
+  conversation.answer.erase(0, *sent);
+  return !conversation.answer.empty();
+}
+
+Answer Server::Ask(const Sender& sender, const Message& message) const {
+  try {
+    return answerer_(sender, message);
+  } catch (const std::exception& error) {
+    return {.ok = false, .text = error.what()};
+  }
+}
+
+class InboxOfName final : public Inbox {
+ public:
+  explicit InboxOfName(std::shared_ptr<Server> server) : server_(std::move(server)) {
+    const os::SignalsBlocked in_the_thread;
+    thread_ = std::make_unique<std::thread>([server = server_] { server->Serve(); });
+  }
+  ~InboxOfName() override { InboxOfName::End(); }
+
+  void End() override {
+    if (thread_ == nullptr) return;
+    if (!owner_.IsCurrent()) {
+      // There is no such thread here to wait for. Kept where a leak checker sees it.
+      static auto* const inherited = new std::vector<std::unique_ptr<std::thread>>;
+      inherited->push_back(std::move(thread_));
+      return;
+    }
+    server_->Stop();
+    if (thread_->get_id() == std::this_thread::get_id()) {
+      thread_->detach();
+    } else {
+      thread_->join();
+    }
+    thread_.reset();
+  }
+
+ private:
+  const os::ProcessMark owner_;
+  const std::shared_ptr<Server> server_;
+  std::unique_ptr<std::thread> thread_;
+};
+
+// The sender's side, after it has verified whom it is connected to.
+class Exchange {
+ public:
+  Exchange(UniqueFd socket, Clock::time_point end) : socket_(std::move(socket)), end_(end) {}
+
+  absl::StatusOr<Answer> Of(std::string_view message) {
+    std::string received;
+    while (true) {
+      std::vector<os::Waited> waited = {{.fd = socket_.get()}};
+      if (!message.empty()) waited.push_back({.fd = socket_.get(), .to_write = true});
+      const absl::Duration left = absl::FromChrono(end_ - Clock::now());
+      if (left <= absl::ZeroDuration()) {
+        return absl::DeadlineExceededError("it did not answer in time");
+      }
+      os::WaitForReady(waited, left);
+      if (waited.front().ready) {
+        absl::StatusOr<std::string> bytes = os::ReceiveSome(socket_.get(), kHead + kMaxBody);
+        if (!bytes.ok()) return absl::AbortedError("it ended, or broke off, before it answered");
+        received += *bytes;
+        absl::StatusOr<std::optional<std::string_view>> body = BodyIn(received, kAnswer);
+        if (!body.ok() || (body->has_value() && (*body)->empty())) {
+          return absl::AbortedError("what it answered is no answer");
+        }
+        if (body->has_value()) {
+          return Answer{.ok = (*body)->front() == '\1', .text = std::string((*body)->substr(1))};
+        }
+      }
+      if (waited.back().to_write && waited.back().ready) {
+        const absl::StatusOr<std::size_t> sent = os::SendSome(socket_.get(), message);
+        if (!sent.ok()) return absl::AbortedError("it ended, or broke off, before it answered");
+        message.remove_prefix(*sent);
+      }
+    }
+  }
+
+ private:
+  const UniqueFd socket_;
+  const Clock::time_point end_;
+};
+
+absl::Status Verify(const os::PeerProcess& peer, const os::Ownership& ownership,
+                    const ProcessIdentity& holder, const std::string& path) {
+  if (MayHold(peer.uid, ownership) && peer.identity == holder) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat(EscapeBytes(path), " is a socket of pid ", peer.identity.pid, " of ",
+                   EscapeBytes(UserName(peer.uid)), ", and not of the holder, pid ", holder.pid,
+                   "; nothing was sent. Find out who made it"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Inbox>> Inbox::Open(const Scope& scope, const InstanceName& name,
+                                                   Answerer answerer) {
+  auto server = std::make_shared<Server>(scope, name, std::move(answerer));
+  absl::Status listens = server->Listen();
+  if (!listens.ok()) return listens;
+  return std::unique_ptr<Inbox>(std::make_unique<InboxOfName>(std::move(server)));
+}
+
+absl::StatusOr<Answer> Deliver(const Scope& scope, const InstanceName& name,
+                               const ProcessIdentity& holder, const Message& message,
+                               absl::Duration timeout) {
+  const Clock::time_point end =
+      Clock::now() + absl::ToChronoNanoseconds(std::min(timeout, absl::Hours(24 * 365)));
+  const absl::StatusOr<std::string> encoded = Encode(message);
+  if (!encoded.ok()) return encoded.status();
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  if (own->pid_namespace != holder.pid_namespace) {
+    return absl::UnavailableError(
+        absl::StrCat("the holder, pid ", holder.pid,
+                     " of another pid namespace, cannot be told from another process from here"));
+  }
+  NameDirectory directory(scope, name);
+  absl::Status opened = directory.Open(os::Create::kNo);
+  if (!opened.ok() && !absl::IsNotFound(opened)) return opened;
+  const os::Entry entry = directory.EntryOf(kFile);
+  absl::StatusOr<UniqueFd> socket =
+      opened.ok() ? os::ConnectTo(entry, absl::FromChrono(end - Clock::now())) : opened;
+  if (absl::IsNotFound(socket.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the holder, pid ", holder.pid, ", takes no messages"));
+  }
+  if (!socket.ok()) return socket.status();
+  const absl::StatusOr<os::PeerProcess> peer = os::PeerOf(socket->get());
+  if (absl::IsNotFound(peer.status())) {
+    return absl::UnavailableError(
+        absl::StrCat(EscapeBytes(entry.path),
+                     ": nobody can tell whose socket it is: ", peer.status().message()));
+  }
+  if (!peer.ok()) return peer.status();
+  const absl::Status verified = Verify(*peer, directory.ownership(), holder, entry.path);
+  if (!verified.ok()) return verified;
+  return Exchange(*std::move(socket), end).Of(*encoded);
+}
+
+}  // namespace soleguard
