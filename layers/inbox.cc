@@ -12,6 +12,7 @@
 // frozen. A message whose sender does not wait is dropped: whoever was told "not delivered" may do
 // the work himself.
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -30,6 +31,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/message.h"
 #include "soleguard/text.h"
+#include "soleguard/watch.h"
 
 namespace soleguard {
 namespace {
@@ -170,7 +172,11 @@ class Server {
 
   absl::Status Listen();
   void Serve();
-  void Stop() { stop_.Set(); }
+  // Waits for the thread's end, unless it is the one that calls.
+  void StopAndWait() {
+    stop_.Set();
+    if (thread_.load() != std::this_thread::get_id()) over_.wait(false);
+  }
 
  private:
   bool Wait();
@@ -190,6 +196,8 @@ class Server {
   os::Ownership ownership_;
   UniqueFd deleted_;  // becomes readable when the socket's file is; empty: nothing tells
   std::list<Conversation> conversations_;
+  std::atomic<std::thread::id> thread_ = {};
+  std::atomic<bool> over_ = false;
 };
 
 // How long a sender may take for its message, and then for the answer. Its own timeout ends it
@@ -214,6 +222,7 @@ absl::Status Server::Listen() {
 }
 
 void Server::Serve() {
+  thread_ = std::this_thread::get_id();
   while (Wait()) {
   }
   // Under the claim still: nobody else has made another one.
@@ -224,6 +233,8 @@ void Server::Serve() {
   directory_.Close();
   conversations_.clear();
   listener_.Close();
+  over_ = true;
+  over_.notify_all();
 }
 
 // Deals with what comes next. False: it was told to stop.
@@ -316,33 +327,16 @@ Answer Server::Ask(const Sender& sender, const Message& message) const {
 
 class InboxOfName final : public Inbox {
  public:
-  explicit InboxOfName(std::shared_ptr<Server> server) : server_(std::move(server)) {
-    const os::SignalsBlocked in_the_thread;
-    thread_ = std::make_unique<std::thread>([server = server_] { server->Serve(); });
-  }
+  explicit InboxOfName(std::shared_ptr<Server> server) : server_(std::move(server)) {}
   ~InboxOfName() override { InboxOfName::End(); }
 
   void End() override {
-    if (thread_ == nullptr) return;
-    if (!owner_.IsCurrent()) {
-      // There is no such thread here to wait for. Kept where a leak checker sees it.
-      static auto* const inherited = new std::vector<std::unique_ptr<std::thread>>;
-      inherited->push_back(std::move(thread_));
-      return;
-    }
-    server_->Stop();
-    if (thread_->get_id() == std::this_thread::get_id()) {
-      thread_->detach();
-    } else {
-      thread_->join();
-    }
-    thread_.reset();
+    if (owner_.IsCurrent()) server_->StopAndWait();
   }
 
  private:
   const os::ProcessMark owner_;
   const std::shared_ptr<Server> server_;
-  std::unique_ptr<std::thread> thread_;
 };
 
 // The sender's side, after it has verified whom it is connected to.
@@ -401,6 +395,8 @@ absl::StatusOr<std::unique_ptr<Inbox>> Inbox::Open(const Scope& scope, const Ins
   auto server = std::make_shared<Server>(scope, name, std::move(answerer));
   absl::Status listens = server->Listen();
   if (!listens.ok()) return listens;
+  absl::Status started = RunInThread([server] { server->Serve(); });
+  if (!started.ok()) return started;
   return std::unique_ptr<Inbox>(std::make_unique<InboxOfName>(std::move(server)));
 }
 

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -359,19 +358,6 @@ struct Waited {
   bool ready = false;
 };
 void WaitForReady(std::vector<Waited>& all, absl::Duration timeout);
-
-// Blocks all signals in the calling thread, and in those that it starts, until its end.
-class SignalsBlocked {
- public:
-  SignalsBlocked();
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked();
-
- private:
-  class Mask;
-  const std::unique_ptr<Mask> before_;
-};
 
 // Whether a user belongs to a group, by the password database and /etc/group. Groups that only a
 // name service knows are not seen: a program that is linked statically cannot load it.

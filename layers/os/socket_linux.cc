@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,7 +18,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -411,18 +409,5 @@ void WaitForReady(std::vector<Waited>& all, absl::Duration timeout) {
   if (ppoll(polled.data(), polled.size(), &limit, nullptr) <= 0) return;
   for (std::size_t i = 0; i < all.size(); ++i) all[i].ready = polled[i].revents != 0;
 }
-
-class SignalsBlocked::Mask {
- public:
-  sigset_t set = {};
-};
-
-SignalsBlocked::SignalsBlocked() : before_(std::make_unique<Mask>()) {
-  sigset_t all;
-  sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before_->set);  // fails for an invalid `how` only
-}
-
-SignalsBlocked::~SignalsBlocked() { (void)pthread_sigmask(SIG_SETMASK, &before_->set, nullptr); }
 
 }  // namespace soleguard::os

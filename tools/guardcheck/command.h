@@ -77,6 +77,7 @@ CommandKind GcCommand();
 CommandKind ListCommand();
 CommandKind ManualCommand();
 CommandKind RunCommand();
+CommandKind SendCommand();
 CommandKind StatusCommand();
 CommandKind StopCommand();
 CommandKind WatchCommand();

@@ -5,7 +5,8 @@ namespace guardcheck {
 
 enum ExitCode : int {
   kYes = 0,            // what the command asks
-  kNotRunning = 3,     // status
+  kAnsweredNo = 1,     // send: the holder answered that it could not
+  kNotRunning = 3,     // status, send
   kUsage = 64,         // EX_USAGE
   kUndetermined = 69,  // EX_UNAVAILABLE: a layer could not tell and the policy needs it
   kInternal = 70,      // EX_SOFTWARE

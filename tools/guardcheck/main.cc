@@ -22,6 +22,7 @@ std::span<const CommandKind> CommandKinds() {
       StatusCommand(),      //
       ListCommand(),        //
       StopCommand(),        //
+      SendCommand(),        //
       WatchCommand(),       //
       ExplainCommand(),     //
       DoctorCommand(),      //

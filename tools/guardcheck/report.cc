@@ -767,4 +767,36 @@ std::string ShellWord(const std::string& bytes) {
   return absl::StrCat("'", absl::StrReplaceAll(shown, {{"'", "'\\''"}}), "'");
 }
 
+json::value AnswerJson(const std::string& name, const Common& common,
+                       const soleguard::Answer& answer) {
+  json::object object = Head(name, common);
+  object["delivered"] = true;
+  object["ok"] = answer.ok;
+  object["answer"] = Escaped(answer.text);
+  return object;
+}
+
+json::value NotDeliveredJson(const std::string& name, const Common& common,
+                             const absl::Status& why) {
+  json::object object = Head(name, common);
+  object["delivered"] = false;
+  object["reason"] = Escaped(Text(why.message()));
+  return object;
+}
+
+json::value MessageJson(const soleguard::Guard& guard, const soleguard::Sender& sender,
+                        const soleguard::Message& message) {
+  json::array argv;
+  for (const std::string& word : message.argv) argv.push_back(Escaped(word));
+  json::object from = IdentityJson(sender.identity);
+  from["uid"] = sender.uid;
+  return json::object{{"schema", 1},
+                      {"name", Escaped(guard.name())},
+                      {"slot", guard.slot()},
+                      {"sender", std::move(from)},
+                      {"argv", std::move(argv)},
+                      {"cwd", Escaped(message.working_directory)},
+                      {"payload", Escaped(message.payload)}};
+}
+
 }  // namespace guardcheck

@@ -58,6 +58,15 @@ std::string Line(const boost::json::value& value);
 std::string ProcessLine(const soleguard::ProcessIdentity& process);
 boost::json::value ProcessObject(const soleguard::ProcessIdentity& process);
 
+// A message that was answered, and one that was not delivered.
+boost::json::value AnswerJson(const std::string& name, const Common& common,
+                              const soleguard::Answer& answer);
+boost::json::value NotDeliveredJson(const std::string& name, const Common& common,
+                                    const absl::Status& why);
+// What a program that answers messages for `guard` is given.
+boost::json::value MessageJson(const soleguard::Guard& guard, const soleguard::Sender& sender,
+                               const soleguard::Message& message);
+
 // To standard output, as one line.
 void Print(const boost::json::value& value);
 

@@ -15,8 +15,10 @@
 #include "command.h"
 #include "exit_code.h"
 #include "incident.h"
+#include "message_hook.h"
 #include "notify.h"
 #include "report.h"
+#include "send.h"
 #include "slots.h"
 #include "supervise.h"
 #include "terminal.h"
@@ -132,6 +134,16 @@ class GuardedRun final : public Command {
          .help = "end with CODE when another instance holds the name",
          .read = Into(refused_exit_, 0, 255),
          .standard = "75"},
+        {.name = "--forward",
+         .value = "DURATION",
+         .help = "when another instance holds the name, hand COMMAND's words to it and show its "
+                 "answer, for which it has 10s; --forward=30s: longer",
+         .read = Into(forward_),
+         .bare = "10s"},
+        {.name = "--on-message",
+         .value = "PROGRAM",
+         .help = "answer messages: PROGRAM, a path, reads one as JSON and writes the answer",
+         .read = Into(on_message_)},
         SlotsOption(slots_),
         slot_environment_.AsOption()};
   }
@@ -150,6 +162,14 @@ class GuardedRun final : public Command {
           "--replace and --slots exclude each other: which instance is not said; "
           "guardcheck stop ends them");
     }
+    std::optional<MessageHook> hook;
+    if (!on_message_.empty()) {
+      if (exec_)
+        throw UsageError("--exec and --on-message exclude each other: nobody would answer");
+      hook.emplace(on_message_);
+      const absl::Status runs = hook->Check();
+      if (!runs.ok()) throw UsageError("--on-message: " + std::string(runs.message()));
+    }
     if (verdict_fd_ >= 0) {
       const absl::Status taken = TakeVerdictFd(verdict_fd_);
       if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
@@ -163,6 +183,7 @@ class GuardedRun final : public Command {
     options.waiting = [this, &call] { MentionWait(call, slots_, replace_.has_value()); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
+      if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
           [&] { return RefusalText(call.operand, call.common, *duplicate, call.command); });
@@ -184,7 +205,7 @@ class GuardedRun final : public Command {
     Export(guard);
     slot_environment_.Apply(guard.slot());
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
-                 : RunGuarded(std::move(guard), call.command);
+                 : RunGuarded(std::move(guard), call.command, hook.has_value() ? &*hook : nullptr);
   }
 
  private:
@@ -223,6 +244,34 @@ class GuardedRun final : public Command {
     }
   }
 
+  // Whether the holder has taken over what the command was to do.
+  bool Forward(const Call& call, const soleguard::Duplicate& duplicate) const {
+    const absl::StatusOr<soleguard::Answer> answer = soleguard::Send(
+        call.operand, call.common.policy, call.common.options, MessageOf(call.command), forward_);
+    if (!answer.ok()) {
+      Say(absl::StrCat("not delivered to the holder: ",
+                       absl::string_view(answer.status().message())));
+      return false;
+    }
+    if (!answer->ok) {
+      Say(absl::StrCat("the holder could not do it: ", soleguard::EscapeBytes(answer->text)));
+      return false;
+    }
+    Report([&] { return RefusalJson(call.operand, call.common, duplicate); });
+    ShowAnswer(call, *answer);
+    return true;
+  }
+
+  // Messages are answered from now on, in a thread of their own: after the last fork.
+  static void TakeMessages(Guard& guard, const MessageHook& hook) {
+    const absl::Status takes =
+        guard.Receive([&](const soleguard::Sender& sender, const soleguard::Message& message) {
+          return hook.Ask(Line(MessageJson(guard, sender, message)));
+        });
+    if (takes.ok()) return;
+    Say(absl::StrCat("takes no messages: ", absl::string_view(takes.message())));
+  }
+
   // Why the command was not started. What is not asked for is not made: evidence is read from
   // /proc.
   template <typename Json, typename Text>
@@ -242,7 +291,8 @@ class GuardedRun final : public Command {
     if (!written.ok()) Say(absl::StrCat("--verdict-fd: ", absl::string_view(written.message())));
   }
 
-  int RunGuarded(Guard guard, const std::vector<std::string>& command) const {
+  int RunGuarded(Guard guard, const std::vector<std::string>& command,
+                 const MessageHook* hook) const {
     auto claim = guard.ShareWithChild();
     if (!claim.ok()) {
       Say(std::string(claim.status().message()));
@@ -266,15 +316,20 @@ class GuardedRun final : public Command {
                    .meanwhile = std::move(meanwhile),
                    .end = &end,
                    .started =
-                       [&guard](const soleguard::ProcessIdentity& started) {
+                       [&guard, hook](const soleguard::ProcessIdentity& started) {
                          const absl::Status followed = guard.Follow(started);
                          if (!followed.ok()) {
                            Say(absl::StrCat("the holder record doesn't show the command: ",
                                             absl::string_view(followed.message())));
                          }
+                         if (hook != nullptr) TakeMessages(guard, *hook);
                        },
                    .lasting = [&] { Watch(guard, end); },
-                   .ended = [&guard] { guard.Release(); }});
+                   .ended =
+                       [&guard, hook] {
+                         if (hook != nullptr) hook->Stop();
+                         guard.Release();
+                       }});
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
     Say(std::string(code.status().message()));
@@ -299,6 +354,8 @@ class GuardedRun final : public Command {
   soleguard::SideFiles files_;
   int verdict_fd_ = -1;
   int refused_exit_ = kTaken;
+  absl::Duration forward_ = absl::ZeroDuration();
+  std::string on_message_;
   std::uint32_t slots_ = 1;
   SlotEnvironment slot_environment_;
 };

@@ -6,6 +6,9 @@
 #include "terminal.h"
 
 namespace guardcheck {
+
+bool IsTerminal(std::FILE* stream) { return isatty(fileno(stream)) != 0; }
+
 namespace {
 
 bool IsSet(const char* variable) {
@@ -14,7 +17,7 @@ bool IsSet(const char* variable) {
 }
 
 bool MayBeBold(std::FILE* stream) {
-  if (isatty(fileno(stream)) == 0 || IsSet("NO_COLOR")) return false;
+  if (!IsTerminal(stream) || IsSet("NO_COLOR")) return false;
   return IsSet("TERM") && std::string_view(std::getenv("TERM")) != "dumb";
 }
 

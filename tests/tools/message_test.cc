@@ -1,0 +1,168 @@
+// guardcheck send, run --forward and run --on-message.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tools/guardcheck.h"
+
+namespace soleguard::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class MessageTest : public ::testing::Test {
+ protected:
+  // An executable file.
+  std::string Script(const std::string& body) const {
+    const std::string path = guardcheck_.directory() / "answer";
+    std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
+    (void)chmod(path.c_str(), 0700);
+    return path;
+  }
+  Guarded Start(const std::string& answers) const {
+    Guarded holder = guardcheck_.Start({"--on-message", Script(answers)});
+    holder.Settle();
+    return holder;
+  }
+  // As long as the holder does not take messages yet: it does once its command has begun.
+  Finished Send(const Words& words = {}, const std::string& directory = "/") const {
+    while (true) {
+      Finished sent =
+          guardcheck_.Call(Words{"send", "x", "--timeout", "30s"} + words, {}, directory);
+      if (sent.errors.find("takes no messages") == std::string::npos) return sent;
+    }
+  }
+
+  const Guardcheck guardcheck_;
+};
+
+TEST_F(MessageTest, AProgramAnswersWhatIsSent) {
+  // It says what it got, as it got it.
+  Guarded holder = Start("cat");
+  const Finished sent = Send({"--", "open", "a file\xff"}, "/tmp");
+  EXPECT_EQ(sent.code, 0) << sent.errors;
+  const auto message = ParseObject(sent.output);
+  EXPECT_THAT(Keys(message),
+              ::testing::ElementsAre("schema", "name", "slot", "sender", "argv", "cwd", "payload"));
+  EXPECT_EQ(message.at("name"), "x");
+  EXPECT_EQ(message.at("argv").as_array().size(), 2U);
+  EXPECT_EQ(message.at("argv").at(1), "a file\\xff");
+  EXPECT_EQ(message.at("cwd"), "/tmp");
+  EXPECT_EQ(message.at("sender").at("uid"), geteuid());
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(MessageTest, ItsEnvironmentIsTheCommandsAndStandardInputIsThePayload) {
+  Guarded holder = Start("read -r line; echo \"$SOLEGUARD_NAME $SOLEGUARD_SLOT\"; echo \"$line\"");
+  Program sender({.argv = guardcheck_.Argv({"send", "x", "--timeout", "30s", "--stdin"})});
+  sender.WriteLine("hello");
+  sender.CloseInput();
+  EXPECT_EQ(sender.ReadLine(), "x 0");
+  EXPECT_THAT(sender.ReadLine().value_or(""), HasSubstr("\"payload\":\"hello"));
+  EXPECT_EQ(sender.Wait(), 0);
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(MessageTest, AnExitStatusIsAnAnswerThatIsNotOk) {
+  Guarded holder = Start("echo busy; exit 3");
+  const Finished sent = Send();
+  EXPECT_EQ(sent.code, 1);
+  EXPECT_EQ(sent.output, "");
+  EXPECT_EQ(sent.errors, "busy\n");
+  const Finished json = Send({"--json"});
+  EXPECT_EQ(json.code, 1);
+  EXPECT_EQ(ParseObject(json.output).at("ok"), false);
+  EXPECT_EQ(ParseObject(json.output).at("delivered"), true);
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(MessageTest, ARefusedStartForwardsItsWordsAndEndsWithTheAnswer) {
+  Guarded holder = Start("cat");
+  (void)Send();
+  const Finished forwarded = guardcheck_.CallRun({"viewer", "page.html"}, {"--forward=30s"});
+  EXPECT_EQ(forwarded.code, 0) << forwarded.errors;
+  const auto message = ParseObject(forwarded.output);
+  EXPECT_EQ(message.at("argv").at(0), "viewer");
+  EXPECT_EQ(message.at("argv").at(1), "page.html");
+  EXPECT_EQ(forwarded.errors, "");
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(MessageTest, WhatIsNotDeliveredIsARefusal) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  const Finished forwarded = guardcheck_.CallRun({"viewer"}, {"--forward"});
+  EXPECT_EQ(forwarded.code, 75);
+  EXPECT_EQ(forwarded.output, "");
+  EXPECT_THAT(forwarded.errors, HasSubstr("takes no messages"));
+  EXPECT_THAT(forwarded.errors, HasSubstr("x is already running"));
+  const Finished sent = guardcheck_.Call({"send", "x"});
+  EXPECT_EQ(sent.code, 75);
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(MessageTest, WithoutAHolderNothingIsDelivered) {
+  EXPECT_EQ(guardcheck_.Call({"send", "x"}).code, 3);
+  const Finished json = guardcheck_.Call({"send", "x", "--json"});
+  EXPECT_EQ(json.code, 3);
+  EXPECT_EQ(ParseObject(json.output).at("delivered"), false);
+}
+
+TEST_F(MessageTest, H15_AFrozenHolderAnswersNothingAndLives) {
+  Guarded holder = Start("cat");
+  (void)Send();
+  holder.program().Signal(SIGSTOP);
+  holder.program().WaitUntilStopped();
+  const Finished sent = guardcheck_.Call({"send", "x", "--timeout", "200ms"});
+  EXPECT_EQ(sent.code, 75);
+  EXPECT_THAT(sent.errors, HasSubstr("not delivered to x: it did not answer in time"));
+  const Finished forwarded = guardcheck_.CallRun({"viewer"}, {"--forward=200ms"});
+  EXPECT_EQ(forwarded.code, 75);
+  EXPECT_THAT(forwarded.errors, HasSubstr(absl::StrCat(holder.wrapper())));
+  holder.program().Signal(SIGCONT);
+  EXPECT_EQ(Send().code, 0);
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+// A program that hangs keeps neither signals from the command nor guardcheck from its end.
+TEST_F(MessageTest, AProgramThatHangsIsEndedWithTheCommand) {
+  const std::string started = guardcheck_.directory() / "started";
+  ASSERT_EQ(mkfifo(started.c_str(), 0600), 0);
+  Guarded holder = Start(absl::StrCat("echo here > ", started, "; exec sleep 100"));
+  Program sender({.argv = guardcheck_.Argv({"send", "x", "--timeout", "60s"})});
+  std::string line;
+  std::getline(std::ifstream(started) >> std::ws, line);
+  EXPECT_EQ(line, "here");
+  holder.Settle();  // signals reach the command
+  EXPECT_EQ(holder.Exit(5), 5);
+  EXPECT_NE(sender.Wait(), 0);
+}
+
+TEST_F(MessageTest, MisuseIsTold) {
+  for (const auto& [program, said] : std::map<std::string, std::string>{
+           {"cat", "expected a path"}, {"/nowhere/at/all", "cannot run /nowhere/at/all"}}) {
+    const Finished run = guardcheck_.CallRun({"true"}, {"--on-message", program});
+    EXPECT_EQ(run.code, 64);
+    EXPECT_THAT(run.errors, HasSubstr(said));
+  }
+  EXPECT_EQ(guardcheck_.CallRun({"true"}, {"--exec", "--on-message", "/bin/cat"}).code, 64);
+  const std::string large(70000, 'x');
+  Guarded holder = Start("cat");
+  const Finished sent = Send({"--", large});
+  EXPECT_EQ(sent.code, 64);
+  EXPECT_THAT(sent.errors, HasSubstr("more than 65536"));
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+}  // namespace
+}  // namespace soleguard::testing
