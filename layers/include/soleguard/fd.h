@@ -40,15 +40,15 @@ class WaitFlag {
   WaitFlag();  // invalid where the system gives no descriptor (eventfd(2))
   // Thread-safe. Does not block.
   void Set() const;
-  bool IsSet() const;
   const UniqueFd& fd() const { return fd_; }
 
  private:
   UniqueFd fd_;
 };
 
-// Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed. True when
-// one is, however short `timeout` is. A signal handler that runs meanwhile doesn't end the wait.
+// Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed; without
+// time left it looks once. True when one is. A signal handler that runs meanwhile doesn't end the
+// wait.
 bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout,
                 const WaitFlag* also = nullptr);
 
