@@ -1,7 +1,8 @@
 // The scan layer beside the floor, over a table with a thousand processes of one program: a walk
 // that looks for another program, one that looks for a script, and one that looks for that program
 // with other arguments, so that a thousand command lines have to be read. The floor is getdents64
-// and fstatat(PID/exe) alone, in the same run; the second floor reads those command lines too.
+// and fstatat(PID/exe) alone, in the same run; the second floor reads those command lines too. A
+// census is one check of guardcheck watch: the layers of the default policy, and such a walk.
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <soleguard/census.h>
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
 
@@ -184,6 +186,29 @@ void ScanForAnother(benchmark::State& state) { Scan(state, {"cat", "a"}); }
 void ScanForAScript(benchmark::State& state) { Scan(state, {"/usr/bin/python3", "/etc/passwd"}); }
 void ScanForTheSameProgram(benchmark::State& state) { Scan(state, {"sleep", "601"}); }
 
+// One check of guardcheck watch: every layer of the default policy is looked at, and the table for
+// copies of `subject`, while this process holds the name.
+void Census(benchmark::State& state, const Words& subject) {
+  const Directory directory;
+  const int processes = Entries();
+  soleguard::Options options;
+  options.scope = *directory.scope().WithStateDirectory(directory.scope().directory() + "/state");
+  const soleguard::Verdict verdict = soleguard::Guard::Acquire("bench", options);
+  if (!std::holds_alternative<soleguard::Unique>(verdict)) std::abort();
+  options.subject = {.argv = subject, .working_directory = "/"};
+  for ([[maybe_unused]] auto _ : state) {
+    const auto census = soleguard::TakeCensus("bench", soleguard::Policy::Default(), options);
+    if (!census.ok() || !census->blind.ok() || census->holders.size() != 1) std::abort();
+  }
+  PerProcess(state, processes);
+}
+
+void CensusForAnother(benchmark::State& state) { Census(state, {"cat", "a"}); }
+void CensusForAScript(benchmark::State& state) {
+  Census(state, {"/usr/bin/python3", "/etc/passwd"});
+}
+void CensusForTheSameProgram(benchmark::State& state) { Census(state, {"sleep", "601"}); }
+
 void RegisterAgain(benchmark::State& state) {
   const Directory directory;
   soleguard::Options options;
@@ -198,6 +223,9 @@ BENCHMARK(Floor)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(ScanForAnother)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(ScanForAScript)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(ScanForTheSameProgram)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(CensusForAnother)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(CensusForAScript)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(CensusForTheSameProgram)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(RegisterAgain)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace
