@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -123,11 +124,45 @@ std::vector<Copy> Grouped(std::vector<Copy> all) {
   return copies;
 }
 
+// The name, and its other slots that have objects.
+std::vector<InstanceName> SlotsOf(const Scope& scope, const InstanceName& name) {
+  absl::StatusOr<std::vector<InstanceName>> slots = KnownSlots(scope, name);
+  // What keeps the slots from being listed keeps a layer from looking, which says so.
+  if (!slots.ok() || slots->empty()) return {name};
+  return *std::move(slots);
+}
+
+// Whom the layers of one slot show.
+void AddSlot(const Inspection& inspection, Census& census) {
+  const std::size_t before = census.holders.size();
+  std::optional<Holder> unknown;
+  for (const Inspection::LayerSighting& layer : inspection.layers) {
+    if (const auto* unavailable = std::get_if<Unavailable>(&layer.sighting)) {
+      census.blind = absl::Status(unavailable->status.code(),
+                                  absl::StrCat(layer.layer, ": ", unavailable->status.message()));
+    }
+    const auto* taken = std::get_if<Taken>(&layer.sighting);
+    if (taken == nullptr || taken->holder.standing == Standing::kUnguarded) continue;
+    if (taken->holder.standing == Standing::kEstablished && taken->holder.record.has_value()) {
+      AddHolder(*taken->holder.record, census.holders);
+    } else if (!unknown.has_value()) {  // what several layers see is one
+      unknown = taken->holder;
+    }
+  }
+  if (unknown.has_value() && census.holders.size() == before) {
+    census.unknown.push_back(*std::move(unknown));
+  }
+}
+
 }  // namespace
 
 std::size_t Census::duplicates() const {
+  std::set<std::uint32_t> slots;
+  for (const HolderRecord& holder : holders) slots.insert(holder.slot);
+  // Each slot may have one holder. Whoever has no record has a slot of its own, too.
+  const std::size_t allowed = std::max<std::size_t>(slots.size() + unknown.size(), 1);
   const std::size_t running = holders.size() + unknown.size() + copies.size();
-  return running == 0 ? 0 : running - 1;
+  return running - std::min(running, allowed);
 }
 
 absl::StatusOr<Census> TakeCensus(std::string_view name, const Policy& policy,
@@ -138,22 +173,9 @@ absl::StatusOr<Census> TakeCensus(std::string_view name, const Policy& policy,
   Options looking = options;
   looking.subject = {};
   looking.subject.unknown = true;  // the observers are asked below, for everybody
-  const absl::StatusOr<Inspection> inspection = Inspect(name, policy, looking);
-  if (!inspection.ok()) return inspection.status();
-  for (const Inspection::LayerSighting& layer : inspection->layers) {
-    if (const auto* unavailable = std::get_if<Unavailable>(&layer.sighting)) {
-      census.blind = absl::Status(unavailable->status.code(),
-                                  absl::StrCat(layer.layer, ": ", unavailable->status.message()));
-    }
-    const auto* taken = std::get_if<Taken>(&layer.sighting);
-    if (taken == nullptr || taken->holder.standing == Standing::kUnguarded) continue;
-    if (taken->holder.standing == Standing::kEstablished && taken->holder.record.has_value()) {
-      AddHolder(*taken->holder.record, census.holders);
-    } else if (census.unknown.empty()) {  // what several layers see is one
-      census.unknown.push_back(taken->holder);
-    }
+  for (const InstanceName& slot : SlotsOf(options.scope, *instance)) {
+    AddSlot(Inspect(slot, policy, looking), census);
   }
-  if (!census.holders.empty()) census.unknown.clear();
 
   census.subject = options.subject;
   if (census.subject.unknown) census.subject = SubjectOf(census.holders);

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <sstream>
 #include <string>
@@ -40,20 +41,43 @@ class WatchTest : public ::testing::Test {
   Words Bot() const {
     return {"python3", SOLEGUARD_TEST_BOT, guardcheck_.directory() / "ledger", events()};
   }
-  // The pid of a bot that has just been started, once it and its workers poll.
+  // The pid of a bot that has just been started, once it and its workers poll. Reads until the bot
+  // has closed the FIFO: whoever opens it next would meet that end of it.
   pid_t Ready() const {
     std::ifstream in(events());
+    std::istringstream said(std::string(std::istreambuf_iterator<char>(in), {}));
     std::string ready;
     pid_t pid = 0;
-    in >> ready >> pid;
+    said >> ready >> pid;
     EXPECT_EQ(ready, "ready");
     return pid;
   }
-  // By hand, without a guard.
-  Program Stray() const {
-    Program stray({.argv = Bot()});
-    EXPECT_EQ(Ready(), stray.pid());
-    return stray;
+  // One that somebody has started by hand, without a guard. Ended in order with the object: its
+  // workers would outlive a SIGKILL.
+  class StrayBot {
+   public:
+    // `ready` blocks until it polls, and says its pid.
+    StrayBot(const Words& words, const std::function<pid_t()>& ready) : program_({.argv = words}) {
+      EXPECT_EQ(ready(), pid());
+    }
+    StrayBot(const StrayBot&) = delete;
+    StrayBot& operator=(const StrayBot&) = delete;
+    ~StrayBot() {
+      if (!waited_) program_.Signal(SIGTERM);
+      (void)program_.Wait();
+    }
+    pid_t pid() const { return program_.pid(); }
+    int Wait() {
+      waited_ = true;
+      return program_.Wait();
+    }
+
+   private:
+    Program program_;
+    bool waited_ = false;
+  };
+  StrayBot Stray() const {
+    return StrayBot(Bot(), [this] { return Ready(); });
   }
   struct GuardedBot {
     Program wrapper;
@@ -93,7 +117,7 @@ std::string LineWith(Program& program, const std::string& word) {
 TEST_F(WatchTest, C4_ACopyBesideTheHolderIsFoundAndOnlyToldOf) {
   GuardedBot bot = RunGuarded();
   EXPECT_EQ(Watch({"--once"}).code, 0);
-  Program stray = Stray();
+  StrayBot stray = Stray();
   const Finished watch = Watch({"--once"});
   EXPECT_EQ(watch.code, 75);
   EXPECT_EQ(watch.errors, "");
@@ -106,7 +130,7 @@ TEST_F(WatchTest, C4_ACopyBesideTheHolderIsFoundAndOnlyToldOf) {
 
 TEST_F(WatchTest, C4_AutoKillEndsTheCopyInOrderAndKeepsTheHolder) {
   GuardedBot bot = RunGuarded();
-  Program stray = Stray();
+  StrayBot stray = Stray();
   const Finished watch = Watch({"--once", "--auto-kill"});
   EXPECT_EQ(watch.code, 0) << watch.output;
   EXPECT_THAT(watch.output,
@@ -117,9 +141,9 @@ TEST_F(WatchTest, C4_AutoKillEndsTheCopyInOrderAndKeepsTheHolder) {
 }
 
 TEST_F(WatchTest, C4_WithoutAHolderTheOneThatStartedFirstIsKept) {
-  Program first = Stray();
-  Program second = Stray();
-  Program third = Stray();
+  StrayBot first = Stray();
+  StrayBot second = Stray();
+  StrayBot third = Stray();
   const Finished watch = Watch({"--once", "--auto-kill"}, Bot());
   EXPECT_EQ(watch.code, 75) << "one runs without a guard";
   EXPECT_THAT(watch.output, AllOf(HasSubstr("nobody holds x"),
@@ -130,9 +154,9 @@ TEST_F(WatchTest, C4_WithoutAHolderTheOneThatStartedFirstIsKept) {
 }
 
 TEST_F(WatchTest, C4_KeepOldestKeepsACopyAndNeverEndsTheHolder) {
-  Program first = Stray();
+  StrayBot first = Stray();
   GuardedBot bot = RunGuarded();
-  Program last = Stray();
+  StrayBot last = Stray();
   const Finished watch = Watch({"--once", "--auto-kill", "--keep", "oldest"});
   EXPECT_EQ(watch.code, 75);
   EXPECT_THAT(watch.output, AllOf(HasSubstr("kept: it started first"),
@@ -144,8 +168,8 @@ TEST_F(WatchTest, C4_KeepOldestKeepsACopyAndNeverEndsTheHolder) {
 
 // Before a start: whoever never took the lock has to go, the oldest included.
 TEST_F(WatchTest, C6_AStartUpCheckEndsAllWhoNeverAskedAndThenTheStartWorks) {
-  Program first = Stray();
-  Program second = Stray();
+  StrayBot first = Stray();
+  StrayBot second = Stray();
   const Finished watch = Watch({"--once", "--auto-kill", "--keep", "holder"}, Bot());
   EXPECT_EQ(watch.code, 0) << watch.output;
   EXPECT_EQ(first.Wait(), kStoppedInOrder);
@@ -177,7 +201,7 @@ TEST_F(WatchTest, C4_AWatchThatGoesOnEndsEachCopyThatComes) {
       {.argv = guardcheck_.Argv(WatchWords({"--interval", "100ms", "--auto-kill", "--json"}))});
   EXPECT_THAT(LineWith(watch, "\"holder\""), HasSubstr(absl::StrCat("pid ", bot.pid)));
   for (int i = 0; i < 2; ++i) {
-    Program stray = Stray();
+    StrayBot stray = Stray();
     const boost::json::object found = ParseObject(LineWith(watch, "\"event\":\"unguarded\""));
     EXPECT_EQ(found.at("process").at("pid"), stray.pid());
     EXPECT_EQ(found.at("duplicates"), 1);
@@ -194,7 +218,7 @@ TEST_F(WatchTest, C4_AWatchThatGoesOnEndsEachCopyThatComes) {
 // No interval has to pass: the holder's end is an event, and what it ran is still known.
 TEST_F(WatchTest, C8_TheEndOfTheHolderIsToldAtOnceAndACopyThatGoesOnIsKept) {
   GuardedBot bot = RunGuarded();
-  Program stray = Stray();
+  StrayBot stray = Stray();
   Program watch({.argv = guardcheck_.Argv(WatchWords({"--interval", "1h"}))});
   EXPECT_THAT(LineWith(watch, "is held by"), HasSubstr(absl::StrCat("pid ", bot.pid)));
   EXPECT_THAT(LineWith(watch, "without a guard"), HasSubstr(absl::StrCat("pid ", stray.pid())));
@@ -267,6 +291,19 @@ TEST_F(WatchTest, H18_ItselfItsLikeAndItsAncestorsAreNeverTouched) {
   EXPECT_TRUE(Lives(other.pid()));
 }
 
+TEST_F(WatchTest, C7_EachSlotMayHaveItsHolder) {
+  const Words run = {"run", "x", "--policy", "file", "--slots", "2", "--"};
+  Program first({.argv = guardcheck_.Argv(run + Bot())});
+  const pid_t first_bot = Ready();
+  Program second({.argv = guardcheck_.Argv(run + Bot())});
+  const pid_t second_bot = Ready();
+  const Finished watch = Watch({"--once", "--auto-kill", "--keep", "holder"}, Bot());
+  EXPECT_EQ(watch.code, 0) << watch.output;
+  EXPECT_THAT(watch.output, HasSubstr(absl::StrCat("slot 1 is held by pid ", second_bot)));
+  EXPECT_TRUE(Lives(first_bot));
+  EXPECT_TRUE(Lives(second_bot));
+}
+
 // What it answers.
 
 TEST_F(WatchTest, H22_WhatCannotBeToldIs69) {
@@ -277,7 +314,7 @@ TEST_F(WatchTest, H22_WhatCannotBeToldIs69) {
 }
 
 TEST_F(WatchTest, H22_NobodyIsEndedWhileItCannotBeToldWhoHoldsTheName) {
-  Program stray = Stray();
+  StrayBot stray = Stray();
   std::filesystem::create_directories(guardcheck_.scope());
   std::filesystem::create_symlink("/", guardcheck_.scope() + "/names");  // planted
   const Finished watch = Watch({"--once", "--auto-kill", "--keep", "holder"}, Bot());
@@ -304,7 +341,7 @@ TEST_F(WatchTest, H22_UsageErrorsAre64) {
 
 TEST_F(WatchTest, C5_ANonceErrorIsTiedToTheCopyThatCausesIt) {
   GuardedBot bot = RunGuarded();
-  Program stray = Stray();
+  StrayBot stray = Stray();
   std::ofstream(log()) << "EAPI:Invalid nonce, long ago\n";
   Program watch(
       {.argv = guardcheck_.Argv(WatchWords({"--interval", "1h", "--log", log(), "--json"}))});
@@ -340,7 +377,7 @@ TEST_F(WatchTest, E4_WithoutACopyHereItSaysToLookElsewhere) {
 // C8: alerts.
 
 TEST_F(WatchTest, C8_EventsGoToACommandAsJsonWithoutAShell) {
-  Program stray = Stray();
+  StrayBot stray = Stray();
   const std::string file = guardcheck_.directory() / "alerts $(touch x); *";
   const Finished watch =
       guardcheck_.Call(WatchWords({"--once", "--on-event", "tee", "--on-event", file}, Bot()));
@@ -368,7 +405,7 @@ TEST_F(WatchTest, C8_ACommandThatHangsDoesNotHoldTheWatch) {
 
 TEST_F(WatchTest, C8_MetricsAreWrittenForPrometheus) {
   GuardedBot bot = RunGuarded();
-  Program stray = Stray();
+  StrayBot stray = Stray();
   const std::string file = guardcheck_.directory() / "soleguard.prom";
   EXPECT_EQ(Watch({"--once", "--metrics", file}).code, 75);
   const auto text = [&] {

@@ -2,10 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <deque>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -108,6 +106,8 @@ class Watcher {
 
   bool Look();
   bool LookSettled();
+  bool IsUnsettled() const;
+  bool Wait(absl::Time until);
   void Check();
   void TellHolder();
   void TellCopies(const std::vector<Copy>& condemned);
@@ -124,6 +124,7 @@ class Watcher {
   std::string NextStep() const;
   void Save();
   void Pause(absl::Time until);
+  void TellDropped();
   std::string Where() const;
 
   const Call& call_;
@@ -142,9 +143,10 @@ class Watcher {
   std::optional<Subject> remembered_;  // what the last holder ran
   std::optional<ProcessIdentity> holder_;
   std::vector<ProcessIdentity> known_;  // copies that were told of
-  std::vector<ProcessIdentity> second_holders_;
+  std::vector<ProcessIdentity> other_holders_;
   std::vector<UniqueFd> holder_ends_;
   std::string blind_;
+  std::string unknown_;  // who has the name without a record, by the evidence
   bool first_ = true;
   bool gone_quiet_ = false;  // standard output is gone
   std::uint64_t kills_ = 0;
@@ -212,18 +214,40 @@ bool Watcher::Look() {
   return !wakeups_.asked_to_end();
 }
 
-// Who is too young to be told is looked at once more when it is old enough. Who comes meanwhile is
-// for the next check.
+// Who has the name and is deciding, ending or giving it back: soon the holder, or nobody.
+bool Watcher::IsUnsettled() const {
+  using soleguard::Standing;
+  return std::any_of(
+      census_.unknown.begin(), census_.unknown.end(), [](const soleguard::Holder& holder) {
+        return holder.standing == Standing::kCandidate || holder.standing == Standing::kReleasing ||
+               holder.standing == Standing::kDying;
+      });
+}
+
+// Waits as a start does for a holder that is about to change, and for those who are too young to be
+// told. Who comes meanwhile is for the next check.
 bool Watcher::LookSettled() {
   if (!Look()) return false;
-  if (census_.young.empty()) return true;
-  const absl::Time settled = absl::Now() + call_.common.options.settle;
-  const UniqueFd* const end = &wakeups_.end();
-  while (absl::Now() < settled && !wakeups_.asked_to_end()) {
-    wakeups_.Wait({&end, 1}, hook_.input(), settled - absl::Now());
+  const absl::Time begin = absl::Now();
+  const soleguard::Options& options = call_.common.options;
+  if (!census_.young.empty()) {
+    if (!Wait(begin + options.settle) || !Look()) return false;
+  }
+  // Not every change has an event: a start that decides wakes those who stand in line only.
+  constexpr absl::Duration kStep = absl::Milliseconds(25);
+  while (IsUnsettled() && absl::Now() < begin + options.deadline) {
+    if (!Wait(absl::Now() + kStep) || !Look()) return false;
+  }
+  return true;
+}
+
+// False: it was asked to end meanwhile.
+bool Watcher::Wait(absl::Time until) {
+  while (absl::Now() < until && !wakeups_.asked_to_end()) {
+    wakeups_.Wait({}, hook_.input(), until - absl::Now());
     hook_.Pump();
   }
-  return Look();
+  return !wakeups_.asked_to_end();
 }
 
 bool Watcher::HolderIsOldest() const {
@@ -261,7 +285,11 @@ std::vector<Copy> Watcher::Condemned() const {
 void Watcher::TellHolder() {
   std::optional<ProcessIdentity> now;
   if (!census_.holders.empty()) now = InstanceOf(census_.holders.front());
-  if (first_ || now != holder_) {
+  std::string unknown;
+  if (!now.has_value() && !census_.unknown.empty()) unknown = census_.unknown.front().evidence;
+  const bool changed = now != holder_ || unknown != unknown_;
+  unknown_ = std::move(unknown);
+  if (first_ || changed) {
     const std::optional<ProcessIdentity> before = std::exchange(holder_, now);
     if (now.has_value()) {
       Emit({.kind = "holder",
@@ -282,19 +310,25 @@ void Watcher::TellHolder() {
   }
   std::vector<ProcessIdentity> others;
   for (std::size_t i = 1; i < census_.holders.size(); ++i) {
-    others.push_back(InstanceOf(census_.holders[i]));
-  }
-  for (const ProcessIdentity& other : others) {
-    if (std::find(second_holders_.begin(), second_holders_.end(), other) != second_holders_.end()) {
+    const ProcessIdentity& other = InstanceOf(census_.holders[i]);
+    others.push_back(other);
+    if (std::find(other_holders_.begin(), other_holders_.end(), other) != other_holders_.end()) {
       continue;
     }
-    Emit({.kind = "second_holder",
-          .text = absl::StrCat("a second holder: ", ProcessLine(other),
-                               ". Layers were lost, or the policy is not safe: guardcheck doctor ",
-                               Where()),
-          .more = {{"process", ProcessObject(other)}}});
+    const std::uint32_t slot = census_.holders[i].slot;
+    const bool has_own_slot = std::none_of(
+        census_.holders.begin(), census_.holders.begin() + static_cast<std::ptrdiff_t>(i),
+        [slot](const HolderRecord& before) { return before.slot == slot; });
+    Emit({.kind = has_own_slot ? "slot_holder" : "second_holder",
+          .text = has_own_slot
+                      ? absl::StrCat("slot ", slot, " is held by ", ProcessLine(other))
+                      : absl::StrCat("a second holder: ", ProcessLine(other),
+                                     ". Layers were lost, or the policy is not safe: guardcheck "
+                                     "doctor ",
+                                     Where()),
+          .more = {{"process", ProcessObject(other)}, {"slot", slot}}});
   }
-  second_holders_ = std::move(others);
+  other_holders_ = std::move(others);
 
   holder_ends_.clear();
   for (const HolderRecord& record : census_.holders) {
@@ -358,7 +392,7 @@ void Watcher::End(const std::vector<Copy>& condemned) {
   (void)Look();
   for (const Ending& ending : endings) {
     const std::string who = absl::StrCat("pid ", ending.process.pid);
-    known_.erase(std::remove(known_.begin(), known_.end(), ending.process), known_.end());
+    if (ending.result != Ending::Result::kStayed) std::erase(known_, ending.process);
     const json::object more{{"pid", ending.process.pid}};
     switch (ending.result) {
       case Ending::Result::kEnded:
@@ -378,7 +412,6 @@ void Watcher::End(const std::vector<Copy>& condemned) {
               .more = more});
         break;
       case Ending::Result::kStayed:
-        known_.push_back(ending.process);  // and is not told as new again
         Emit({.kind = "not_ended",
               .text = absl::StrCat(who, " could not be ended: ", ending.status.message()),
               .more = more});
@@ -522,6 +555,10 @@ void Watcher::Pause(absl::Time until) {
   const absl::Duration at_most = std::min(until - absl::Now(), hook_.due());
   wakeups_.Wait(readable, hook_.input(), log_has_more_ ? absl::ZeroDuration() : at_most);
   hook_.Pump();
+  TellDropped();
+}
+
+void Watcher::TellDropped() {
   if (hook_.dropped() == told_dropped_) return;
   (void)std::fprintf(stderr, "guardcheck: --on-event: %s dropped, as the command does not read\n",
                      Count(hook_.dropped() - told_dropped_, "event", "events").c_str());
@@ -566,6 +603,7 @@ int Watcher::Run() {
   constexpr absl::Duration kLastWords = absl::Seconds(5);
   if (!settings_.on_event.empty()) {
     hook_.Finish(wakeups_.asked_to_end() ? absl::Seconds(1) : kLastWords);
+    TellDropped();
   }
   if (gone_quiet_) {
     (void)std::fprintf(stderr, "guardcheck: standard output is gone\n");

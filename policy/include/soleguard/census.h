@@ -24,7 +24,7 @@ struct Copy {
 };
 
 struct Census {
-  // The established holders, each once. More than one: layers were lost, or `veto=off`.
+  // The established holders, each once. More than one of a slot: layers were lost, or `veto=off`.
   std::vector<HolderRecord> holders;
   // Who has the name and has no record that says so: a foreign locker, a candidate.
   std::vector<Holder> unknown;
@@ -38,7 +38,7 @@ struct Census {
   // OK: every layer, and the process table, could be looked at.
   absl::Status blind;
 
-  // How many run that should not: all but one.
+  // How many run that should not: all but one, or one for each slot.
   std::size_t duplicates() const;
 };
 
