@@ -14,6 +14,11 @@ WaitFlag::WaitFlag() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 void WaitFlag::Set() const { (void)eventfd_write(fd_.get(), 1); }
 
+bool WaitFlag::IsSet() const {
+  pollfd polled{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+  return poll(&polled, 1, 0) > 0;
+}
+
 bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const WaitFlag* also) {
   std::vector<pollfd> polled;
   polled.reserve(fds.size() + 1);
@@ -24,14 +29,14 @@ bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Wai
 
   const auto begin = std::chrono::steady_clock::now();
   absl::Duration left = timeout;
-  do {
+  while (true) {  // once whatever the timeout
     const timespec limit = absl::ToTimespec(std::clamp(left, absl::ZeroDuration(), absl::Hours(1)));
     const int ready = ppoll(polled.data(), polled.size(), &limit, nullptr);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
     left = timeout - absl::FromChrono(std::chrono::steady_clock::now() - begin);
-  } while (left > absl::ZeroDuration());
-  return false;
+    if (left <= absl::ZeroDuration()) return false;
+  }
 }
 
 }  // namespace soleguard

@@ -85,7 +85,7 @@ TEST_F(CollectTest, WhatSomebodyHoldsUnderAnyPolicyStays) {
 
 TEST_F(CollectTest, WhatSomebodyStandsInLineForStays) {
   const std::unique_ptr<Queue> line = MakeQueue(scope_.scope(), Name());
-  ASSERT_EQ(line->Join(), absl::OkStatus());
+  ASSERT_EQ(line->Join(Queue::Line::kStandbys), absl::OkStatus());
   EXPECT_EQ(testing::InChild([&] { return std::string(Collected().message()); }),
             "in use: somebody stands in line for it");
   line->Leave();

@@ -40,6 +40,7 @@ class WaitFlag {
   WaitFlag();  // invalid where the system gives no descriptor (eventfd(2))
   // Thread-safe. Does not block.
   void Set() const;
+  bool IsSet() const;
   const UniqueFd& fd() const { return fd_; }
 
  private:
