@@ -155,28 +155,6 @@ absl::StatusOr<Program> ProgramOfCommand(const Subject& subject) {
   return program;
 }
 
-absl::StatusOr<Program> ProgramOfProcess(absl::StatusOr<os::ProcessView> self) {
-  if (!self.ok()) return self.status();
-  absl::StatusOr<os::ProgramFile> file = self->Program();
-  if (!file.ok()) return file.status();
-  absl::StatusOr<std::vector<std::string>> argv = self->Arguments();
-  if (!argv.ok()) return argv.status();
-  Program program;
-  absl::StatusOr<std::string> path = self->ProgramPath();
-  if (!path.ok()) return path.status();
-  program.path = *std::move(path);
-  program.file = *file;
-  program.argv = *std::move(argv);
-  program.interpreter = InterpreterAt(program.path);
-  if (program.interpreter != nullptr) {
-    absl::StatusOr<std::optional<Script>> script =
-        ScriptOf(*program.interpreter, program.argv, FindFileOf(*self));
-    if (!script.ok()) return script.status();
-    program.script = *std::move(script);
-  }
-  return program;
-}
-
 }  // namespace
 
 const Interpreter* InterpreterAt(std::string_view path) {
@@ -206,18 +184,41 @@ absl::StatusOr<std::optional<Script>> ScriptOf(const Interpreter& interpreter,
 
 absl::StatusOr<Program> ProgramOf(const Subject& subject) {
   if (!subject.argv.empty()) return ProgramOfCommand(subject);
-  if (!subject.process.has_value()) return ProgramOfProcess(os::ProcessView::OfCaller());
-  absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(subject.process->pid);
-  // What is read below belongs to the process that was opened: whether it is that very one is told
-  // by it, not by its number.
-  if (view.ok()) {
+  const absl::StatusOr<os::ProcessView> view = subject.process.has_value()
+                                                   ? os::ProcessView::Open(subject.process->pid)
+                                                   : os::ProcessView::OfCaller();
+  if (!view.ok()) return view.status();
+  if (subject.process.has_value()) {
+    // What is read below belongs to the process that was opened: whether it is that very one is
+    // told by it, not by its number.
     const absl::StatusOr<os::Kin> kin = view->Kinship();
     if (!kin.ok()) return kin.status();
     if (!(kin->process == *subject.process)) {
       return absl::NotFoundError(absl::StrCat("process ", subject.process->pid, " is gone"));
     }
   }
-  return ProgramOfProcess(std::move(view));
+  return ProgramOf(*view);
+}
+
+absl::StatusOr<Program> ProgramOf(const os::ProcessView& view) {
+  absl::StatusOr<os::ProgramFile> file = view.Program();
+  if (!file.ok()) return file.status();
+  absl::StatusOr<std::vector<std::string>> argv = view.Arguments();
+  if (!argv.ok()) return argv.status();
+  Program program;
+  absl::StatusOr<std::string> path = view.ProgramPath();
+  if (!path.ok()) return path.status();
+  program.path = *std::move(path);
+  program.file = *file;
+  program.argv = *std::move(argv);
+  program.interpreter = InterpreterAt(program.path);
+  if (program.interpreter != nullptr) {
+    absl::StatusOr<std::optional<Script>> script =
+        ScriptOf(*program.interpreter, program.argv, FindFileOf(view));
+    if (!script.ok()) return script.status();
+    program.script = *std::move(script);
+  }
+  return program;
 }
 
 FindFile FindFileOf(const os::ProcessView& view) {

@@ -61,6 +61,9 @@ struct Program {
 // such program.
 absl::StatusOr<Program> ProgramOf(const Subject& subject);
 
+// What that process runs. NotFound when it is gone.
+absl::StatusOr<Program> ProgramOf(const os::ProcessView& view);
+
 // Finds files as the process of `view` does: from its working directory or, where it has left that
 // since, from the one that its environment says it was started in.
 FindFile FindFileOf(const os::ProcessView& view);

@@ -17,6 +17,7 @@
 #include "guard_core.h"
 #include "layers.h"
 #include "soleguard/arbiter.h"
+#include "soleguard/conflict.h"
 #include "soleguard/coverage.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
@@ -335,6 +336,9 @@ std::optional<std::uint64_t> Guard::token() const { return core_->token(); }
 bool Guard::token_is_durable() const { return core_->token_is_durable(); }
 const std::optional<HolderRecord>& Guard::predecessor() const { return core_->predecessor(); }
 absl::Status Guard::Verify() const { return core_->Verify(); }
+ConflictReport Guard::ReportConflict(std::string_view complaint) const {
+  return core_->ReportConflict(complaint);
+}
 std::vector<Incident> Guard::Repair() { return core_->Repair(); }
 absl::Status Guard::Watch(std::function<void(const Incident&)> report, absl::Duration period) {
   return core_->Watch(std::move(report), period);

@@ -7,6 +7,8 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "conflict_of.h"
+
 namespace soleguard {
 namespace {
 
@@ -97,6 +99,23 @@ absl::Status Guard::Core::Receive(Answerer answerer) {
   held = CheckHeld();  // another thread may have released it meanwhile
   if (held.ok()) inbox_.swap(inbox);
   return held;
+}
+
+ConflictReport Guard::Core::ReportConflict(std::string_view complaint) const {
+  OwnClaim own;
+  bool has_claim = IsOwner();
+  if (has_claim) {
+    const std::lock_guard lock(mutex_);
+    own.record = record_;
+    has_claim = !held_.empty();
+    for (const Slot& slot : held_) {
+      own.layers[std::string(slot.member.layer->text())] =
+          slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
+    }
+  }
+  const Options options{.scope = setup_.scope, .subject = {.unknown = true}};
+  return ConflictOf(setup_.name.Slot(record_.slot), complaint, setup_.policy, options,
+                    has_claim ? &own : nullptr);
 }
 
 void Guard::Core::Release() {

@@ -55,6 +55,7 @@ class Guard::Core {
   const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
 
   absl::Status Verify() const;
+  ConflictReport ReportConflict(std::string_view complaint) const;
   std::vector<Incident> Repair();
   absl::Status Watch(std::function<void(const Incident&)> report, absl::Duration period);
   absl::Status Receive(Answerer answerer);

@@ -194,7 +194,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& loss) { return loss.param.name; });
 
 // The program itself closes what the claim stands on, and uses the numbers for files of its own.
-TEST(Incident, H12_H31_ClosedDescriptorsAreFoundAndNobodysFileIsWritten) {
+TEST(Incident, H31_ClosedDescriptorsAreFoundAndNobodysFileIsWritten) {
   const Field field;
   const std::string own = field.directory() / "the program's own";
   const std::string content(8192, 'c');
@@ -215,7 +215,7 @@ TEST(Incident, H12_H31_ClosedDescriptorsAreFoundAndNobodysFileIsWritten) {
 }
 
 // Without a watch the same is found when somebody asks.
-TEST(Incident, H12_AClosedDescriptorIsFoundAtTheNextVerify) {
+TEST(Incident, H31_AClosedDescriptorIsFoundAtTheNextVerify) {
   const Field field;
   Claimant holder = field.Holder();
   EXPECT_EQ(holder.Ask("closefrom"), "closed");

@@ -93,7 +93,7 @@ TEST_F(OnLostTest, WarnSaysThatItIsCompromisedAndTheCommandRunsOn) {
   EXPECT_EQ(other.Exit(0), 0);
 }
 
-TEST_F(OnLostTest, H13_StopEndsTheCommandAndAllItsDescendantsAndIs76) {
+TEST_F(OnLostTest, H12_H13_StopEndsTheCommandAndAllItsDescendantsAndIs76) {
   Guarded run = Start({"--policy", "file", "--on-lost", "stop", "--grace", "50ms"});
   const ProcessIdentity command = *IdentityOf(run.command());
   run.program().Signal(SIGSTOP);

@@ -76,6 +76,7 @@ CommandKind ExplainCommand();
 CommandKind GcCommand();
 CommandKind ListCommand();
 CommandKind ManualCommand();
+CommandKind ReportCommand();
 CommandKind RunCommand();
 CommandKind SendCommand();
 CommandKind StatusCommand();

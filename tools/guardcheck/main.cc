@@ -26,6 +26,7 @@ std::span<const CommandKind> CommandKinds() {
       WatchCommand(),       //
       ExplainCommand(),     //
       DoctorCommand(),      //
+      ReportCommand(),      //
       GcCommand(),          //
       ConfigCommand(),      //
       CompletionCommand(),  //

@@ -70,6 +70,7 @@ struct SideFiles {
   std::string info_file;  // InfoText of the holder record
 };
 
+struct ConflictReport;  // soleguard/conflict.h
 struct Unique;
 struct Duplicate;
 struct Undetermined;
@@ -168,6 +169,12 @@ class Guard {
   // FailedPrecondition after Release and in a forked child; otherwise why the socket `inbox` in the
   // name's directory cannot be made.
   absl::Status Receive(Answerer answerer);
+
+  // A remote says that another instance acts under the same key: verifies each claim, and looks on
+  // this host for who that could be. `complaint` is what it said, for the report. Does not wait and
+  // signals nobody; walks the process table. In a forked child and after Release it reports as one
+  // who has no claim. The result is in soleguard/conflict.h.
+  ConflictReport ReportConflict(std::string_view complaint) const;
 
   // Ends the claim. A second call does nothing; in a forked child it does nothing.
   void Release();
