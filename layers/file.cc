@@ -543,8 +543,8 @@ class FileLayerImpl final : public Layer {
   explicit FileLayerImpl(Target target)
       : target_(std::move(target)),
         text_(target_.plain()
-                  ? absl::StrCat(
-                        target_.posix ? "file(mode=posix, path=" : "file(path=", target_.path, ")")
+                  ? absl::StrCat(target_.posix ? "file(mode=posix, path=" : "file(path=",
+                                 QuotePolicyValue(target_.path), ")")
                   : "file") {}
 
   std::string_view text() const override { return text_; }

@@ -138,7 +138,7 @@ class MutexClaim final : public Claim {
 
  private:
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
-  bool IsLastProcess() const;
+  absl::StatusOr<bool> IsLastProcess() const;
   absl::Status WatchSemaphore(Alarm& alarm);
   std::string SegmentPath() const { return "/dev/shm/" + target_.segment(); }
   absl::Status RenewRecord(const HolderRecord& record);
@@ -196,14 +196,18 @@ absl::Status MutexClaim::Verify() const {
   }
   absl::StatusOr<bool> taken = semaphore_.IsTaken();
   if (!taken.ok()) return taken.status();
-  if (*taken && IsLastProcess()) return absl::OkStatus();
+  absl::StatusOr<bool> last = IsLastProcess();
+  if (!last.ok()) return last.status();
+  if (*taken && *last) return absl::OkStatus();
   return absl::DataLossError("the semaphore was given back (unshare of CLONE_SYSVSEM, semctl)");
 }
 
-bool MutexClaim::IsLastProcess() const {
-  const absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
-  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-  return last.ok() && own.ok() && *last == own->pid;
+absl::StatusOr<bool> MutexClaim::IsLastProcess() const {
+  absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
+  if (!last.ok()) return last.status();
+  absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return own.status();
+  return *last == own->pid;
 }
 
 absl::Status MutexClaim::WatchSemaphore(Alarm& alarm) {
@@ -267,9 +271,10 @@ void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
   segment_.Close();
-  // Given back only where it is still this process's: one that was set free by semctl(2) may be
-  // another's by now.
-  if (IsLastProcess()) semaphore_.Give();
+  // Not given back where it is another's by now: it was set free by semctl(2). If that cannot be
+  // told, it is, as the kernel would do at this process's end.
+  const absl::StatusOr<bool> last = IsLastProcess();
+  if (!last.ok() || *last) semaphore_.Give();
   wake_.End();  // last: who is woken finds the layer free
 }
 

@@ -221,12 +221,12 @@ class PortLayerImpl final : public Layer {
   absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener) const;
   // Whether the strangers are still the ones who listen.
   bool StillThere(const std::vector<os::Listener>& strangers) const;
-  // The holder that ended, if the listener may be what is left of it.
-  std::optional<Holder> EndedHolder(const os::Listener& listener) const;
+  // A listener that no record names, and that may be an instance all the same.
+  std::optional<Holder> Unsettled(const os::Listener& listener) const;
 
   const Target target_;
   const std::string text_;
-  int ended_ = 0;  // tries that met what is left of a holder
+  int unsettled_ = 0;  // tries that met such a listener
 };
 
 // Somebody of the scope has the companion: whoever it is, it is about this very name.
@@ -284,15 +284,26 @@ bool PortLayerImpl::StillThere(const std::vector<os::Listener>& strangers) const
   return !now.ok() || std::all_of(strangers.begin(), strangers.end(), listens);
 }
 
-// The race: whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18).
-// If that is when a killed holder ends, its socket outlives it by as long as the reader lacks a
-// processor, and no process has it. Closed by waiting for it as for a dying holder.
-std::optional<Holder> PortLayerImpl::EndedHolder(const os::Listener& listener) const {
+// Two races leave a listener without a record of its own.
+//  - Whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18). If
+//  that
+//    is when a killed holder ends, its socket outlives it by as long as the reader lacks a
+//    processor, and no process has it.
+//  - A contender that found the companion mute listens, and has not written its record yet.
+// Closed by waiting for either as for a dying holder or a candidate.
+std::optional<Holder> PortLayerImpl::Unsettled(const os::Listener& listener) const {
+  if (!listener.exact) return std::nullopt;
+  Holder holder;
+  holder.processes = ProcessesWithOpen(listener.socket);
+  if (!holder.processes.empty()) {
+    holder.standing = Standing::kCandidate;
+    holder.evidence = absl::StrCat(Where(), " is listened on by pid ", holder.processes.front().pid,
+                                   ", which has no record yet");
+    return holder;
+  }
   absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
   if (!last.ok() || !last->has_value()) return std::nullopt;
-  if (!listener.exact || LivenessOf((*last)->identity) != Liveness::kGone) return std::nullopt;
-  if (!ProcessesWithOpen(listener.socket).empty()) return std::nullopt;
-  Holder holder;
+  if (LivenessOf((*last)->identity) != Liveness::kGone) return std::nullopt;
   holder.standing = Standing::kDying;
   holder.evidence = absl::StrCat(Where(), " is listened on, pid ", (*last)->identity.pid,
                                  ", which held it, has ended, and no process shows the socket");
@@ -330,10 +341,11 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
       if (holder->has_value()) return RefusedBy(std::nullopt);
     }
     if (!StillThere(*listeners)) continue;
-    constexpr int kEnded = 16;  // tries in about 0.3 s; then it is somebody who cannot be seen
-    std::optional<Holder> ended = EndedHolder(listeners->front());
-    if (ended.has_value() && ended_++ < kEnded) {
-      return Contested{.holder = *std::move(ended), .wake = {}};
+    constexpr int kUnsettled = 16;  // tries in about 0.3 s; then it is a stranger
+    if (MayHold(listeners->front().uid, *ownership) && unsettled_ < kUnsettled) {
+      ++unsettled_;
+      std::optional<Holder> holder = Unsettled(listeners->front());
+      if (holder.has_value()) return Contested{.holder = *std::move(holder), .wake = {}};
     }
     return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }

@@ -497,28 +497,13 @@ class ScanClaim final : public Claim {
   bool released_ = false;
 };
 
-// A value in the text of a policy, quoted as there.
-std::string TextOf(const std::string& value) {
-  const auto is_plain = [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte > 0x20 && byte != 0x7f && std::string_view(",()=\"").find(c) == std::string::npos;
-  };
-  if (!value.empty() && std::all_of(value.begin(), value.end(), is_plain)) return value;
-  std::string quoted = "\"";
-  for (const char c : value) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 class ScanLayerImpl final : public Layer {
  public:
   explicit ScanLayerImpl(const LayerContext& context) : context_(context), text_("scan") {
     if (context_.parameters.empty()) return;
     std::vector<std::string> parameters;
     for (const auto& [key, value] : context_.parameters) {
-      parameters.push_back(absl::StrCat(key, "=", TextOf(value)));
+      parameters.push_back(absl::StrCat(key, "=", QuotePolicyValue(value)));
     }
     absl::StrAppend(&text_, "(", absl::StrJoin(parameters, ", "), ")");
   }

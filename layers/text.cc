@@ -1,5 +1,6 @@
 #include "soleguard/text.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -115,6 +116,22 @@ std::string UnescapeBytes(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string QuotePolicyValue(std::string_view value) {
+  const auto is_plain = [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte > 0x20 && byte != 0x7f && std::string_view(",()=\"").find(c) == std::string::npos;
+  };
+  if (!value.empty() && std::all_of(value.begin(), value.end(), is_plain)) {
+    return std::string(value);
+  }
+  std::string quoted = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
 }
 
 }  // namespace soleguard

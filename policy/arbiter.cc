@@ -5,16 +5,11 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "retry.h"
 #include "soleguard/process.h"
 
 namespace soleguard {
 namespace {
-
-// Between two tries where the system has no event: a foreign locker, or a record that is about to
-// be written. Bounded by the settle time.
-absl::Duration RetryAfter(int round) {
-  return std::min(absl::Milliseconds(1) * (1 << std::min(round, 5)), absl::Milliseconds(25));
-}
 
 std::string Describe(const Holder& holder) {
   std::string who = "a process that no record names";

@@ -19,7 +19,6 @@
 #include <absl/status/statusor.h>
 #include <absl/strings/str_cat.h>
 
-#include "print.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
 
@@ -468,18 +467,6 @@ std::string Parser::Found(std::size_t position) const {
 
 }  // namespace
 
-std::string PrintPolicyValue(std::string_view value) {
-  if (!value.empty() && std::all_of(value.begin(), value.end(), IsWordByte)) {
-    return std::string(value);
-  }
-  std::string quoted = "\"";
-  for (const char c : value) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 std::string LayerSpec::ToString() const {
   if (parameters.empty()) return kind;
   std::string text = kind;
@@ -488,7 +475,7 @@ std::string LayerSpec::ToString() const {
     text += separator;
     if (separator == ',') text += ' ';
     if (!key.empty()) text += key + '=';
-    text += PrintPolicyValue(value);
+    text += QuotePolicyValue(value);
     separator = ',';
   }
   return text + ')';

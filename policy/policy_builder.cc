@@ -6,7 +6,6 @@
 #include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
 
-#include "print.h"
 #include "soleguard/text.h"
 
 namespace soleguard::policy {
@@ -24,12 +23,12 @@ absl::StatusOr<Policy> Expression::Build() const {
 // Kind and keys are printed as values are: what is no word comes out in quotes, and no quoted text
 // is a kind or a key.
 Expression Layer(std::string_view kind, const LayerParameters& parameters) {
-  std::string text = PrintPolicyValue(kind);
+  std::string text = QuotePolicyValue(kind);
   char separator = '(';
   for (const auto& [key, value] : parameters) {
     absl::StrAppend(&text, absl::string_view(&separator, 1));
-    if (!key.empty()) absl::StrAppend(&text, PrintPolicyValue(key), "=");
-    absl::StrAppend(&text, PrintPolicyValue(value));
+    if (!key.empty()) absl::StrAppend(&text, QuotePolicyValue(key), "=");
+    absl::StrAppend(&text, QuotePolicyValue(value));
     separator = ',';
   }
   if (separator == ',') text += ')';

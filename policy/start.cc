@@ -8,6 +8,8 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
+#include "retry.h"
+
 namespace soleguard {
 namespace {
 
@@ -76,9 +78,7 @@ Next Start::AwaitTurn(absl::Duration elapsed) {
                                           : 2 * setup_.times.settle);
   }
   if (elapsed >= limit) return TurnNeverCame();
-  const absl::Duration soon =
-      std::min(absl::Milliseconds(1) * (1 << std::min(rounds_++, 5)), absl::Milliseconds(25));
-  return Wait(std::move(ahead->wake), limit - elapsed, soon);
+  return Wait(std::move(ahead->wake), limit - elapsed, RetryAfter(rounds_++));
 }
 
 // The queue gives order and no more: where it cannot be used, the layers decide all the same.
@@ -114,7 +114,7 @@ Next Start::TurnNeverCame() {
 }
 
 Next Start::Arbitrate(absl::Duration elapsed) {
-  if (arbiter_ == nullptr || !arbitration_began_.has_value()) {
+  if (!arbitration_began_.has_value()) {
     arbitration_began_ = elapsed;
     if (!round_began_.has_value()) round_began_ = elapsed;
     ArbiterTimes times = setup_.times;

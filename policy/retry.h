@@ -1,0 +1,16 @@
+// How soon to look again where the system has no event. Private to policy/.
+#pragma once
+
+#include <algorithm>
+
+#include <absl/time/time.h>
+
+namespace soleguard {
+
+// A foreign locker, a record that is about to be written, somebody who joins a line. The waits in
+// which that is done are bounded.
+inline absl::Duration RetryAfter(int round) {
+  return std::min(absl::Milliseconds(1) * (1 << std::min(round, 5)), absl::Milliseconds(25));
+}
+
+}  // namespace soleguard
