@@ -136,12 +136,16 @@ TEST_F(ReplaceTest, C3_WhoIgnoresTheRequestIsKilledAfterTheGrace) {
 
 // Both name the same holder; the second is refused by the first.
 TEST_F(ReplaceTest, OfTwoThatReplaceAtOnceOneDoesAndTheOtherIsRefusedByIt) {
-  Claimant holder = Start({"env", "--ignore-signal=TERM"});
+  Claimant holder = Start();
   ASSERT_TRUE(holder.unique());
-  Claimant first = Replacer(absl::Seconds(1));
+  // It gets the request when both stand in line.
+  holder.program().Signal(SIGSTOP);
+  holder.program().WaitUntilStopped();
+  Claimant first = Replacer();
   first.WaitUntilInLine();
-  Claimant second = Replacer(absl::Seconds(1));
+  Claimant second = Replacer();
   second.WaitUntilInLine();
+  holder.program().Signal(SIGCONT);
   EXPECT_TRUE(first.unique()) << first.verdict();
   EXPECT_EQ(second.verdict(), absl::StrCat("duplicate ", first.pid(), " established"));
   EXPECT_EQ(first.Ask("verify"), "ok");

@@ -1,5 +1,6 @@
 // guardcheck stop.
 #include <signal.h>
+#include <unistd.h>
 
 #include <string>
 #include <vector>
@@ -120,11 +121,11 @@ TEST_F(StopCommandTest, E7_ARefusedStartSaysWhichPidAndHowToStopIt) {
 }
 
 TEST_F(StopCommandTest, C2_DuplicatesThatRunWithoutAGuardAreEndedIfAsked) {
-  const Words command = {"sleep", "61.7"};
+  const Words command = {"sleep", absl::StrCat("61.", getpid())};  // nobody else's
   const Words policy = {"--policy", "all(file, scan)"};
   Program run({.argv = guardcheck_.Run({"sh", "-c", "echo ready; exec cat"})});
   ASSERT_EQ(run.ReadLine(), "ready");
-  Program unguarded({.argv = {"sh", "-c", "echo ready; exec sleep 61.7"}});
+  Program unguarded({.argv = {"sh", "-c", "echo ready; exec sleep " + command[1]}});
   ASSERT_EQ(unguarded.ReadLine(), "ready");
   const ProcessIdentity duplicate = *IdentityOf(unguarded.pid());
   while (Describe(duplicate)->argv != command) {  // it executes sleep by and by
