@@ -53,8 +53,9 @@ absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) con
   if (!opened.ok()) return opened;
   Records records = RecordsOf(scope_, name_);
   records.found.insert(records.found.end(), known_.begin(), known_.end());
-  std::erase_if(records.found,
-                [this](const HolderRecord& record) { return record.name != name_.text(); });
+  std::erase_if(records.found, [this](const HolderRecord& record) {
+    return record.name != name_.text() || record.slot != name_.slot();
+  });
   const Records others = RecordsOfOthers(scope_, name_);
   for (const ProcessIdentity& each : *line) {
     const std::string by =

@@ -42,7 +42,10 @@ std::vector<std::uint32_t> SlotsIn(int directory, const std::string& path,
 
 // What the layers, the queue and the inbox have in the directory.
 bool IsOurs(std::string_view entry) {
-  if (entry == "lock" || entry == "record" || entry == "queue" || entry == "inbox") return true;
+  if (entry == "lock" || entry == "record" || entry == "queue" || entry == "inbox" ||
+      entry == "inbox.new") {
+    return true;
+  }
   return entry.starts_with("record.") || entry.starts_with("wake.") || entry.starts_with("end.") ||
          entry.starts_with("queue.");
 }

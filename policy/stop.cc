@@ -77,7 +77,7 @@ class Stopper {
   StopReport Finish(bool cancelled);
   absl::Status WhyNot() const;
 
-  const InstanceName& name_;
+  const InstanceName name_;
   const Policy& policy_;
   const Options& options_;
   const StopOptions& stop_options_;
@@ -125,11 +125,10 @@ absl::StatusOr<StopReport> Stopper::Run() {
 }
 
 absl::Status Stopper::Look() {
-  absl::StatusOr<Inspection> inspection = Inspect(name_.text(), policy_, options_);
-  if (!inspection.ok()) return inspection.status();
+  Inspection inspection = Inspect(name_, policy_, options_);
   seen_.clear();
   blind_ = absl::OkStatus();
-  for (Inspection::LayerSighting& layer : inspection->layers) {
+  for (Inspection::LayerSighting& layer : inspection.layers) {
     if (auto* taken = std::get_if<Taken>(&layer.sighting)) {
       seen_.push_back(std::move(taken->holder));
     } else if (const auto* unavailable = std::get_if<Unavailable>(&layer.sighting)) {
@@ -488,7 +487,7 @@ absl::StatusOr<StopReport> StopRunning(std::string_view name, const Policy& poli
         absl::StrCat("policy ", policy.ToString(),
                      " has no observer layer that shows duplicates, such as scan"));
   }
-  return Stopper(*instance, policy, options, stop_options).Run();
+  return Stopper(instance->Slot(stop_options.slot), policy, options, stop_options).Run();
 }
 
 }  // namespace soleguard

@@ -36,10 +36,11 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
   }
   if (!holder.record.has_value()) return Unnamed(holder);
   const HolderRecord& record = *holder.record;
-  if (record.name != name.text()) {
+  if (record.name != name.text() || record.slot != name.slot()) {
     return absl::FailedPreconditionError(
         absl::StrCat("pid ", record.identity.pid, " holds the name ", EscapeBytes(record.name),
-                     ", not ", EscapeBytes(name.text()), " (", holder.evidence, ")"));
+                     " in slot ", record.slot, ", not ", EscapeBytes(name.text()), " in slot ",
+                     name.slot(), " (", holder.evidence, ")"));
   }
   const ProcessIdentity* target = &record.identity;
   Liveness liveness = LivenessOf(*target);

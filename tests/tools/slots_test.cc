@@ -150,6 +150,19 @@ TEST_F(SlotsTest, StatusFindsAHolderOfAnotherSlotAlone) {
   EXPECT_EQ(guardcheck_.Call({"status", "x"}).code, 3);
 }
 
+TEST_F(SlotsTest, StopEndsOneSlotsInstanceAndNoOther) {
+  Program first = Bot();
+  ASSERT_THAT(LineOf(first), HasSubstr("slot 0"));
+  Program second = Bot();
+  ASSERT_THAT(LineOf(second), HasSubstr("slot 1"));
+  ASSERT_EQ(guardcheck_.Call({"stop", "x", "--slot", "1"}).code, 0);
+  EXPECT_EQ(second.Wait(), 128 + SIGTERM);
+  EXPECT_THAT(guardcheck_.Call({"status", "x"}).output,
+              ::testing::StartsWith("x is running (established)."));
+  ASSERT_EQ(guardcheck_.Call({"stop", "x"}).code, 0);
+  EXPECT_EQ(first.Wait(), 128 + SIGTERM);
+}
+
 struct Misuse {
   Words options;
   std::string said;

@@ -2,6 +2,7 @@
 #include "soleguard/stop.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -42,6 +43,12 @@ class Stop final : public Command {
              .help = "kill what has not ended by then",
              .read = Into(stop_options_.force),
              .is_setting = false},
+            {.name = "--slot",
+             .value = "K",
+             .help = "end the instance in slot K, and no other",
+             .read = Into(slot_, 0, static_cast<int>(soleguard::kMaxSlots) - 1),
+             .standard = "0",
+             .is_setting = false},
             {.name = "--only-holder",
              .help = "with --force: kill the holder alone, and not its descendants",
              .read = Into(only_holder_),
@@ -55,6 +62,7 @@ class Stop final : public Command {
   int Run(const Call& call) override {
     if (stop_options_.duplicates) KnowsDuplicates(call);
     if (only_holder_) stop_options_.what = soleguard::StopOptions::What::kHolder;
+    stop_options_.slot = static_cast<std::uint32_t>(slot_);
     soleguard::Options options = ToLook(call.common);
     if (!call.command.empty()) options.subject = {.argv = call.command, .working_directory = ""};
     const absl::StatusOr<soleguard::StopReport> report =
@@ -72,6 +80,7 @@ class Stop final : public Command {
  private:
   soleguard::StopOptions stop_options_;
   bool only_holder_ = false;
+  int slot_ = 0;
 };
 
 }  // namespace

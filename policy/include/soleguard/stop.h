@@ -1,6 +1,7 @@
 // Who has a name now, and ending it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <stop_token>
 #include <string_view>
@@ -26,6 +27,8 @@ absl::StatusOr<std::optional<Holder>> CheckRunning(std::string_view name, const 
 struct StopOptions {
   // How long the instance may take to end after it was asked.
   absl::Duration timeout = absl::Seconds(30);
+  // Which slot's instance; those of others are left alone.
+  std::uint32_t slot = 0;
   // Kills what has not ended by then (SIGKILL). Never without being asked.
   bool force = false;
   // Whom to kill: the instance, that is the holder and its descendants, or only the holder.
