@@ -37,9 +37,19 @@ class WatchTest : public ::testing::Test {
   }
   std::string events() const { return guardcheck_.directory() / "events"; }
   std::string log() const { return guardcheck_.directory() / "bot.log"; }
+  // The interpreter itself: what is called python3 may be a script that looks for one, at each
+  // start.
+  static const std::string& Python() {
+    static const std::string path = [] {
+      const Finished said =
+          RunProgram({.argv = {"python3", "-c", "import sys; print(sys.executable, end='')"}});
+      return said.code == 0 ? said.output : "python3";
+    }();
+    return path;
+  }
   // The bot with its two workers; each one of a test has the same command line.
   Words Bot() const {
-    return {"python3", SOLEGUARD_TEST_BOT, guardcheck_.directory() / "ledger", events()};
+    return {Python(), SOLEGUARD_TEST_BOT, guardcheck_.directory() / "ledger", events()};
   }
   // The pid of a bot that has just been started, once it and its workers poll. Reads until the bot
   // has closed the FIFO: whoever opens it next would meet that end of it.
@@ -201,7 +211,11 @@ TEST_F(WatchTest, C4_AWatchThatGoesOnEndsEachCopyThatComes) {
       {.argv = guardcheck_.Argv(WatchWords({"--interval", "100ms", "--auto-kill", "--json"}))});
   EXPECT_THAT(LineWith(watch, "\"holder\""), HasSubstr(absl::StrCat("pid ", bot.pid)));
   for (int i = 0; i < 2; ++i) {
+    // It would end the bot before that says that it polls.
+    watch.Signal(SIGSTOP);
+    watch.WaitUntilStopped();
     StrayBot stray = Stray();
+    watch.Signal(SIGCONT);
     const boost::json::object found = ParseObject(LineWith(watch, "\"event\":\"unguarded\""));
     EXPECT_EQ(found.at("process").at("pid"), stray.pid());
     EXPECT_EQ(found.at("duplicates"), 1);

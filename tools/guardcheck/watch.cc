@@ -145,6 +145,7 @@ class Watcher {
   std::vector<ProcessIdentity> known_;  // copies that were told of
   std::vector<ProcessIdentity> other_holders_;
   std::vector<UniqueFd> holder_ends_;
+  bool has_changed_ = false;  // a holder has ended since
   std::string blind_;
   std::string unknown_;  // who has the name without a record, by the evidence
   bool first_ = true;
@@ -331,10 +332,13 @@ void Watcher::TellHolder() {
   other_holders_ = std::move(others);
 
   holder_ends_.clear();
+  has_changed_ = false;
   for (const HolderRecord& record : census_.holders) {
     for (const ProcessIdentity* process : {&record.identity, &InstanceOf(record)}) {
       absl::StatusOr<UniqueFd> end = soleguard::OpenPidfd(*process);
       if (end.ok()) holder_ends_.push_back(*std::move(end));
+      // The race: it ended after it was seen as the holder, and has no end to wait for any more.
+      if (process == &record.identity && absl::IsNotFound(end.status())) has_changed_ = true;
     }
   }
 }
@@ -582,7 +586,8 @@ int Watcher::Run() {
   while (!wakeups_.asked_to_end() && !gone_quiet_) {
     Check();
     if (settings_.once) break;
-    const absl::Time next = checked_ + settings_.interval;
+    constexpr absl::Duration kAtOnce = absl::Milliseconds(25);  // its claims are freed by then
+    const absl::Time next = checked_ + (has_changed_ ? kAtOnce : settings_.interval);
     while (absl::Now() < next && !wakeups_.asked_to_end() && !gone_quiet_) {
       ReadLog();
       const bool hit =
