@@ -307,27 +307,16 @@ class ScanAndClaimsTest : public ScanTest {
   Claimant::Setup Claim(const std::string& name, const std::string& policy) const {
     return {.scope = directory_.path(), .name = name, .policy = policy};
   }
-  static Words CommandOf(const Claimant::Setup& setup) {
-    return {SOLEGUARD_TEST_CLAIMANT,
-            setup.scope,
-            setup.name,
-            setup.policy,
-            absl::FormatDuration(setup.settle),
-            absl::FormatDuration(setup.deadline),
-            setup.at_barrier ? "barrier" : "now",
-            absl::FormatDuration(setup.wait),
-            std::to_string(setup.slots)};
-  }
 };
 
 TEST_F(ScanAndClaimsTest, TheEstablishedHolderOfThisNameIsFoundWhateverItsPolicy) {
   for (const std::string policy : {"file", "mutex", "port", "all(file, scan)"}) {
     Claimant holder(Claim("x", policy));
     ASSERT_TRUE(holder.unique()) << holder.verdict();
-    EXPECT_THAT(LookFor(CommandOf(Claim("x", policy))).Ask("try"),
+    EXPECT_THAT(LookFor(Claimant::CommandOf(Claim("x", policy))).Ask("try"),
                 StartsWith("contested established " + Pid(holder.program()) + " "))
         << policy;
-    EXPECT_EQ(LookFor(CommandOf(Claim("x", policy))).Ask("look"),
+    EXPECT_EQ(LookFor(Claimant::CommandOf(Claim("x", policy))).Ask("look"),
               "taken established " + Pid(holder.program()));
   }
 }
@@ -336,7 +325,7 @@ TEST_F(ScanAndClaimsTest, H30_AHolderOfAnotherNameIsCoveredByItsClaim) {
   for (const std::string policy : {"file", "mutex", "port", "port(47713)", "all(file, scan)"}) {
     Claimant holder(Claim("another", policy));
     ASSERT_TRUE(holder.unique()) << holder.verdict();
-    EXPECT_EQ(LookFor(CommandOf(Claim("another", policy))).Ask("try"), "held") << policy;
+    EXPECT_EQ(LookFor(Claimant::CommandOf(Claim("another", policy))).Ask("try"), "held") << policy;
     ASSERT_EQ(holder.Ask("release"), "released");
   }
 }

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <stdexcept>
+#include <utility>
 
 namespace soleguard::testing {
 namespace {
@@ -20,18 +21,6 @@ const std::string& ClaimantPath() {
   return path;
 }
 
-Program::Setup CommandLine(const Claimant::Setup& setup) {
-  std::vector<std::string> argv = setup.launcher;
-  for (const std::string& word :
-       {ClaimantPath(), setup.scope, setup.name, setup.policy, absl::FormatDuration(setup.settle),
-        absl::FormatDuration(setup.deadline), StartOf(setup), absl::FormatDuration(setup.wait),
-        setup.replace.has_value() ? absl::FormatDuration(*setup.replace) : std::string(),
-        std::to_string(setup.slots)}) {
-    argv.push_back(word);
-  }
-  return {.argv = argv};
-}
-
 std::string LineOf(Program& program) {
   std::optional<std::string> line = program.ReadLine();
   if (!line.has_value()) throw std::runtime_error("the claimant ended: " + program.Errors());
@@ -40,7 +29,25 @@ std::string LineOf(Program& program) {
 
 }  // namespace
 
-Claimant::Claimant(const Setup& setup) : program_(CommandLine(setup)) {}
+std::vector<std::string> Claimant::CommandOf(const Setup& setup) {
+  return {ClaimantPath(),
+          setup.scope,
+          setup.name,
+          setup.policy,
+          absl::FormatDuration(setup.settle),
+          absl::FormatDuration(setup.deadline),
+          StartOf(setup),
+          absl::FormatDuration(setup.wait),
+          setup.replace.has_value() ? absl::FormatDuration(*setup.replace) : std::string(),
+          std::to_string(setup.slots)};
+}
+
+Claimant::Claimant(const Setup& setup)
+    : program_([&setup]() -> Program::Setup {
+        std::vector<std::string> argv = setup.launcher;
+        for (std::string& word : CommandOf(setup)) argv.push_back(std::move(word));
+        return {.argv = argv};
+      }()) {}
 
 void Claimant::WaitUntilAtGate() {
   if (const std::string line = LineOf(program_); line != "waits") {

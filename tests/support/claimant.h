@@ -33,6 +33,8 @@ class Claimant {
     std::vector<std::string> launcher = {};  // words before the program: unshare, strace, setpriv
   };
   explicit Claimant(const Setup& setup);
+  // Its command line, behind the launcher.
+  static std::vector<std::string> CommandOf(const Setup& setup);
 
   void Go() { program_.WriteLine("go"); }
   // Blocks until it waits at its gate.
