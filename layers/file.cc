@@ -436,6 +436,12 @@ absl::Status FileClaim::VerifyLock() const {
 absl::Status FileClaim::Watch(Alarm& alarm) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
+  if (!target_.posix) {
+    // One that cannot be moved only makes a successor wait a little.
+    wake_.MoveAbove(alarm.slow);
+    (void)lock_.MoveAbove(alarm.slow);
+    (void)place_.directory().fd().MoveAbove(alarm.slow);
+  }
   if (!place_.plain()) alarm.directories.push_back(place_.directory().path());
   alarm.files.push_back(place_.Lock().path);
   alarm.files.push_back(place_.Record().path);

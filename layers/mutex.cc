@@ -232,6 +232,7 @@ absl::Status MutexClaim::WatchSemaphore(Alarm& alarm) {
 absl::Status MutexClaim::Watch(Alarm& alarm) {
   absl::Status watched = CheckOwner();
   if (!watched.ok()) return watched;
+  wake_.MoveAbove(alarm.slow);
   alarm.files.push_back(SegmentPath());
   const NameDirectory directory(target_.scope, target_.name);
   if (wake_.end()) alarm.files.push_back(WakeFilesIn(directory, kLayer).end.path);

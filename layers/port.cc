@@ -152,6 +152,9 @@ absl::Status PortClaim::Watch(Alarm& alarm) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   record_.Watch(alarm);
+  // One that cannot be moved only makes a successor wait a little.
+  (void)socket_.MoveAbove(alarm.slow);
+  (void)companion_.MoveAbove(alarm.slow);
   alarm.hang_ups.push_back(socket_.get());  // of a listening socket only a shutdown shows so
   return absl::OkStatus();
 }

@@ -39,7 +39,8 @@ absl::Status PublishedRecord::Write(const HolderRecord& record) {
   return absl::OkStatus();
 }
 
-void PublishedRecord::Watch(Alarm& alarm) const {
+void PublishedRecord::Watch(Alarm& alarm) {
+  wake_.MoveAbove(alarm.slow);
   alarm.files.push_back(directory_.path() + "/" + record_file_);
   if (wake_.end()) alarm.files.push_back(WakeFilesIn(directory_, layer_).end.path);
 }

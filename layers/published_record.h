@@ -36,7 +36,7 @@ class PublishedRecord {
   absl::Status Write(const HolderRecord& record);
 
   // Where it shows that the record or the FIFO is gone.
-  void Watch(Alarm& alarm) const;
+  void Watch(Alarm& alarm);
   // Puts right what is missing of them.
   void Mend(const HolderRecord& record, Claim::Mended& mended);
 

@@ -62,6 +62,9 @@ class Wake {
     return os::KeepFifo(files.end, files.ownership, end_);
   }
 
+  // See Alarm::slow. Before what carries the claim is moved: whoever is woken finds that free.
+  void MoveAbove(int number) { (void)end_.MoveAbove(number); }
+
   // Open for as long as the layer is taken, by whomever the claim is handed on to.
   const os::KeptFd& end() const { return end_; }
 

@@ -496,7 +496,7 @@ absl::Status Guard::Core::Watch(std::function<void(const Incident&)> report,
 }
 
 absl::Status Guard::Core::Arm(Watching& watching) {
-  Alarm alarm;
+  Alarm alarm{.slow = watching.objects.slow()};
   absl::Status watched;
   {
     const std::lock_guard lock(mutex_);

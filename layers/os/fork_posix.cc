@@ -116,6 +116,16 @@ absl::StatusOr<UniqueFd> KeptFd::Duplicate() const {
   return copy;
 }
 
+absl::Status KeptFd::MoveAbove(int number) {
+  const std::lock_guard lock(ListMutex());
+  if (fd_ > number || !StillOurs()) return absl::OkStatus();
+  UniqueFd moved(RetryOnEintr([&] { return fcntl(fd_, F_DUPFD_CLOEXEC, number + 1); }));
+  if (!moved) return ErrnoStatus(errno, absl::StrCat("move descriptor ", fd_));
+  (void)::close(fd_);  // the new one keeps it open
+  fd_ = moved.release();
+  return absl::OkStatus();
+}
+
 absl::Status KeptFd::KeepOverExec() const {
   if (fcntl(fd_, F_SETFD, 0) == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("keep descriptor ", fd_, " over exec"));

@@ -118,6 +118,11 @@ class KeptFd {
   // A duplicate, close-on-exec, that forked children do keep.
   absl::StatusOr<UniqueFd> Duplicate() const;
 
+  // Gives it a number above `number`. When a process ends the kernel releases its descriptors from
+  // the highest number down (Linux 4.4): what others wait for shall not come after what is slow.
+  // Not for a POSIX lock, which the close of the old number would drop.
+  absl::Status MoveAbove(int number);
+
   // Lets the descriptor survive execve(2).
   absl::Status KeepOverExec() const;
 
@@ -159,8 +164,9 @@ bool IsNetworkFilesystem(const std::string& type);
 // DeadlineExceeded: `directory` is on a filesystem that another machine or a program serves, and an
 // open and a lock in it do not come back within two seconds. A helper process tries them, because a
 // thread that hangs in them could keep this process from exiting; its lock is given back when it
-// ends, however late. With kYes it makes the directory and a file in it. OK at once on other filesystems. The
-// race: the server goes away after it has answered; then the caller's own call hangs.
+// ends, however late. With kYes it makes the directory and a file in it. OK at once on other
+// filesystems. The race: the server goes away after it has answered; then the caller's own call
+// hangs.
 absl::Status AwaitAnswer(const std::string& directory, Create create);
 
 // The scope's directory, opened and checked, created if that is asked for and the scope's rule

@@ -49,6 +49,14 @@ void Drain(const os::KeptFd& kept) {
 
 class ObjectWatch::Impl {
  public:
+  // Closing an inotify instance takes milliseconds: the kernel waits for its readers
+  // (synchronize_srcu in fsnotify_destroy_group).
+  int slow() {
+    const std::lock_guard lock(mutex_);
+    (void)Open();  // Arm says what cannot be opened
+    return inotify_.get();
+  }
+
   absl::Status Arm(const Alarm& alarm) {
     const std::lock_guard lock(mutex_);
     absl::Status opened = Open();
@@ -163,6 +171,7 @@ class ObjectWatch::Impl {
 
 ObjectWatch::ObjectWatch() : impl_(std::make_unique<Impl>()) {}
 ObjectWatch::~ObjectWatch() = default;
+int ObjectWatch::slow() { return impl_->slow(); }
 absl::Status ObjectWatch::Arm(const Alarm& alarm) { return impl_->Arm(alarm); }
 bool ObjectWatch::Wait(absl::Duration at_most) { return impl_->Wait(at_most); }
 void ObjectWatch::WaitFor(std::span<const UniqueFd> wake, absl::Duration at_most) {

@@ -22,6 +22,9 @@ struct Alarm {
   std::vector<std::string> files;
   // The same for directories, but for what is in them.
   std::vector<std::string> directories;
+  // The number of the watch's slow descriptor, -1: none. Those that carry the claim move above it:
+  // they are released before it when the process is killed, and a successor need not wait for it.
+  int slow = -1;
   // Descriptors that hang up or fail when the object behind them is lost. They stay the claim's:
   // whoever waits for one that is closed meanwhile may just be woken too often.
   std::vector<int> hang_ups;
@@ -37,6 +40,9 @@ class ObjectWatch {
   ~ObjectWatch();
   ObjectWatch(const ObjectWatch&) = delete;
   ObjectWatch& operator=(const ObjectWatch&) = delete;
+
+  // What a claim is told as Alarm::slow. Opens what is not open.
+  int slow();
 
   // From here on whatever touches what `alarm` names ends a Wait, the next one if none is going on;
   // what was touched before is forgotten. So arm first, then look, then wait: nothing falls between
