@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -154,6 +155,27 @@ TEST(LaunchStorm, EndsEverythingWhenInterrupted) {
   EXPECT_THAT(storm.Errors(), HasSubstr("interrupted"));
   EXPECT_EQ(storm.Wait(), 130);
   EXPECT_THAT(EntriesOf(directory.path()), IsEmpty());
+}
+
+TEST(LaunchStorm, ItsManualPageHasEveryOption) {
+  const std::string page = SOLEGUARD_TEST_DOCS "/man/launch_storm.1";
+  const Finished lint = RunProgram({.argv = {"mandoc", "-T", "lint", "-W", "warning", page}});
+  EXPECT_EQ(lint.code, 0) << lint.output;
+  std::ifstream file(page);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const Finished help = RunProgram({.argv = {kLaunchStorm, "--help"}});
+  std::istringstream lines(help.output);
+  int options = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("  --")) continue;
+    std::string option = line.substr(2, line.find(' ', 2) - 2);
+    for (std::size_t dash = 0; (dash = option.find('-', dash)) != std::string::npos; dash += 2) {
+      option.insert(dash, "\\");
+    }
+    EXPECT_THAT(text, HasSubstr(option));
+    ++options;
+  }
+  EXPECT_GT(options, 10);
 }
 
 class LaunchStormUsage : public ::testing::TestWithParam<Words> {};

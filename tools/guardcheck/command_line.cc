@@ -194,9 +194,9 @@ void CheckBehind(const CommandKind& kind, bool dashes, const std::vector<std::st
 
 constexpr char kExitCodes[] =
     "Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell or not safe, 70 internal error,\n"
-    "75 another instance holds the name; run: the command's own, 126 and 127 as in a shell, 128+n "
-    "for\n"
-    "signal n.";
+    "75 another instance holds the name, 76 the claim was lost; run: the command's own, 126 and "
+    "127\n"
+    "as in a shell, 128+n for signal n.";
 
 }  // namespace
 
