@@ -29,8 +29,13 @@ constexpr char kConflict[] = "Conflict: terminated by other getUpdates request";
 
 class ConflictTest : public ::testing::Test {
  protected:
-  // A bot that says who it is, and stays until its input ends.
-  std::string WriteBot(const std::string& name = "bot.py") const {
+  // A bot that says who it is, and stays until its input ends. Scripts of one name are suspects
+  // wherever they are: the bot of each test has its own.
+  std::string WriteBot() const {
+    const std::string directory = guardcheck_.directory().path();
+    return WriteBot(directory.substr(directory.rfind('/') + 1) + ".py");
+  }
+  std::string WriteBot(const std::string& name) const {
     std::string path = guardcheck_.directory() / name;
     std::ofstream(path) << "import os, sys\n"
                            "print('bot', os.getpid(), flush=True)\n"
