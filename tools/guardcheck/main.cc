@@ -15,6 +15,7 @@
 
 namespace guardcheck {
 
+// One a line, which the empty comments see to.
 std::span<const CommandKind> CommandKinds() {
   static const std::array kinds = {
       RunCommand(),         //

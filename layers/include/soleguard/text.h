@@ -16,7 +16,8 @@ std::string EscapeBytes(std::string_view bytes);
 // The inverse of EscapeBytes. What is no valid escape is kept as it stands.
 std::string UnescapeBytes(std::string_view text);
 
-// `value` as it stands in the text of a policy: as it is where it is one word there, else in quotes.
+// `value` as it stands in the text of a policy: as it is where it is one word there, else in
+// quotes.
 std::string QuotePolicyValue(std::string_view value);
 
 }  // namespace soleguard
