@@ -163,11 +163,33 @@ TEST_F(StopCommandTest, UsageIsChecked) {
 TEST_F(StopCommandTest, TheJsonHasTheKeysThatArePromised) {
   Program run = StartPolite();
   const boost::json::object json = StopJson({}, 0);
-  EXPECT_THAT(Keys(json),
-              ElementsAre("schema", "name", "scope", "policy", "outcome", "processes", "holder"));
+  EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "slot", "outcome",
+                                      "processes", "holder"));
   EXPECT_THAT(Keys(json.at("processes").at(0)),
               ElementsAre("pid", "start_ticks", "pid_namespace", "boot_id", "reason", "signals",
                           "liveness", "frozen"));
+}
+
+TEST(StopSlots, B2_C7_AllInstancesOfANameAreEndedOrTheOneThatIsNamed) {
+  const Guardcheck guardcheck;
+  const Words command = {"sh", "-c", "echo $SOLEGUARD_SLOT; exec sleep 3600"};
+  std::vector<Program> runs;
+  for (int i = 0; i < 3; ++i) {
+    runs.emplace_back(Program::Setup{.argv = guardcheck.Run(command, {"--slots", "3"})});
+    ASSERT_EQ(runs.back().ReadLine(), std::to_string(i));
+  }
+  const Finished one = guardcheck.Call({"stop", "x", "--slot", "1"});
+  EXPECT_EQ(one.code, 0);
+  EXPECT_THAT(one.output, HasSubstr("x (slot 1) is stopped"));
+  EXPECT_EQ(runs[1].Wait(), 128 + SIGTERM);
+
+  const Finished all = guardcheck.Call({"stop", "x"});
+  EXPECT_EQ(all.code, 0);
+  EXPECT_THAT(all.output, HasSubstr("x is stopped"));
+  EXPECT_THAT(all.output, HasSubstr("x (slot 2) is stopped"));
+  EXPECT_EQ(runs[0].Wait(), 128 + SIGTERM);
+  EXPECT_EQ(runs[2].Wait(), 128 + SIGTERM);
+  EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 3);
 }
 
 }  // namespace

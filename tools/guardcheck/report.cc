@@ -569,9 +569,9 @@ std::string EndText(const soleguard::StoppedProcess& process) {
 
 }  // namespace
 
-std::string StopText(const std::string& name, const Common& common,
+std::string StopText(const soleguard::InstanceName& name, const Common& common,
                      const soleguard::StopReport& report) {
-  const std::string shown = EscapeBytes(name);
+  const std::string shown = ShownSlot(name);
   std::string text;
   switch (report.outcome) {
     case soleguard::StopReport::Outcome::kNotRunning:
@@ -599,14 +599,16 @@ std::string StopText(const std::string& name, const Common& common,
   if (report.outcome != soleguard::StopReport::Outcome::kRuns) return text;
   const bool unguarded = report.holder->standing == soleguard::Standing::kUnguarded;
   return absl::StrCat(
-      text, "\nWhat you can do\n  guardcheck stop ", ShellWord(name), Where(common),
+      text, "\nWhat you can do\n  guardcheck stop ", ShellWord(name.text()), Where(common),
+      name.slot() == 0 ? "" : absl::StrCat(" --slot ", name.slot()),
       unguarded ? " --duplicates\n      ends what runs without a guard, too\n"
                 : " --force\n      kills it (SIGKILL) if it has not ended at the timeout\n");
 }
 
-json::value StopJson(const std::string& name, const Common& common,
+json::value StopJson(const soleguard::InstanceName& name, const Common& common,
                      const soleguard::StopReport& report) {
-  json::object object = Head(name, common);
+  json::object object = Head(name.text(), common);
+  object["slot"] = name.slot();
   object["outcome"] = std::string(ToString(report.outcome));
   if (!report.status.ok()) object["reason"] = Escaped(Text(report.status.message()));
   json::array processes;

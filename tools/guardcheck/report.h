@@ -40,9 +40,10 @@ std::string CheckText(const std::string& name, const Common& common,
 boost::json::value CheckJson(const std::string& name, const Common& common,
                              const soleguard::Forecast& forecast);
 
-std::string StopText(const std::string& name, const Common& common,
+// Of one slot.
+std::string StopText(const soleguard::InstanceName& name, const Common& common,
                      const soleguard::StopReport& report);
-boost::json::value StopJson(const std::string& name, const Common& common,
+boost::json::value StopJson(const soleguard::InstanceName& name, const Common& common,
                             const soleguard::StopReport& report);
 
 // Of names that somebody holds.
