@@ -287,30 +287,26 @@ bool PortLayerImpl::StillThere(const std::vector<os::Listener>& strangers) const
   return !now.ok() || std::all_of(strangers.begin(), strangers.end(), listens);
 }
 
-// Two races leave a listener without a record of its own.
+// Races leave a listener without a record of its own.
+//  - A contender that found the companion mute listens, and has not written its record yet. Or it
+//    was killed there, and is dying: its descriptors do not show any more.
 //  - Whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18). If
 //  that
 //    is when a killed holder ends, its socket outlives it by as long as the reader lacks a
-//    processor, and no process has it.
-//  - A contender that found the companion mute listens, and has not written its record yet.
-// Closed by waiting for either as for a dying holder or a candidate.
+//    processor.
+// Closed by waiting for them as for a candidate and for a dying holder.
 std::optional<Holder> PortLayerImpl::Unsettled(const os::Listener& listener) const {
   if (!listener.exact) return std::nullopt;
   Holder holder;
   holder.processes = ProcessesWithOpen(listener.socket);
-  if (!holder.processes.empty()) {
+  if (holder.processes.empty()) {
+    holder.standing = Standing::kDying;
+    holder.evidence = absl::StrCat(Where(), " is listened on, and no process shows the socket");
+  } else {
     holder.standing = Standing::kCandidate;
     holder.evidence = absl::StrCat(Where(), " is listened on by pid ", holder.processes.front().pid,
                                    ", which has no record yet");
-    return holder;
   }
-  absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
-  if (!last.ok() || !last->has_value()) return std::nullopt;
-  if (LivenessOf((*last)->identity) != Liveness::kGone) return std::nullopt;
-  holder.standing = Standing::kDying;
-  holder.evidence = absl::StrCat(Where(), " is listened on, pid ", (*last)->identity.pid,
-                                 ", which held it, has ended, and no process shows the socket");
-  holder.record = *std::move(last);
   return holder;
 }
 

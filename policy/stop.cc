@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -193,14 +194,19 @@ bool Stopper::IsOver() const {
         holder.standing == Standing::kEstablished || holder.standing == Standing::kUnguarded;
     if (!another || IsOurs(holder)) return false;
   }
-  return std::none_of(
-      report_.processes.begin(), report_.processes.end(), [](const StoppedProcess& process) {
-        // The name may be free before its process is: a mutex is.
-        if (LivenessOf(process.identity) == Liveness::kDying) return true;
-        const bool waited_for =
-            process.reason == Reason::kUnguarded || process.reason == Reason::kDescendant;
-        return waited_for && process.refused.ok() && Lives(process.identity);
-      });
+  for (auto process = report_.processes.begin(); process != report_.processes.end(); ++process) {
+    // The name may be free before its process is gone: a mutex is.
+    if (LivenessOf(process->identity) == Liveness::kDying) return false;
+    const auto next = std::next(process);
+    // One that guarded a command ends by itself, now that this has ended. Another may live on
+    // without the name.
+    const bool guarded = next != report_.processes.end() && next->reason == Reason::kCommand;
+    const bool waited_for = process->reason == Reason::kUnguarded ||
+                            process->reason == Reason::kDescendant ||
+                            (process->reason == Reason::kHolder && guarded);
+    if (waited_for && process->refused.ok() && Lives(process->identity)) return false;
+  }
+  return true;
 }
 
 StoppedProcess& Stopper::Add(StoppedProcess process) {

@@ -347,9 +347,10 @@ TEST_F(MessageTest, RandomBytesNeitherHangNorEndTheHolder) {
   const auto below = [&random](std::size_t end) {
     return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
   };
+  constexpr char kWellFormed[] =
+      "SGmsg\0\0\1\x20\0\0\0\2\0\0\0\1\0\0\0a\3\0\0\0bcd\4\0\0\0/tmp\4\0\0\0ping";
   for (int i = 0; i < 500; ++i) {
-    std::string bytes("SGmsg\0\0\1\x20\0\0\0\2\0\0\0\1\0\0\0a\3\0\0\0bcd\4\0\0\0/tmp\4\0\0\0ping",
-                      48);
+    std::string bytes(kWellFormed, sizeof kWellFormed - 1);
     for (std::size_t change = below(4); change > 0; --change) {
       bytes[below(bytes.size())] = static_cast<char>(below(256));
     }
