@@ -290,10 +290,8 @@ bool PortLayerImpl::StillThere(const std::vector<os::Listener>& strangers) const
 // Races leave a listener without a record of its own.
 //  - A contender that found the companion mute listens, and has not written its record yet. Or it
 //    was killed there, and is dying: its descriptors do not show any more.
-//  - Whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18). If
-//  that
-//    is when a killed holder ends, its socket outlives it by as long as the reader lacks a
-//    processor.
+//  - Whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18). If a
+//    killed holder ends then, its socket outlives it by as long as the reader lacks a processor.
 // Closed by waiting for them as for a candidate and for a dying holder.
 std::optional<Holder> PortLayerImpl::Unsettled(const os::Listener& listener) const {
   if (!listener.exact) return std::nullopt;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -148,40 +149,17 @@ TEST_P(InterruptedStart, H08_KilledAnywhereInItsReleaseLeavesTheNameFreeAtOnce) 
   EXPECT_GT(calls.visited(), 5);
 }
 
-// What it was about to read of the holder is no more: neither the holder's claims nor the process.
-TEST_P(InterruptedStart, H17_H27_AHolderThatEndsAnywhereInAStartIsNeverTakenForAStranger) {
-  CallByCall calls;
-  for (bool over = false; !over;) {
-    Child holder([&] {
-      static std::optional<Verdict> verdict(scope_.Acquire());
-      return testing::Say(*verdict);
-    });
-    ASSERT_THAT(holder.answer(), StartsWith("unique"));
-    const Answer answer;
-    std::optional<Verdict> verdict;
-    Traced start([&] { Acquire(verdict, answer); });
-    over = !calls.RunToNext(start);
-    SCOPED_TRACE(absl::StrCat("ended at ", ToString(calls.call(), calls.object())));
-    holder.Kill();
-    start.RunToEnd();
-    ASSERT_THAT(answer.said(), AnyOf(StartsWith("unique"),
-                                     absl::StrCat("duplicate ", holder.pid(), " established")));
-  }
-  EXPECT_GT(calls.visited(), kPlausibleCalls);
-}
-
-// The kernel closes a killed holder's companion before its port: a start in between has only the
-// port to go by, and its holder ends at any moment of the look at it.
-TEST(InterruptedStartOfPort, H17_H27_AHolderThatEndsAnywhereInALookAtItsPortIsNeverAStranger) {
-  if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
-  const TestScope scope("port");
+// A holder acquires the name, does `then`, and says what that gave; it is killed at each system
+// call of a start in turn.
+void EndTheHolderAnywhereInAStart(const TestScope& scope, const std::function<int()>& then,
+                                  const std::string& says) {
   CallByCall calls;
   for (bool over = false; !over;) {
     Child holder([&] {
       static std::optional<Verdict> verdict(scope.Acquire());
-      return absl::StrCat(CloseUnixSockets(), " ", testing::Say(*verdict));
+      return absl::StrCat(then(), " ", testing::Say(*verdict));
     });
-    ASSERT_THAT(holder.answer(), StartsWith("1 unique"));
+    ASSERT_THAT(holder.answer(), StartsWith(says + " unique"));
     const Answer answer;
     std::optional<Verdict> verdict;
     Traced start([&] {
@@ -196,6 +174,19 @@ TEST(InterruptedStartOfPort, H17_H27_AHolderThatEndsAnywhereInALookAtItsPortIsNe
                                      absl::StrCat("duplicate ", holder.pid(), " established")));
   }
   EXPECT_GT(calls.visited(), kPlausibleCalls);
+}
+
+// What it was about to read of the holder is no more: neither the holder's claims nor the process.
+TEST_P(InterruptedStart, H17_H27_AHolderThatEndsAnywhereInAStartIsNeverTakenForAStranger) {
+  EndTheHolderAnywhereInAStart(
+      scope_, [] { return 0; }, "0");
+}
+
+// The kernel closes a killed holder's companion before its port: a start in between has only the
+// port to go by, and its holder ends at any moment of the look at it.
+TEST(InterruptedStartOfPort, H17_H27_AHolderThatEndsAnywhereInALookAtItsPortIsNeverAStranger) {
+  if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  EndTheHolderAnywhereInAStart(TestScope("port"), &CloseUnixSockets, "1");
 }
 
 // A signal handler without SA_RESTART may run at any of them.
