@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
-#include <fstream>
 #include <iostream>
 #include <list>
 #include <memory>
@@ -19,7 +18,6 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
-#include <absl/time/clock.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -28,6 +26,7 @@
 #include "support/claimant.h"
 #include "support/program.h"
 #include "support/shared.h"
+#include "support/stranger.h"
 #include "support/test_scope.h"
 
 namespace soleguard {
@@ -36,17 +35,13 @@ namespace {
 using testing::Child;
 using testing::Claimant;
 using ::testing::HasSubstr;
+using testing::Lives;
 using testing::Program;
 using testing::Shared;
 using ::testing::StartsWith;
 using testing::TestScope;
 
 constexpr absl::Duration kPatient = absl::Minutes(1);
-
-bool Lives(pid_t pid) {
-  const absl::StatusOr<ProcessIdentity> identity = IdentityOf(pid);
-  return identity.ok() && LivenessOf(*identity) == Liveness::kAlive;
-}
 
 class ReplaceTest : public ::testing::Test {
  protected:
@@ -201,26 +196,12 @@ TEST_F(ReplaceTest, AnUnguardedProcessIsNotSignalled) {
 // As in stop_test.cc: the holder is dead, a child that a raw clone(2) made keeps the claim, and a
 // stranger has the pid that the record names.
 TEST_F(ReplaceTest, H16_AStrangerWithTheHoldersPidLives) {
-  const std::string said = testing::InNewPidNamespace([this]() -> std::string {
-    Claimant holder = Start();
-    if (!holder.unique()) return holder.verdict();
-    const pid_t first = holder.pid();
-    const pid_t keeper = std::stoi(holder.Ask("clone"));
-    holder.program().Signal(SIGKILL);
-    (void)holder.program().Wait();
-    // Start times count in ticks of 10 ms: the stranger's is a later one.
-    const absl::Time next_tick = absl::Now() + absl::Milliseconds(30);
-    while (absl::Now() < next_tick) {
-    }
-    std::ofstream last("/proc/sys/kernel/ns_last_pid");
-    if (!(last << first - 1 << std::flush)) return "skip: needs the right to set ns_last_pid";
-    const Child stranger([] { return "runs"; });
-    if (stranger.pid() != first) return absl::StrCat("pid ", stranger.pid(), " not ", first);
-    const std::string replaced = Replace(absl::ZeroDuration());
-    return absl::StrCat(replaced.substr(0, replaced.find(' ')), ", the stranger ",
-                        Lives(first) ? "lives" : "was hit", ", the keeper ",
-                        Lives(keeper) ? "lives" : "was hit");
-  });
+  const std::string said = testing::BesideAStranger([this] { return Start(); },
+                                                    [this] {
+                                                      const std::string replaced =
+                                                          Replace(absl::ZeroDuration());
+                                                      return replaced.substr(0, replaced.find(' '));
+                                                    });
   if (absl::StartsWith(said, "skip:")) GTEST_SKIP() << said;
   EXPECT_EQ(said, "duplicate, the stranger lives, the keeper lives");
 }

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -17,13 +16,13 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
-#include <absl/time/clock.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/program.h"
+#include "support/stranger.h"
 #include "support/test_scope.h"
 
 namespace soleguard {
@@ -32,6 +31,7 @@ namespace {
 using testing::Child;
 using testing::Claimant;
 using ::testing::HasSubstr;
+using testing::Lives;
 using testing::Program;
 using ::testing::StartsWith;
 using testing::TestScope;
@@ -45,11 +45,6 @@ char StateOf(pid_t pid) {
   const auto description = identity.ok() ? Describe(*identity) : identity.status();
   return description.ok() ? description->state : '-';
 }
-bool Lives(pid_t pid) {
-  const absl::StatusOr<ProcessIdentity> identity = IdentityOf(pid);
-  return identity.ok() && LivenessOf(*identity) == Liveness::kAlive;
-}
-
 // "OUTCOME: REASON PID SIGNALS LIVENESS, …", "frozen" behind a frozen one.
 std::string Say(const absl::StatusOr<StopReport>& report) {
   if (!report.ok()) return report.status().ToString();
@@ -280,25 +275,8 @@ TEST_F(StopTest, H06_AHolderInAnotherPidNamespaceIsNotSignalled) {
 // The holder is dead, a child that a raw clone(2) made keeps the claim, and a stranger has the pid
 // that the record names.
 TEST_F(StopTest, H16_AStrangerWithTheHoldersPidLives) {
-  const std::string said = testing::InNewPidNamespace([this]() -> std::string {
-    Claimant holder = Start();
-    if (!holder.unique()) return holder.verdict();
-    const pid_t first = holder.pid();
-    const pid_t keeper = std::stoi(holder.Ask("clone"));
-    holder.program().Signal(SIGKILL);
-    (void)holder.program().Wait();
-    // Start times count in ticks of 10 ms: the stranger's is a later one.
-    const absl::Time next_tick = absl::Now() + absl::Milliseconds(30);
-    while (absl::Now() < next_tick) {
-    }
-    std::ofstream last("/proc/sys/kernel/ns_last_pid");
-    if (!(last << first - 1 << std::flush)) return "skip: needs the right to set ns_last_pid";
-    const Child stranger([] { return "runs"; });
-    if (stranger.pid() != first) return absl::StrCat("pid ", stranger.pid(), " not ", first);
-    const std::string stopped = Say(Stop({.timeout = kShort, .force = true}));
-    return absl::StrCat(stopped, ", the stranger ", Lives(first) ? "lives" : "was hit",
-                        ", the keeper ", Lives(keeper) ? "lives" : "was hit");
-  });
+  const std::string said = testing::BesideAStranger(
+      [this] { return Start(); }, [this] { return Say(Stop({.timeout = kShort, .force = true})); });
   if (absl::StartsWith(said, "skip:")) GTEST_SKIP() << said;
   EXPECT_EQ(said, "undetermined, the stranger lives, the keeper lives");
 }
