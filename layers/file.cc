@@ -627,6 +627,8 @@ Contested FileLayerImpl::Refused(const std::string& evidence, std::int64_t locke
   Contested contested;
   contested.holder = JudgeHolder(std::move(record), evidence);
   CiteLocker(locker, contested.holder);
+  // Who has the name's directory is no foreign program.
+  contested.holder.may_be_candidate = !place.plain() && !contested.holder.record.has_value();
   if (contested.holder.standing == Standing::kReleasing &&
       HasLetGo(place, *contested.holder.record)) {
     contested.holder.standing = Standing::kUnknown;

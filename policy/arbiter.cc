@@ -111,12 +111,26 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   Holder& unsettled = *reports_.back().holder;
   if (standing == Standing::kUnknown && elapsed - wait_->since >= times_.settle) {
     unsettled.processes = members_[next_].layer->Suspects();
-    return OnAnotherInstance();
+    const bool may_get_on = unsettled.may_be_candidate && elapsed < times_.deadline;
+    if (!may_get_on || !GetsOn(unsettled.processes)) return OnAnotherInstance();
+    wait_->since = elapsed;
+    return {.action = Next::Action::kWait, .wake = wake_, .at_most = RetryAfter(0)};
   }
   return Refuse(Decision::kUndetermined,
                 absl::DeadlineExceededError(absl::StrCat("layer ", reports_.back().layer,
                                                          " is taken by ", Describe(unsettled),
                                                          ", which did not settle in time")));
+}
+
+// Whether those who have the layer that is waited for, and say nothing, are others than a settle
+// time ago, or the same that only needs a processor or its disk: candidates, one after another or a
+// slow one, whose records were deleted.
+bool Arbiter::GetsOn(const std::vector<ProcessIdentity>& suspects) {
+  if (wait_->suspects == suspects) {
+    return !suspects.empty() && IsOnlySlow(suspects.front());
+  }
+  wait_->suspects = suspects;
+  return true;
 }
 
 // The layer is another instance's, and that was reported. It refuses this start, but under

@@ -362,7 +362,8 @@ void Round::Unlink() {
     next_unlink_ = kNever;
     return;
   }
-  next_unlink_ = Soon();
+  // One that never pauses would take a processor away from those who are watched.
+  next_unlink_ = std::max(Soon(), Now() + kMillisecond);
   const fs::path directory = fs::path(directory_.path()) / "scope" / "names" / kInstanceName;
   std::vector<fs::path> files;
   std::error_code ignored;  // what somebody else deleted is deleted

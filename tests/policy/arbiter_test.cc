@@ -95,6 +95,12 @@ Contested By(Standing standing, std::int64_t pid = 7) {
   return contested;
 }
 
+Contested PerhapsACandidate() {
+  Contested contested = By(Standing::kUnknown);
+  contested.holder.may_be_candidate = true;
+  return contested;
+}
+
 UniqueFd Event() { return UniqueFd(eventfd(0, EFD_CLOEXEC)); }
 
 class ArbiterTest : public ::testing::Test {
@@ -309,6 +315,37 @@ TEST_F(ArbiterTest,
   EXPECT_LE(next.at_most, absl::Milliseconds(25)) << "no event announces a foreign locker's end";
   EXPECT_EQ(Run(kSettle - absl::Milliseconds(1)).action, Action::kWait);
   ExpectDecision(Decision::kDuplicate, kSettle);
+  EXPECT_THAT(arbiter_->holder().processes, ElementsAre(Process(42)));
+}
+
+// Somebody deletes the records of candidates that have the layer one after another.
+TEST_F(ArbiterTest, H04_CandidatesWithoutARecordInTurnAreWaitedFor) {
+  Make("file(path=/a)");
+  for (int i = 0; i < 3; ++i) layer("/a").WillAnswer(PerhapsACandidate());
+  EXPECT_EQ(Run().action, Action::kWait);
+  layer("/a").suspects = {Process(41)};
+  EXPECT_EQ(Run(kSettle).action, Action::kWait);
+  layer("/a").suspects = {Process(42)};
+  EXPECT_EQ(Run(2 * kSettle).action, Action::kWait);
+  ExpectDecision(Decision::kUnique, 2 * kSettle + absl::Milliseconds(1));
+}
+
+TEST_F(ArbiterTest, H04_ACandidateWithoutARecordThatOnlyLacksAProcessorIsWaitedFor) {
+  const Spinner candidate;
+  Make("file(path=/a)");
+  layer("/a").suspects = {candidate.identity()};
+  for (int i = 0; i < 4; ++i) layer("/a").WillAnswer(PerhapsACandidate());
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(Run(i * kSettle).action, Action::kWait) << i;
+  ExpectDecision(Decision::kUnique, 4 * kSettle);
+}
+
+TEST_F(ArbiterTest, H04_AHolderWithoutARecordThatStaysAndSleepsIsADuplicateAfterTwoLooksAtIt) {
+  Make("file(path=/a)");
+  layer("/a").suspects = {Process(42)};
+  for (int i = 0; i < 3; ++i) layer("/a").WillAnswer(PerhapsACandidate());
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(kSettle).action, Action::kWait);
+  ExpectDecision(Decision::kDuplicate, 2 * kSettle);
   EXPECT_THAT(arbiter_->holder().processes, ElementsAre(Process(42)));
 }
 

@@ -48,6 +48,9 @@ struct Holder {
   std::optional<HolderRecord> record;      // the last valid one, whoever wrote it
   std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record tells
   std::string evidence;                    // one line for a person: what was seen, and where
+  // Unknown, and has what only instances take: perhaps a candidate whose record is not written yet,
+  // or was deleted.
+  bool may_be_candidate = false;
 };
 
 // A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After

@@ -95,6 +95,7 @@ class Arbiter {
 
  private:
   Next Settle(Contested contested, absl::Duration elapsed);
+  bool GetsOn(const std::vector<ProcessIdentity>& suspects);
   Next OnAnotherInstance();
   Next Decide();
   Next Refuse(Decision decision, absl::Status status = absl::OkStatus());
@@ -124,6 +125,7 @@ class Arbiter {
     std::optional<ProcessIdentity> process;
     absl::Duration since;
     int rounds = 0;
+    std::optional<std::vector<ProcessIdentity>> suspects = std::nullopt;  // at the last expiry
   };
   std::optional<Wait> wait_;
   std::vector<UniqueFd> wake_;
