@@ -409,14 +409,14 @@ std::optional<std::pair<int, int>> EphemeralRange() {
 
 std::vector<Finding> PortLayerImpl::Diagnose() const {
   std::vector<Finding> findings;
-  const std::uint16_t port = target_.endpoint().port;
-  const absl::StatusOr<bool> up = os::LoopbackIsUp();
-  if (up.ok() && !*up) {
+  const auto [address, port] = target_.endpoint();
+  const absl::StatusOr<bool> has_address = os::IsOwnAddress(address);
+  if (has_address.ok() && !*has_address) {
     findings.push_back({.severity = Severity::kProblem,
                         .layer = text_,
-                        .what = "lo is down in this network namespace",
+                        .what = "lo has no 127.0.0.0/8 in this network namespace",
                         .consequence = "",
-                        .fix = "ip link set lo up",
+                        .fix = "ip address add 127.0.0.1/8 dev lo; ip link set lo up",
                         .event = Event::kNoLoopback});
   }
   if (!os::MayBindPort(port)) {

@@ -54,8 +54,9 @@ struct SemaphoreSets {
 };
 absl::StatusOr<SemaphoreSets> CountSemaphoreSets();
 
-// Whether lo is up in the caller's network namespace.
-absl::StatusOr<bool> LoopbackIsUp();
+// Whether a socket may have this IPv4 address (host byte order) in the caller's network namespace.
+// Takes a free port there for a moment, of the kernel's choice.
+absl::StatusOr<bool> IsOwnAddress(std::uint32_t address);
 // Whether the caller may listen on `port` as far as ip_unprivileged_port_start says.
 bool MayBindPort(std::uint16_t port);
 

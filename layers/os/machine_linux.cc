@@ -1,9 +1,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <net/if.h>
+#include <netinet/in.h>
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
@@ -247,15 +246,16 @@ absl::StatusOr<SemaphoreSets> CountSemaphoreSets() {
   return SemaphoreSets{.used = use.semusz, .limit = limits.semmni};  // semusz: sets (semctl(2))
 }
 
-absl::StatusOr<bool> LoopbackIsUp() {
-  const UniqueFd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+absl::StatusOr<bool> IsOwnAddress(std::uint32_t address) {
+  const UniqueFd socket_fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket_fd) return ErrnoStatus(errno, "create a socket");
-  ifreq request{};
-  std::strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
-  if (ioctl(socket_fd.get(), SIOCGIFFLAGS, &request) != 0) {
-    return ErrnoStatus(errno, "ask for the state of lo");
-  }
-  return (static_cast<unsigned>(request.ifr_flags) & IFF_UP) != 0;
+  sockaddr_in any_port = {};
+  any_port.sin_family = AF_INET;
+  any_port.sin_addr.s_addr = htonl(address);
+  const auto* const name = reinterpret_cast<const sockaddr*>(&any_port);
+  if (bind(socket_fd.get(), name, sizeof any_port) == 0) return true;
+  if (errno == EADDRNOTAVAIL) return false;
+  return ErrnoStatus(errno, "bind a socket");
 }
 
 bool MayBindPort(std::uint16_t port) {

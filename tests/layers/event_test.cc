@@ -27,6 +27,7 @@
 #include "soleguard/layer.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/program.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -204,6 +205,14 @@ TEST_F(EventTest, DescriptorsExhausted) {
     const auto open_files = static_cast<rlim_t>(next);
     const rlimit limit{.rlim_cur = open_files, .rlim_max = open_files};
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+  });
+}
+
+TEST_F(EventTest, NoLoopback) {
+  ExpectUnavailableAsSaid(Event::kNoLoopback, [](const Tried&) {
+    return unshare(CLONE_NEWNET) == 0 &&
+           testing::RunProgram({.argv = {"sh", "-c", "ip link set lo up; ip address flush dev lo"}})
+                   .code == 0;
   });
 }
 
