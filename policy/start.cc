@@ -233,6 +233,9 @@ void Start::KillInTime(absl::Duration elapsed) {
   if (!asked_at_.has_value() || killed_at_.has_value()) return;
   const bool in_time = setup_.wait <= absl::ZeroDuration() || elapsed < setup_.wait;
   if (elapsed < *asked_at_ + setup_.replace->grace || !in_time) return;
+  // The one that was asked may have let go and live on; somebody else is waited for then.
+  const std::optional<Holder>& in_the_way = arbiter_->reports().back().holder;
+  if (!in_the_way.has_value() || !IsNamed(*in_the_way)) return;
   killed_at_ = elapsed;
   absl::Status killed = setup_.replace->signal(*asked_, Signal::kKill);
   if (!absl::IsNotFound(killed)) not_replaced_ = std::move(killed);  // it was asked, so it may end

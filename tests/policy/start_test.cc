@@ -555,6 +555,18 @@ TEST_F(StartTest, AReplacerKillsWhoHangsWhileItReleases) {
   EXPECT_THAT(TakeLog(), ::testing::Contains("SIGKILL"));
 }
 
+// It let go in order and lives on; a candidate that came meanwhile was stopped.
+TEST_F(StartTest, AReplacerDoesNotKillTheOneItAskedWhileAnotherIsInTheWay) {
+  a_.has_it = Standing::kEstablished;
+  Replacer();
+  ExpectWaits();
+  a_.has_it = Standing::kCandidate;
+  a_.pid = 8;
+  ExpectWaits(kGrace - absl::Milliseconds(1));
+  ExpectWaits(kGrace);
+  EXPECT_THAT(TakeLog(), ::testing::Not(::testing::Contains("SIGKILL")));
+}
+
 TEST_F(StartTest, AReplacerTakesAFreeName) {
   Replacer();
   ExpectDecision(Decision::kUnique);
