@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -52,11 +53,12 @@ class OwnNames {
 
   using Key = std::pair<std::string, std::string>;  // scope directory, name
 
-  // Reserves `key`; waits until `end` while another thread arbitrates it. Gives the record of the
-  // Guard that has it, if one has.
-  std::optional<HolderRecord> Reserve(const Key& key, Clock::time_point end) {
+  // Reserves `key`; waits until `end` or `stop` while another thread arbitrates it. Gives the
+  // record of the Guard that has it, if one has.
+  std::optional<HolderRecord> Reserve(const Key& key, Clock::time_point end,
+                                      const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
-    changed_.wait_until(lock, end, [&] {
+    changed_.wait_until(lock, stop, end, [&] {
       const auto found = names_.find(key);
       return found == names_.end() || found->second.state != RecordState::kCandidate;
     });
@@ -80,7 +82,7 @@ class OwnNames {
   const ProcessIdentity process_;
   [[maybe_unused]] const OwnNames* const inherited_;  // a leak checker in a child would miss it
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable_any changed_;
   std::map<Key, HolderRecord> names_;
 };
 
@@ -252,8 +254,11 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   }
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{options.scope.directory(), instance->text()};
-  if (std::optional<HolderRecord> record =
-          names.Reserve(key, Deadline(begin, std::max(options.deadline, options.wait)))) {
+  if (std::optional<HolderRecord> record = names.Reserve(
+          key, Deadline(begin, std::max(options.deadline, options.wait)), options.stop)) {
+    if (record->state == RecordState::kCandidate && options.stop.stop_requested()) {
+      return Undetermined{.status = absl::CancelledError("the start was cancelled"), .layers = {}};
+    }
     if (record->state == RecordState::kCandidate) {
       return Undetermined{.status = absl::DeadlineExceededError(
                               "another thread of this process is still arbitrating this name"),

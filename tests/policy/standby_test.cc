@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <memory>
 #include <sstream>
 #include <stop_token>
@@ -171,6 +172,31 @@ TEST_P(StandbyTest, H23_AStopTokenEndsTheWaitAndLeavesNothing) {
   const auto line = MakeQueue(waiting.scope, *InstanceName::Parse("x"))->WhoIsAhead();
   EXPECT_TRUE(line.ok() && !line->has_value());
   EXPECT_EQ(holder.Ask("verify"), "ok");
+}
+
+TEST_P(StandbyTest, H23_AStopTokenEndsTheWaitForAnotherThreadOfTheProcessToo) {
+  Claimant holder = Start();
+  ASSERT_TRUE(holder.unique());
+  std::stop_source first_ends;
+  std::latch first_waits(1);
+  std::thread first([&] {
+    Options waiting = options();
+    waiting.wait = absl::InfiniteDuration();
+    waiting.stop = first_ends.get_token();
+    waiting.waiting = [&] { first_waits.count_down(); };
+    EXPECT_TRUE(std::holds_alternative<Undetermined>(Acquire(waiting)));
+  });
+  first_waits.wait();
+  std::stop_source stop;
+  stop.request_stop();  // before or while it waits: it is one wait
+  Options second = options();
+  second.wait = absl::InfiniteDuration();
+  second.stop = stop.get_token();
+  const Verdict verdict = Acquire(second);
+  const auto* undetermined = std::get_if<Undetermined>(&verdict);
+  EXPECT_TRUE(undetermined != nullptr && absl::IsCancelled(undetermined->status));
+  first_ends.request_stop();
+  first.join();
 }
 
 // --- what does not depend on the policy ---
