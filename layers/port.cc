@@ -382,8 +382,8 @@ std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {
     }
   }
   if (!listeners->empty()) return suspects;
-  // Whoever was stopped between its two sockets has the companion and does not listen yet. Only a
-  // contender asks for suspects, so it may connect.
+  // Whoever was stopped between its two sockets has the companion and does not listen yet. Asking
+  // it takes a place in its queue, which is there for that.
   if (absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion()); peer.ok()) {
     absl::StatusOr<ProcessIdentity> process = IdentityOf(peer->pid);
     if (process.ok()) suspects.push_back(*std::move(process));

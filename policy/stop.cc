@@ -5,6 +5,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -55,6 +56,7 @@ class Stopper {
   absl::Duration elapsed() const { return absl::FromChrono(Clock::now() - begin_); }
 
   absl::Status Look();
+  std::vector<ProcessIdentity> SuspectsOf(std::size_t layer) const;
   void LookForForeignLockers();
   // Whether nobody whom this is about has the name or lives any more.
   bool IsOver() const;
@@ -85,9 +87,10 @@ class Stopper {
   const std::vector<std::unique_ptr<Layer>> layers_;
   const Clock::time_point begin_ = Clock::now();
 
-  std::vector<Holder> seen_;  // by the layers, now
-  absl::Status blind_;        // a layer could not tell
-  bool was_seen_ = false;     // somebody had it when it began
+  std::vector<Holder> seen_;       // by the layers, now
+  std::set<std::string> telling_;  // layers that could tell, now
+  absl::Status blind_;             // a layer could not tell
+  bool was_seen_ = false;          // somebody had it when it began
   bool asked_ = false;
   int escalations_ = 0;
   Coverage coverage_;
@@ -129,7 +132,9 @@ absl::Status Stopper::Look() {
   Inspection inspection = Inspect(name_, policy_, options_);
   seen_.clear();
   blind_ = absl::OkStatus();
+  telling_.clear();
   for (Inspection::LayerSighting& layer : inspection.layers) {
+    if (!std::holds_alternative<Unavailable>(layer.sighting)) telling_.insert(layer.layer);
     if (auto* taken = std::get_if<Taken>(&layer.sighting)) {
       seen_.push_back(std::move(taken->holder));
     } else if (const auto* unavailable = std::get_if<Unavailable>(&layer.sighting)) {
@@ -151,11 +156,18 @@ absl::Status Stopper::Look() {
   return absl::OkStatus();
 }
 
+// Whom the kernel shows with a layer's object; of an observer nobody, and nobody of a layer that
+// cannot tell: what is in its way is no instance.
+std::vector<ProcessIdentity> Stopper::SuspectsOf(std::size_t layer) const {
+  const LayerSpec& spec = policy_.layers()[layer];
+  if (FindLayerKind(spec.kind)->observer || !telling_.contains(spec.ToString())) return {};
+  return layers_[layer]->Suspects();
+}
+
 // A foreign locker (flock(1)) shows to nobody who takes no lock, but for what it has open.
 void Stopper::LookForForeignLockers() {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (FindLayerKind(policy_.layers()[i].kind)->observer) continue;
-    std::vector<ProcessIdentity> suspects = layers_[i]->Suspects();
+    std::vector<ProcessIdentity> suspects = SuspectsOf(i);
     std::erase_if(suspects, [](const ProcessIdentity& process) { return !Lives(process); });
     if (suspects.empty()) continue;
     const std::string evidence = absl::StrCat("layer ", policy_.layers()[i].ToString(), ": pid ",
@@ -397,8 +409,8 @@ StopReport Stopper::Finish(bool cancelled) {
   // found by looking for it.
   for (Holder& holder : seen_) {
     if (holder.standing != Standing::kUnknown || !holder.processes.empty()) continue;
-    for (const std::unique_ptr<Layer>& layer : layers_) {
-      for (ProcessIdentity& process : layer->Suspects()) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      for (ProcessIdentity& process : SuspectsOf(i)) {
         const bool known = std::find(holder.processes.begin(), holder.processes.end(), process) !=
                            holder.processes.end();
         if (!known) holder.processes.push_back(std::move(process));

@@ -262,6 +262,21 @@ TEST_F(StopTest, H10_AForeignLockersProcessIsNamedAndNotSignalled) {
   EXPECT_TRUE(Lives(locker.pid()));
 }
 
+TEST(StopRunningTest, H17_AForeignListenerOnTheNamesPortIsNotCalledItsHolder) {
+  Program foreign({.argv = {"python3", "-c",
+                            "import socket, sys; s = socket.socket(); s.bind(('', 0)); s.listen(); "
+                            "print(s.getsockname()[1], flush=True); sys.stdin.read()"}});
+  const std::optional<std::string> port = foreign.ReadLine();
+  ASSERT_TRUE(port.has_value());
+  const TestScope scope(absl::StrCat("all(file, port(", *port, "))"));
+  const absl::StatusOr<StopReport> report =
+      StopRunning(TestScope::kName, *Policy::Parse(scope.policy()),
+                  {.scope = scope.scope(), .settle = kShort}, {.timeout = absl::Minutes(1)});
+  EXPECT_EQ(Say(report), "undetermined");
+  EXPECT_THAT(report->status.ToString(), HasSubstr("which is not an instance"));
+  EXPECT_FALSE(report->holder.has_value());
+}
+
 TEST_F(StopTest, H06_AHolderInAnotherPidNamespaceIsNotSignalled) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root to make a pid namespace";
   Claimant inside = Start({"unshare", "--pid", "--fork", "--mount-proc", "--kill-child"});
