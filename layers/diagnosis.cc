@@ -136,6 +136,13 @@ Finding StateFinding(const Scope& scope) {
             .consequence = consequence,
             .fix = fix};
   }
+  if (!os::MayWriteBelow(*place)) {
+    return {.severity = Severity::kWarning,
+            .layer = kScope,
+            .what = absl::StrCat("the caller may not write to the state directory ", path),
+            .consequence = consequence,
+            .fix = fix};
+  }
   return {.severity = Severity::kOk,
           .layer = kScope,
           .what = absl::StrCat("fencing tokens outlive a reboot: ", path,

@@ -42,6 +42,9 @@ std::optional<std::int64_t> PidFromHere(const ProcessIdentity& identity);
 // The text of a small file, without blanks at its end.
 absl::StatusOr<std::string> ReadSetting(const std::string& path);
 bool Exists(const std::string& path);
+// Whether the caller may make files in the directory `path` or, where that does not exist, make
+// something in the nearest directory above it.
+bool MayWriteBelow(std::string path);
 // The names in the directory `path` that end in `suffix`, sorted. Empty when there is none.
 std::vector<std::string> FilesIn(const std::string& path, std::string_view suffix);
 // fnmatch(3) with FNM_PATHNAME.

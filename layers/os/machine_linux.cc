@@ -216,6 +216,11 @@ absl::StatusOr<std::string> ReadSetting(const std::string& path) {
 
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
+bool MayWriteBelow(std::string path) {
+  while (path.size() > 1 && !Exists(path)) path.resize(std::max<std::size_t>(path.rfind('/'), 1));
+  return faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) == 0 || errno == EROFS;
+}
+
 std::vector<std::string> FilesIn(const std::string& path, std::string_view suffix) {
   const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return {};

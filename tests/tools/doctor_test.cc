@@ -187,7 +187,8 @@ TEST_F(DoctorTest, APrivateTmpIsAnotherDirectory) {
 TEST_F(DoctorTest, LoWithoutItsAddressesAndSemaphoresThatAreUsedUpAreNamed) {
   SKIP_WITHOUT_NAMESPACES();
   const std::string script =
-      "ip link set lo up; ip address flush dev lo; echo 32000 1024000000 500 0 > /proc/sys/kernel/sem";
+      "ip link set lo up; ip address flush dev lo; echo 32000 1024000000 500 0 > "
+      "/proc/sys/kernel/sem";
   const Words unshare = {"--net", "--ipc"};
   const Said all = AskAfter(script, unshare, {});
   EXPECT_EQ(all.code, 69);
@@ -384,6 +385,18 @@ TEST_F(DoctorTest, AStateDirectoryThatARebootEmptiesIsAWarning) {
   const Said said = AskAfter("mount -t tmpfs none " + guardcheck_.state(), {"--mount"}, {});
   EXPECT_EQ(said.code, 0);
   EXPECT_THAT(said.Of("scope", "is on tmpfs, which a reboot empties"),
+              AllOf(StartsWith("warning"), HasSubstr("fencing token may repeat")));
+}
+
+// The usual home of a service's user: /nonexistent.
+TEST_F(DoctorTest, AStateDirectoryThatTheCallerCannotMakeIsAWarning) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to act as another user";
+  const Words as_nobody = {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
+  const Finished asked =
+      RunProgram({.argv = as_nobody + Words{SOLEGUARD_TEST_GUARDCHECK, "doctor", "x", "--json",
+                                            "--state-dir", "/nonexistent/.local/state"}});
+  const Said said{.code = asked.code, .json = ParseObject(asked.output)};
+  EXPECT_THAT(said.Of("scope", "may not write to the state directory /nonexistent/.local/state"),
               AllOf(StartsWith("warning"), HasSubstr("fencing token may repeat")));
 }
 
