@@ -99,6 +99,7 @@ TEST_F(Config, AMistakeIsNamedWithItsLineAndStartsNothing) {
       {"[names]\nbot = 3", ":2: expected a table [names.bot]"},
       {"[names.'a/b']", ":1: instance name, byte 2"},
       {"grace = ''", ":1: grace: the value is empty"},
+      {"[names.bot]\nscope = []", ":2: scope: the value is empty"},
       {"grace = ['1s', '2s']", ":1: grace: it is said 2 times"},
       {"grace = ", ":1: "},
       {"\xff\xfe", ":1: "}};

@@ -49,6 +49,7 @@ std::vector<Config::Setting> SettingsOf(const std::string& file, const toml::tab
     }
     Config::Setting setting{.key = key, .texts = {}, .origin = At(file, node)};
     if (const toml::array* array = node.as_array()) {
+      if (array->empty()) Refuse(file, node, absl::StrCat(key, ": the value is empty"));
       for (const toml::node& element : *array) setting.texts.push_back(TextOf(file, key, element));
     } else {
       setting.texts.push_back(TextOf(file, key, node));
