@@ -127,6 +127,32 @@ TEST_F(OnLostTest, StopKillsWhatDoesNotEndWhenItIsAsked) {
   EXPECT_EQ(other.Exit(0), 0);
 }
 
+// A terminal that was stopped, a collector that hangs: the pipe is full.
+TEST_F(OnLostTest, H12_ALogThatNobodyReadsKeepsNeitherTheCommandNorTheName) {
+  const std::string full_log =
+      "import fcntl, os, sys\n"
+      "r, w = os.pipe()\n"
+      "os.set_blocking(w, False)\n"
+      "try:\n"
+      "    while True: os.write(w, b'.' * 4096)\n"
+      "except BlockingIOError: os.set_blocking(w, True)\n"
+      "os.dup2(w, 2)\n"
+      "os.set_inheritable(r, True)\n"  // it has a reader, which does not read
+      "os.execvp(sys.argv[1], sys.argv[1:])\n";
+  Guarded run({.argv = Words{"python3", "-c", full_log} +
+                       guardcheck_.InstanceWords(
+                           {"--policy", "file", "--on-lost", "stop", "--grace", "50ms"})});
+  run.Settle();
+  run.program().Signal(SIGSTOP);
+  run.program().WaitUntilStopped();
+  MoveNameAway();
+  Guarded other = StartAnother("file");
+  (void)other.command();
+  ASSERT_EQ(kill(run.wrapper(), SIGCONT), 0);
+  EXPECT_EQ(run.program().Wait(), 76);
+  EXPECT_EQ(other.Exit(0), 0);
+}
+
 TEST_F(OnLostTest, H22_StopIsNotForExec) {
   const Finished call = guardcheck_.CallRun({"true"}, {"--exec", "--on-lost=stop"});
   EXPECT_EQ(call.code, 64);

@@ -96,6 +96,48 @@ TEST_F(Daemonising, H33_WithoutItTheDaemonIsEndedWithTheCommand) {
   EXPECT_EQ(guardcheck_.Call({"status", "x"}).code, 3);
 }
 
+// ---- a log that nobody reads any more
+
+// What the pipe of stderr leads to has ended before guardcheck starts.
+Words WithoutALogReader(const Words& words) {
+  return Words{"bash", "-c", "exec 2> >(exit 0); wait $!; \"$@\"; exit $?", "bash"} + words;
+}
+
+TEST_F(RunOptions, H27_ALogReaderThatIsGoneDoesNotKeepTheCommandFromStarting) {
+  Guarded killed = guardcheck_.Start();
+  killed.Settle();
+  ASSERT_EQ(kill(killed.wrapper(), SIGKILL), 0);  // the next start speaks of it
+  (void)killed.program().Wait();
+  const Finished run =
+      RunProgram({.argv = WithoutALogReader(guardcheck_.Run({"echo", "started"}, {"--wait"}))});
+  EXPECT_EQ(run.code, 0);
+  EXPECT_EQ(run.output, "started\n");
+}
+
+TEST_F(RunOptions, H22_ALogReaderThatIsGoneDoesNotChangeTheCodeOfARefusal) {
+  Guarded holder = guardcheck_.Start();
+  holder.Settle();
+  EXPECT_EQ(RunProgram({.argv = WithoutALogReader(guardcheck_.Run({"true"}))}).code, 75);
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(RunOptions, H22_AnAnswerThatCannotBeWrittenIsNoSuccess) {
+  const Finished explained =
+      RunProgram({.argv = Words{"sh", "-c", "exec \"$@\" >/dev/full", "sh",
+                                SOLEGUARD_TEST_GUARDCHECK, "explain", "default", "--json"}});
+  EXPECT_EQ(explained.code, 70);
+  EXPECT_EQ(explained.errors, "guardcheck: stdout could not be written\n");
+}
+
+TEST_F(RunOptions, TheCommandHasTheDispositionOfSigpipeThatGuardcheckBeganWith) {
+  const Words command = {"sh", "-c", "kill -PIPE $$; echo alive"};
+  for (const Words& options : {Words{}, Words{"--exec"}}) {
+    const Words run = guardcheck_.Run(command, options);
+    EXPECT_EQ(RunProgram({.argv = run}).code, 128 + SIGPIPE);
+    EXPECT_EQ(RunProgram({.argv = Words{"env", "--ignore-signal=PIPE"} + run}).output, "alive\n");
+  }
+}
+
 // ---- --refused-exit and --verdict-fd
 
 TEST_F(RunOptions, H22_ACallerWhoseCommandUses75ChoosesAnotherCodeForTheRefusal) {
@@ -135,13 +177,22 @@ TEST_F(RunOptions, TheCommandDoesNotInheritTheVerdictsDescriptor) {
 }
 
 TEST_F(RunOptions, ADescriptorThatIsNotOpenForWritingIsAUsageError) {
-  for (const std::string fd : {"5", "0", "-1", "one"}) {
+  for (const std::string fd : {"5", "-1", "one"}) {
     const Finished run =
         RunProgram({.argv = Words{"sh", "-c", "exec \"$@\" </dev/null 5>&-", "sh"} +
                             guardcheck_.Run({"echo", "started"}, {"--verdict-fd", fd})});
     EXPECT_EQ(run.code, 64) << fd;
     EXPECT_EQ(run.output, "");
     EXPECT_THAT(run.errors, StartsWith("guardcheck: --verdict-fd"));
+  }
+}
+
+// Closed for the command, the next file that is opened would be its stdout.
+TEST_F(RunOptions, H31_ADescriptorThatIsTheCommandsOwnIsAUsageError) {
+  for (const std::string fd : {"0", "1", "2"}) {
+    const Finished run = guardcheck_.CallRun({"echo", "started"}, {"--verdict-fd", fd});
+    EXPECT_EQ(run.code, 64) << fd;
+    EXPECT_EQ(run.output, "");
   }
 }
 

@@ -41,7 +41,11 @@ namespace {
 int Main(std::vector<std::string> words) {
   try {
     const std::optional<Parsed> parsed = ParseCommandLine(std::move(words));
-    return parsed.has_value() ? parsed->command->Run(parsed->call) : kYes;
+    const int code = parsed.has_value() ? parsed->command->Run(parsed->call) : kYes;
+    // A full disk: an answer that is cut short must not look like one.
+    const bool whole = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    if (!whole) (void)std::fprintf(stderr, "guardcheck: stdout could not be written\n");
+    return whole || code != kYes ? code : kInternal;
   } catch (const UsageError& error) {
     (void)std::fprintf(stderr, "guardcheck: %s\n", error.what());
     return kUsage;

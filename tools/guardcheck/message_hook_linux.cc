@@ -64,7 +64,12 @@ class Running {
     posix_spawn_file_actions_adddup2(&actions, output.write.get(), STDOUT_FILENO);
     posix_spawnattr_setsigmask(&attributes, &signals);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    posix_spawnattr_setsigdefault(&attributes, &pipe);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
     std::array<char*, 2> arguments = {const_cast<char*>(program.c_str()), nullptr};
     const int error =
         posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments.data(), environ);

@@ -30,7 +30,11 @@ namespace {
 
 using soleguard::Guard;
 
+constexpr int kFirstDescriptor = 3;        // those below are COMMAND's own
 constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
+
+// How long a report of an incident may wait for whoever reads stderr.
+constexpr absl::Duration kLogPatience = absl::Seconds(1);
 
 void Say(const std::string& text) { (void)std::fprintf(stderr, "guardcheck: %s\n", text.c_str()); }
 
@@ -125,9 +129,9 @@ class GuardedRun final : public Command {
          .read = Into(files_.info_file)},
         {.name = "--verdict-fd",
          .value = "N",
-         .help = "write the verdict as a line of JSON to descriptor N, which COMMAND does not "
-                 "inherit",
-         .read = Into(verdict_fd_, 0, kMostDescriptors),
+         .help = "write the verdict as a line of JSON to descriptor N, 3 or higher, which COMMAND "
+                 "does not inherit",
+         .read = Into(verdict_fd_, kFirstDescriptor, kMostDescriptors),
          .is_setting = false},
         {.name = "--refused-exit",
          .value = "CODE",
@@ -149,6 +153,7 @@ class GuardedRun final : public Command {
   }
 
   int Run(const Call& call) override {
+    OutliveBrokenPipe();  // a log's reader that is gone keeps no command from running
     if (exec_ && until_ == Supervision::Until::kTree) {
       throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
     }
@@ -236,8 +241,11 @@ class GuardedRun final : public Command {
                                    : stop_when_lost_
                                        ? ". Ending the command"
                                        : ". The command runs on (--on-lost=stop ends it)";
-          Say(absl::StrCat(IncidentText(name, incident), next));
           if (compromised && stop_when_lost_) end.Set();
+          // Release waits for this: a terminal that is stopped or a log that nobody reads must not
+          // hold the name.
+          if (AwaitRoom(stderr, kLogPatience))
+            Say(absl::StrCat(IncidentText(name, incident), next));
         });
     if (!watched.ok()) {
       Say(absl::StrCat(soleguard::EscapeBytes(name), ": ", absl::string_view(watched.message())));

@@ -59,6 +59,10 @@ absl::StatusOr<int> Supervise(const Supervision& supervision);
 // as before.
 absl::Status OccupyStandardStreams();
 
+// From now on a write to a pipe whose reader is gone fails, and ends nobody. The command gets the
+// disposition of SIGPIPE that this process began with.
+void OutliveBrokenPipe();
+
 // Becomes the command; returns the exit code only when that failed, after saying why.
 int Become(const std::vector<std::string>& command);
 

@@ -37,6 +37,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::array kForwarded = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
                                    SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP};
 
+auto pipe_disposition = SIG_DFL;  // of SIGPIPE, when this process began
+
 absl::Status SystemError(std::string_view what) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", std::string(what)));
 }
@@ -192,7 +194,11 @@ class Guardian {
       posix_spawn_file_actions_adddup2(&actions, claim.get(), claim.get());
     }
     posix_spawnattr_setsigmask(&attributes, &signals_.original());
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    sigset_t defaults;
+    sigemptyset(&defaults);
+    if (pipe_disposition != SIG_IGN) sigaddset(&defaults, SIGPIPE);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     const std::vector<char*> arguments = Arguments(command);
     const int error =
         posix_spawnp(&command_, arguments[0], &actions, &attributes, arguments.data(), environ);
@@ -441,8 +447,11 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
   return code;
 }
 
+void OutliveBrokenPipe() { pipe_disposition = signal(SIGPIPE, SIG_IGN); }
+
 int Become(const std::vector<std::string>& command) {
   const std::vector<char*> arguments = Arguments(command);
+  (void)signal(SIGPIPE, pipe_disposition);
   (void)execvp(arguments[0], arguments.data());
   return SayCannotExecute(command[0], errno);
 }

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,7 +23,6 @@ absl::Status TakeVerdictFd(int fd) {
 
 absl::Status WriteVerdict(int fd, const std::string& line) {
   const soleguard::UniqueFd owned(fd);
-  const auto previous = signal(SIGPIPE, SIG_IGN);  // one thread so far
   const std::string text = line + "\n";
   absl::Status written;
   for (std::string_view rest = text; !rest.empty() && written.ok();) {
@@ -35,7 +33,6 @@ absl::Status WriteVerdict(int fd, const std::string& line) {
       written = absl::ErrnoToStatus(errno, absl::StrCat("write the verdict to descriptor ", fd));
     }
   }
-  (void)signal(SIGPIPE, previous);
   return written;
 }
 
