@@ -1,8 +1,5 @@
 #include "soleguard/scope.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <string>
@@ -13,6 +10,7 @@
 #include <absl/status/statusor.h>
 #include <absl/strings/str_cat.h>
 
+#include "os/os.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -29,16 +27,6 @@ constexpr std::size_t kMaxPathBytes = 4095;
 bool IsControl(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte < 0x20 || byte == 0x7f;
-}
-
-// Where everybody may create a directory and nobody but root can remove or rename somebody else's.
-// stat(2) and not lstat(2): some systems have /run/lock as a symbolic link, and /run is root's, so
-// nobody else can have made it.
-bool IsSharedByEverybody(const char* path) {
-  struct stat status = {};
-  if (stat(path, &status) != 0) return false;
-  constexpr mode_t kNeeded = S_ISVTX | S_IRWXO;
-  return S_ISDIR(status.st_mode) && status.st_uid == 0 && (status.st_mode & kNeeded) == kNeeded;
 }
 
 absl::Status Error(std::string_view path, const std::string& fault) {
@@ -78,8 +66,8 @@ absl::StatusOr<std::string> Normalise(std::string_view path) {
 
 // Always computed anew, never remembered: a process may change its effective uid.
 Scope Scope::User() {
-  const char* parent = IsSharedByEverybody(kLockDirectory) ? kLockDirectory : "/tmp";
-  return Scope(Kind::kUser, absl::StrCat(parent, "/soleguard-", geteuid()));
+  const char* parent = os::IsSharedByEverybody(kLockDirectory) ? kLockDirectory : "/tmp";
+  return Scope(Kind::kUser, absl::StrCat(parent, "/soleguard-", os::OwnUid()));
 }
 
 Scope Scope::System() { return Scope(Kind::kSystem, kSystemDirectory); }

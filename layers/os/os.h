@@ -222,6 +222,11 @@ absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset);
 // of these by default.
 absl::StatusOr<UniqueFd> WatchWrites(int fd);
 
+// Whether everybody may create a directory in `path`, and nobody but root can remove or rename
+// somebody else's. Follows links: some systems have /run/lock as one, and /run is root's, so nobody
+// else can have made it.
+bool IsSharedByEverybody(const char* path);
+
 // The names in a directory, but for "." and "..", unsorted.
 absl::StatusOr<std::vector<std::string>> NamesIn(int directory);
 

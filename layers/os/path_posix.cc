@@ -267,12 +267,17 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
 }
 
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
-  std::array<int, 2> ends = {-1, -1};
-  absl::Status made = read_end.Keep("make a pipe", [&ends] {
-    return pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) == 0 ? ends[0] : -1;
+  UniqueFd read;
+  // The write end first: a fork between the two leaves the child a read end, which keeps no one
+  // from seeing the hang-up.
+  absl::Status made = write_end.Keep("make a pipe", [&read] {
+    std::array<int, 2> ends = {-1, -1};
+    if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+    read = UniqueFd(ends[0]);
+    return ends[1];
   });
   if (!made.ok()) return made;
-  return write_end.Keep("make a pipe", [&ends] { return ends[1]; });
+  return read_end.Keep("make a pipe", [&read] { return read.release(); });
 }
 
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
@@ -341,16 +346,20 @@ absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
   return absl::OkStatus();
 }
 
+bool IsSharedByEverybody(const char* path) {
+  struct stat status = {};
+  if (stat(path, &status) != 0) return false;
+  constexpr mode_t kNeeded = S_ISVTX | S_IRWXO;
+  return S_ISDIR(status.st_mode) && status.st_uid == 0 && (status.st_mode & kNeeded) == kNeeded;
+}
+
 absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
   // A description of its own: readdir moves the offset, which a duplicate would share.
-  const int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (own < 0) return ErrnoStatus(errno, "open the directory for reading");
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(own), &closedir);
-  if (stream == nullptr) {
-    const int error = errno;
-    (void)close(own);
-    return ErrnoStatus(error, "read the directory");
-  }
+  UniqueFd own(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!own) return ErrnoStatus(errno, "open the directory for reading");
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(own.get()), &closedir);
+  if (stream == nullptr) return ErrnoStatus(errno, "read the directory");
+  (void)own.release();  // the stream's now
   std::vector<std::string> names;
   while (true) {
     errno = 0;
