@@ -1,6 +1,7 @@
 // Is the explorer worth anything? Each rule of the protocol is switched off in turn, outside of the
 // arbiter and of Start: it is told something else, or what it does is not carried out. Each must be
-// noticed, by the invariants that the rule is there for.
+// noticed, by the invariants that the rule is there for. One only saves time, and breaks none: that
+// a newcomer gives way also while it waits for a layer.
 #include <gtest/gtest.h>
 
 #include "policy/explorer/survey.h"
