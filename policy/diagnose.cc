@@ -9,6 +9,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
+#include "layers.h"
 #include "soleguard/analysis.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
@@ -225,16 +226,9 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   std::vector<Finding>& findings = diagnosis.findings;
   findings = DiagnoseScope(options.scope);
 
-  Subject subject;
-  subject.unknown = true;
-  std::vector<std::unique_ptr<Layer>> layers;
-  for (const LayerSpec& spec : policy.layers()) {
-    // Parse has refused unknown kinds and bad parameters.
-    layers.push_back(FindLayerKind(spec.kind)->make({.scope = options.scope,
-                                                     .name = *name,
-                                                     .parameters = spec.parameters,
-                                                     .subject = subject}));
-  }
+  Options looking = options;
+  looking.subject = {.unknown = true};
+  const std::vector<std::unique_ptr<Layer>> layers = MakeLayers(policy, looking, *name);
   std::optional<ProcessIdentity> holder;
   const LayerSet cannot_tell = Look(layers, findings, holder);
   // What `guardcheck run` holds beside the policy's layers may show a holder that they do not.

@@ -139,6 +139,20 @@ std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Optio
   return layers;
 }
 
+std::optional<Holder> ForeignLocker(const Layer& layer) {
+  std::vector<ProcessIdentity> suspects = layer.Suspects();
+  std::erase_if(suspects, [](const ProcessIdentity& process) {
+    return LivenessOf(process) == Liveness::kGone;
+  });
+  if (suspects.empty()) return std::nullopt;
+  std::string evidence =
+      absl::StrCat("pid ", suspects.front().pid, " has it, and no record says so");
+  return Holder{.standing = Standing::kUnknown,
+                .record = std::nullopt,
+                .processes = std::move(suspects),
+                .evidence = std::move(evidence)};
+}
+
 namespace {
 
 // The layer that lets a claim live on in a child, if the policy does not have it already.
@@ -401,7 +415,9 @@ class OnlyLooked final : public Layer {
   std::string_view text() const override { return layer_.text(); }
   Attempt Try(const HolderRecord&) override {
     seen_ = layer_.Look();
-    if (std::holds_alternative<Free>(*seen_)) seen_ = LookTwice();
+    if (std::holds_alternative<Free>(*seen_)) {
+      if (std::optional<Holder> locker = ForeignLocker(layer_)) seen_ = Taken{*std::move(locker)};
+    }
     if (const auto* unavailable = std::get_if<Unavailable>(&*seen_)) return *unavailable;
     const auto* taken = std::get_if<Taken>(&*seen_);
     if (taken == nullptr) return Held{std::make_unique<NoClaim>()};
@@ -419,18 +435,6 @@ class OnlyLooked final : public Layer {
   Sighting TakeSeen() { return seen_.has_value() ? *std::move(seen_) : Look(); }
 
  private:
-  // A foreign locker (flock(1)) shows to nobody who takes no lock, but for what it has open.
-  Sighting LookTwice() const {
-    std::vector<ProcessIdentity> suspects = layer_.Suspects();
-    if (suspects.empty()) return Free{};
-    std::string evidence =
-        absl::StrCat("pid ", suspects.front().pid, " has it, and no record says so");
-    return Taken{{.standing = Standing::kUnknown,
-                  .record = std::nullopt,
-                  .processes = std::move(suspects),
-                  .evidence = std::move(evidence)}};
-  }
-
   const Layer& layer_;
   std::optional<Sighting> seen_;
 };

@@ -16,11 +16,6 @@ namespace {
 using Next = Arbiter::Next;
 using Decision = Arbiter::Decision;
 
-// An event may be missed: a child that a raw clone(2) made can keep the FIFO of one that has left.
-constexpr absl::Duration kLookAgain = absl::Seconds(30);
-// The system has no event: a foreign locker, a layer that works again.
-constexpr absl::Duration kLookForEvents = absl::Seconds(1);
-
 // A holder that only its end makes free.
 std::optional<Holder> SeenIn(const std::vector<Arbiter::Member>& slot) {
   for (const Arbiter::Member& member : slot) {

@@ -15,6 +15,7 @@
 #include <absl/time/clock.h>
 
 #include "layers.h"
+#include "retry.h"
 #include "soleguard/coverage.h"
 #include "soleguard/fd.h"
 #include "target.h"
@@ -26,11 +27,7 @@ using Clock = std::chrono::steady_clock;
 using Reason = StoppedProcess::Reason;
 using Outcome = StopReport::Outcome;
 
-// The system has no event: a foreign locker, a layer that works again.
-constexpr absl::Duration kLookForEvents = absl::Seconds(1);
-// An event may be missed: a child that a raw clone(2) made can keep the FIFO of one that has left.
-constexpr absl::Duration kLookAgain = absl::Seconds(30);
-// Between a claim and its record the system has none either.
+// Between a claim and its record the system has no event.
 constexpr absl::Duration kAwaitRecord = absl::Milliseconds(20);
 
 bool Lives(const ProcessIdentity& process) {
@@ -56,7 +53,7 @@ class Stopper {
   absl::Duration elapsed() const { return absl::FromChrono(Clock::now() - begin_); }
 
   absl::Status Look();
-  std::vector<ProcessIdentity> SuspectsOf(std::size_t layer) const;
+  std::optional<Holder> ForeignLockerOf(std::size_t layer) const;
   void LookForForeignLockers();
   // Whether nobody whom this is about has the name or lives any more.
   bool IsOver() const;
@@ -156,26 +153,20 @@ absl::Status Stopper::Look() {
   return absl::OkStatus();
 }
 
-// Whom the kernel shows with a layer's object; of an observer nobody, and nobody of a layer that
-// cannot tell: what is in its way is no instance.
-std::vector<ProcessIdentity> Stopper::SuspectsOf(std::size_t layer) const {
+// Not of an observer, nor of a layer that cannot tell: what is in its way is no instance.
+std::optional<Holder> Stopper::ForeignLockerOf(std::size_t layer) const {
   const LayerSpec& spec = policy_.layers()[layer];
   if (FindLayerKind(spec.kind)->observer || !telling_.contains(spec.ToString())) return {};
-  return layers_[layer]->Suspects();
+  return ForeignLocker(*layers_[layer]);
 }
 
-// A foreign locker (flock(1)) shows to nobody who takes no lock, but for what it has open.
 void Stopper::LookForForeignLockers() {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    std::vector<ProcessIdentity> suspects = SuspectsOf(i);
-    std::erase_if(suspects, [](const ProcessIdentity& process) { return !Lives(process); });
-    if (suspects.empty()) continue;
-    const std::string evidence = absl::StrCat("layer ", policy_.layers()[i].ToString(), ": pid ",
-                                              suspects.front().pid, " has it");
-    seen_.push_back({.standing = Standing::kUnknown,
-                     .record = std::nullopt,
-                     .processes = std::move(suspects),
-                     .evidence = evidence});
+    std::optional<Holder> locker = ForeignLockerOf(i);
+    if (!locker.has_value()) continue;
+    locker->evidence =
+        absl::StrCat("layer ", policy_.layers()[i].ToString(), ": ", locker->evidence);
+    seen_.push_back(*std::move(locker));
   }
 }
 
@@ -410,7 +401,9 @@ StopReport Stopper::Finish(bool cancelled) {
   for (Holder& holder : seen_) {
     if (holder.standing != Standing::kUnknown || !holder.processes.empty()) continue;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      for (ProcessIdentity& process : SuspectsOf(i)) {
+      std::optional<Holder> locker = ForeignLockerOf(i);
+      if (!locker.has_value()) continue;
+      for (ProcessIdentity& process : locker->processes) {
         const bool known = std::find(holder.processes.begin(), holder.processes.end(), process) !=
                            holder.processes.end();
         if (!known) holder.processes.push_back(std::move(process));
