@@ -1,12 +1,10 @@
 // Options::replace: a start that takes the name from the holder that it saw.
-#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <deque>
 #include <iostream>
 #include <list>
@@ -25,6 +23,7 @@
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/program.h"
+#include "support/referee.h"
 #include "support/shared.h"
 #include "support/stranger.h"
 #include "support/test_scope.h"
@@ -207,32 +206,11 @@ TEST_F(ReplaceTest, H16_AStrangerWithTheHoldersPidLives) {
 }
 
 // ---- under fire
-// ----------------------------------------------------------------------------------
 
-// Who runs, as a mutex in shared memory knows it that nothing of soleguard touches. The kernel
-// tells that its owner has died.
-struct Referee {
-  Referee() {
-    pthread_mutexattr_t attributes;
-    (void)pthread_mutexattr_init(&attributes);
-    (void)pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    (void)pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    (void)pthread_mutex_init(&running, &attributes);
-    (void)pthread_mutexattr_destroy(&attributes);
-  }
-  // The calling process runs, from now until its end.
-  void Enter() {
-    const int taken = pthread_mutex_trylock(&running);
-    if (taken == EOWNERDEAD) (void)pthread_mutex_consistent(&running);
-    if (taken != 0 && taken != EOWNERDEAD) ++overlaps;
-    ++entered;
-  }
-
-  pthread_mutex_t running{};
-  std::atomic<int> entered = 0;
-  std::atomic<int> overlaps = 0;
-  std::atomic<int> refused = 0;   // newcomers
-  std::atomic<int> overtook = 0;  // newcomers
+// With what became of the newcomers.
+struct Referee : testing::Referee {
+  std::atomic<int> refused = 0;
+  std::atomic<int> overtook = 0;
   std::atomic<int> undetermined = 0;
 };
 

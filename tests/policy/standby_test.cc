@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <latch>
 #include <memory>
 #include <sstream>
@@ -22,6 +23,8 @@
 #include "soleguard/guard.h"
 #include "soleguard/queue.h"
 #include "support/claimant.h"
+#include "support/referee.h"
+#include "support/shared.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -215,9 +218,18 @@ long Switches(pid_t pid) {
 class HandOverTest : public ::testing::Test {
  protected:
   Claimant Start(absl::Duration wait) const {
-    return Claimant({.scope = directory_.path(), .deadline = absl::Seconds(60), .wait = wait});
+    return Claimant({.scope = directory_ / "scope",
+                     .deadline = absl::Seconds(60),
+                     .wait = wait,
+                     .referee = referee_file_});
   }
+
+ private:
   const testing::TempDir directory_;
+  const std::string referee_file_ = directory_ / "referee";
+
+ protected:
+  const testing::Shared<testing::Referee> referee_{referee_file_};
 };
 
 TEST_F(HandOverTest, AHundredStandbysTakeOverInOrderAndDoNothingMeanwhile) {
@@ -247,13 +259,20 @@ TEST_F(HandOverTest, AHundredStandbysTakeOverInOrderAndDoNothingMeanwhile) {
 
   Claimant* last = &holder;
   std::uint64_t token = 0;
+  int started = 1;
   for (Claimant& next : line) {
+    ASSERT_EQ(referee_->verdicts, started) << "one behind the head of the line was told";
     last->program().Signal(SIGKILL);
     last = &next;
     ASSERT_TRUE(next.unique()) << next.verdict();
     EXPECT_GT(next.token(), token);
     token = next.token();
+    ++started;
   }
+  EXPECT_EQ(referee_->verdicts, started);
+  EXPECT_EQ(referee_->entered, started);
+  EXPECT_EQ(referee_->overlaps, 0);
+  std::cout << started - 1 << " hand-overs, " << referee_->overlaps << " overlaps\n";
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ std::vector<std::string> Claimant::CommandOf(const Setup& setup) {
           StartOf(setup),
           absl::FormatDuration(setup.wait),
           setup.replace.has_value() ? absl::FormatDuration(*setup.replace) : std::string(),
-          std::to_string(setup.slots)};
+          std::to_string(setup.slots),
+          setup.referee};
 }
 
 Claimant::Claimant(const Setup& setup)

@@ -30,6 +30,8 @@ class Claimant {
     // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait
     // there are released at once.
     std::string gate = {};
+    // A Shared<Referee>: enters it when it is unique, before it says so, and counts its verdict.
+    std::string referee = {};
     std::vector<std::string> launcher = {};  // words before the program: unshare, strace, setpriv
   };
   explicit Claimant(const Setup& setup);

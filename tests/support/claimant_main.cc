@@ -1,5 +1,5 @@
 // See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT REPLACE
-// SLOTS
+// SLOTS REFEREE
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -24,6 +24,8 @@
 
 #include "soleguard/guard.h"
 #include "support/forked.h"
+#include "support/referee.h"
+#include "support/shared.h"
 
 namespace {
 
@@ -257,6 +259,14 @@ std::string Obey(const std::string& command, Verdict& verdict) {
   return "unknown command " + command;
 }
 
+void TellReferee(const std::string& file, const Verdict& verdict) {
+  using Referee = testing::Shared<testing::Referee>;
+  // Never unmapped: the kernel finds the mutex in it when this process ends.
+  static const auto* const referee = new Referee(Referee::Of(file));
+  if (std::holds_alternative<Unique>(verdict)) (*referee)->Enter();
+  ++(*referee)->verdicts;
+}
+
 // Returns when nobody has `fifo` open for writing any more.
 void WaitAtGate(const std::string& fifo) {
   const int gate = open(fifo.c_str(), O_RDONLY | O_CLOEXEC);
@@ -270,7 +280,7 @@ void WaitAtGate(const std::string& fifo) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 10) return 64;
+  if (argc != 11) return 64;
   std::string command;
   const std::string start = argv[6];
   const std::string gate = "gate:";
@@ -279,6 +289,7 @@ int main(int argc, char** argv) {
   if (start == "barrier") std::getline(std::cin, command);
   if (start.starts_with(gate)) WaitAtGate(start.substr(gate.size()));
   Verdict verdict = Acquire(argv);
+  if (*argv[10] != '\0') TellReferee(argv[10], verdict);
   std::cout << Say(verdict) << std::endl;
   while (std::getline(std::cin, command)) {
     std::cout << Obey(command, verdict) << std::endl;
