@@ -36,6 +36,7 @@
 #include "support/claimant.h"
 #include "support/file_scope.h"
 #include "support/program.h"
+#include "support/repeater.h"
 #include "support/shared.h"
 #include "support/traced.h"
 
@@ -898,29 +899,18 @@ TEST_F(FileLayer, LooksDisturbNoAcquisition) {
   constexpr int kLooks = 10000;
 #endif
   { ASSERT_TRUE(IsUnique(scope_.Acquire())); }
-  const Shared<std::atomic<int>> looks;
-  const Shared<std::atomic<bool>> end;
-  const pid_t looker = fork();
-  if (looker == 0) {
-    while (!*end) {
-      (void)scope_.Look();
-      ++*looks;
-    }
-    _exit(0);
-  }
+  testing::Repeater looks([this] { (void)scope_.Look(); });
   // A settle time of nothing: one look that holds a lock would be a refused start.
   int refused = 0;
   int acquired = 0;
-  const absl::Time begin = absl::Now();
-  while ((acquired < kAcquisitions || *looks < kLooks) && absl::Now() - begin < absl::Seconds(30)) {
+  while (acquired + refused < kAcquisitions || (looks.times() < kLooks && looks.Lives())) {
     const Verdict mine = scope_.Acquire(absl::ZeroDuration());
     IsUnique(mine) ? ++acquired : ++refused;
   }
-  *end = true;
-  Reap(looker);
+  EXPECT_TRUE(looks.End());
   EXPECT_EQ(refused, 0);
   EXPECT_GE(acquired, kAcquisitions);
-  EXPECT_GE(*looks, kLooks);
+  EXPECT_GE(looks.times(), kLooks);
 }
 
 TEST_F(FileLayer, ALookTakesNoLockCreatesNothingAndWritesNothing) {

@@ -2,25 +2,35 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
+#include <iostream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include <absl/strings/match.h>
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/referee.h"
+#include "support/repeater.h"
 #include "support/shared.h"
+#include "support/start.h"
 #include "support/temp_dir.h"
+#include "support/test_scope.h"
 
 namespace soleguard {
 namespace {
@@ -143,35 +153,111 @@ int Looks() {
   return looks != nullptr ? std::stoi(looks) : 500;
 }
 
+// Beside two that look as fast as they can.
+class ManyLooksTest : public CheckTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  // The instance is a command that nobody runs: those who look are no copies of it.
+  Options OptionsWith(absl::Duration settle, absl::Duration deadline) const {
+    Options with = options(settle);
+    with.deadline = deadline;
+    with.subject = {.argv = {"sleep", path()}, .working_directory = "/"};
+    return with;
+  }
+  const Policy policy_ = *Policy::Parse(GetParam());
+  // A look at the process table takes milliseconds.
+  const int wanted_ = absl::StrContains(GetParam(), "scan") ? Looks() / 5 : Looks();
+
+  testing::Repeater inspections_{[this] {
+    (void)Inspect("x", policy_, OptionsWith(absl::ZeroDuration(), absl::ZeroDuration()));
+  }};
+  testing::Repeater checks_{[this] {
+    (void)Check("x", policy_, OptionsWith(absl::ZeroDuration(), absl::ZeroDuration()));
+  }};
+
+  bool GoesOn() const {
+    return (inspections_.times() < wanted_ || checks_.times() < wanted_) && inspections_.Lives() &&
+           checks_.Lives();
+  }
+  void ExpectLooked() {
+    EXPECT_TRUE(inspections_.End());
+    EXPECT_TRUE(checks_.End());
+    EXPECT_GE(inspections_.times(), wanted_);
+    EXPECT_GE(checks_.times(), wanted_);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Policies, ManyLooksTest,
+                         ::testing::Values("default", "all(file, mutex, port, scan)"),
+                         [](const auto& tested) { return testing::TestNameOf(tested.param); });
+
 // Starts that give nobody time to get out of the way: a lock that a looker
 // took, however shortly, would refuse one of them.
-TEST_F(CheckTest, ManyLooksDisturbNoStart) {
-  const testing::Shared<std::atomic<int>> looks;
-  const int count = Looks();
-  const auto look = [&](auto&& once) {
-    const pid_t looker = fork();
-    if (looker != 0) return looker;
-    for (int i = 0; i < count; ++i) {
-      once();
-      ++*looks;
-    }
-    _exit(0);
-  };
-  const Policy policy = Policy::Default();
-  const Options hasty = {
-      .scope = options().scope, .deadline = absl::ZeroDuration(), .settle = absl::ZeroDuration()};
-  const std::vector<pid_t> lookers = {look([&] { (void)Inspect("x", policy, hasty); }),
-                                      look([&] { (void)Check("x", policy, hasty); })};
-  const auto wanted = count * static_cast<int>(lookers.size());
+TEST_P(ManyLooksTest, DisturbNoStart) {
+  const Options hasty = OptionsWith(absl::ZeroDuration(), absl::ZeroDuration());
   int starts = 0;
-  for (; *looks < wanted; ++starts) {
-    const Verdict verdict = Guard::Acquire("x", policy, hasty);
+  for (; starts == 0 || GoesOn(); ++starts) {
+    const Verdict verdict = Guard::Acquire("x", policy_, hasty);
     const auto* unique = std::get_if<Unique>(&verdict);
-    ASSERT_NE(unique, nullptr) << "start " << starts << " beside look " << *looks;
+    ASSERT_NE(unique, nullptr) << "start " << starts << ": " << testing::Say(verdict);
     EXPECT_TRUE(unique->guard.Verify().ok());
   }
-  for (const pid_t looker : lookers) EXPECT_EQ(waitpid(looker, nullptr, 0), looker);
-  EXPECT_GT(starts, 0);
+  ExpectLooked();
+  std::cout << starts << " starts, " << inspections_.times() << " inspections, " << checks_.times()
+            << " checks\n";
+}
+
+// Starts that meet each other: each gets the name, or is refused by one of the others, never by one
+// that looks; and whom the lookers saw is not what decides.
+TEST_P(ManyLooksTest, AreNeverWhoRefusesAStartAmongSeveral) {
+  struct Counts : testing::Referee {
+    std::atomic<int> refused = 0;
+    std::atomic<int> wrong = 0;
+    std::array<std::atomic<pid_t>, 4> starters = {};
+  };
+  const testing::Shared<Counts> counts;
+  const testing::Answer wrong;
+  const Options patient = OptionsWith(absl::Minutes(1), absl::Minutes(1));
+  const auto start = [&] {
+    const Verdict verdict = Guard::Acquire("x", policy_, patient);
+    if (testing::IsUnique(verdict)) {
+      counts->Enter();
+      counts->Leave();
+      return;
+    }
+    const std::string said = testing::Say(verdict);
+    const bool by_another =
+        std::any_of(counts->starters.begin(), counts->starters.end(), [&said](const auto& pid) {
+          return said == absl::StrCat("duplicate ", pid.load(), " established");
+        });
+    if (by_another) {
+      ++counts->refused;
+    } else {
+      ++counts->wrong;
+      wrong.Set(said);
+    }
+  };
+  std::deque<testing::Repeater> starters;
+  for (std::atomic<pid_t>& pid : counts->starters) {
+    starters.emplace_back([&] {
+      pid = getpid();
+      start();
+    });
+  }
+  const auto started = [&] { return counts->entered + counts->refused; };
+  const auto all_live = [&] {
+    return std::all_of(starters.begin(), starters.end(),
+                       [](const auto& one) { return one.Lives(); });
+  };
+  while ((GoesOn() || started() < wanted_) && all_live() && counts->wrong == 0) {
+    std::this_thread::yield();
+  }
+  for (testing::Repeater& starter : starters) EXPECT_TRUE(starter.End());
+  ExpectLooked();
+  EXPECT_EQ(counts->wrong, 0) << wrong.said();
+  EXPECT_EQ(counts->overlaps, 0);
+  EXPECT_GT(counts->entered, 0);
+  std::cout << counts->entered << " starts, " << counts->refused << " refused by another, "
+            << inspections_.times() << " inspections, " << checks_.times() << " checks\n";
 }
 
 }  // namespace

@@ -19,13 +19,15 @@ struct Referee {
     (void)pthread_mutex_init(&running, &attributes);
     (void)pthread_mutexattr_destroy(&attributes);
   }
-  // The calling process runs, from now until its end.
+  // The calling thread's process runs, from now until Leave or the end of the thread.
   void Enter() {
     const int taken = pthread_mutex_trylock(&running);
     if (taken == EOWNERDEAD) (void)pthread_mutex_consistent(&running);
     if (taken != 0 && taken != EOWNERDEAD) ++overlaps;
     ++entered;
   }
+  // Does nothing for who did not get in alone.
+  void Leave() { (void)pthread_mutex_unlock(&running); }
 
   pthread_mutex_t running{};
   std::atomic<int> entered = 0;

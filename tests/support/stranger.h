@@ -9,11 +9,11 @@
 #include <string>
 
 #include <absl/strings/str_cat.h>
-#include <absl/time/clock.h>
 
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/tick.h"
 
 namespace soleguard::testing {
 
@@ -34,10 +34,7 @@ inline std::string BesideAStranger(const std::function<Claimant()>& start,
     const pid_t keeper = std::stoi(holder.Ask("clone"));
     holder.program().Signal(SIGKILL);
     (void)holder.program().Wait();
-    // Start times count in ticks of 10 ms: the stranger's is a later one.
-    const absl::Time next_tick = absl::Now() + absl::Milliseconds(30);
-    while (absl::Now() < next_tick) {
-    }
+    AwaitNextTick();
     std::ofstream last("/proc/sys/kernel/ns_last_pid");
     if (!(last << first - 1 << std::flush)) return "skip: needs the right to set ns_last_pid";
     const Child stranger([] { return "runs"; });

@@ -1,9 +1,7 @@
 // Who is ended, and who never is.
 #include "end_processes.h"
 
-#include <sched.h>
 #include <signal.h>
-#include <time.h>
 
 #include <fstream>
 #include <string>
@@ -13,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "support/child.h"
+#include "support/tick.h"
 
 namespace guardcheck {
 namespace {
@@ -89,16 +88,6 @@ TEST(EndProcesses, H23_AnInterruptEndsTheWaitWithoutAKill) {
   EXPECT_EQ(LivenessOf(process), soleguard::Liveness::kAlive);
 }
 
-// Two processes of one number that started within one tick of the clock are not told apart.
-void AwaitNextTick() {
-  const auto tick = [] {
-    timespec now = {};
-    (void)clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * 100 + now.tv_nsec / 10'000'000;  // USER_HZ is 100 everywhere
-  };
-  for (const auto before = tick(); tick() == before;) (void)sched_yield();
-}
-
 // The copy ends, and a stranger gets its number, at the last moment before the signal.
 TEST(EndProcesses, H16_AStrangerWithARecycledPidLives) {
   const std::string said = soleguard::testing::InNewPidNamespace([]() -> std::string {
@@ -111,7 +100,7 @@ TEST(EndProcesses, H16_AStrangerWithARecycledPidLives) {
         {process}, absl::ZeroDuration(),
         [&] {
           copy.reset();
-          AwaitNextTick();
+          soleguard::testing::AwaitNextTick();
           std::ofstream last("/proc/sys/kernel/ns_last_pid");
           may_choose = static_cast<bool>(last << pid - 1 << std::flush);
           stranger.emplace([] { return "runs"; });

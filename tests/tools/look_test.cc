@@ -1,6 +1,9 @@
 // guardcheck check, status and list: what they show, and that they disturb nobody.
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,8 +18,11 @@
 namespace soleguard::testing {
 namespace {
 
+using ::testing::AnyOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Key;
 using ::testing::StartsWith;
 
 TEST(Look, CreatesNothingInAFreshScope) {
@@ -224,20 +230,35 @@ TEST(List, H22_ANameThatCannotBeToldIsSaid) {
 // A start beside lookers is never refused, and a holder is never lost.
 TEST(Look, DisturbsNoStart) {
   const Guardcheck guardcheck;
+  struct Looks {
+    Words words;
+    std::map<int, int> calls = {};  // by exit code
+    std::atomic<int> sum = 0;
+  };
+  std::array<Looks, 3> looks = {Looks{{"status", "x"}}, Looks{{"list"}}, Looks{{"check", "x"}}};
   std::atomic<bool> over = false;
   std::vector<std::thread> lookers;
-  for (const Words& words : {Words{"status", "x"}, Words{"list"}, Words{"check", "x"}}) {
-    lookers.emplace_back([&guardcheck, &over, words] {
-      while (!over) (void)guardcheck.Call(words);
+  for (Looks& look : looks) {
+    lookers.emplace_back([&guardcheck, &over, &look] {
+      for (; !over; ++look.sum) ++look.calls[guardcheck.Call(look.words).code];
     });
   }
-  for (int i = 0; i < 50; ++i) {
+  constexpr int kEach = 50;
+  const auto looked = [&looks] {
+    return std::all_of(looks.begin(), looks.end(),
+                       [](const auto& one) { return one.sum >= kEach; });
+  };
+  for (int i = 0; i < kEach || !looked(); ++i) {
     const Finished run = guardcheck.CallRun({"true"}, {"--settle", "0", "--deadline", "0"});
     EXPECT_EQ(run.code, 0) << run.errors;
     EXPECT_EQ(run.errors, "");
   }
   over = true;
   for (std::thread& looker : lookers) looker.join();
+  // Each saw a moment before, in or after a run, and no looker got in the way of another.
+  EXPECT_THAT(looks[0].calls, Each(Key(AnyOf(0, 3))));
+  EXPECT_THAT(looks[1].calls, Each(Key(0)));
+  EXPECT_THAT(looks[2].calls, Each(Key(AnyOf(0, 75))));
 }
 
 }  // namespace
