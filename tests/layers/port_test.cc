@@ -25,6 +25,7 @@
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/sockets.h"
 #include "support/start.h"
 #include "support/temp_dir.h"
 #include "support/traced.h"
@@ -108,11 +109,7 @@ TEST_F(PortTest, H17_AForeignListenerIsNamedAndNeverAlreadyRunning) {
 }
 
 TEST_F(PortTest, AChosenPortIsHeldOnLoopbackOnly) {
-  std::uint16_t port = 0;
-  {
-    const Foreigner probe(INADDR_LOOPBACK);
-    port = probe.port();
-  }
+  const std::uint16_t port = testing::FreePort();
   const Verdict verdict = Acquire(absl::StrCat("port(", port, ")"));
   ASSERT_TRUE(std::holds_alternative<Unique>(verdict)) << Reason(verdict);
   EXPECT_TRUE(std::get<Unique>(verdict).guard.Verify().ok());

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -20,6 +21,7 @@
 #include "support/claimant.h"
 #include "support/looker.h"
 #include "support/program.h"
+#include "support/sockets.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -322,7 +324,9 @@ TEST_F(ScanAndClaimsTest, TheEstablishedHolderOfThisNameIsFoundWhateverItsPolicy
 }
 
 TEST_F(ScanAndClaimsTest, H30_AHolderOfAnotherNameIsCoveredByItsClaim) {
-  for (const std::string policy : {"file", "mutex", "port", "port(47713)", "all(file, scan)"}) {
+  const std::string chosen = absl::StrCat("port(", testing::FreePort(), ")");
+  for (const std::string& policy : {std::string("file"), std::string("mutex"), std::string("port"),
+                                    chosen, std::string("all(file, scan)")}) {
     Claimant holder(Claim("another", policy));
     ASSERT_TRUE(holder.unique()) << holder.verdict();
     EXPECT_EQ(LookFor(Claimant::CommandOf(Claim("another", policy))).Ask("try"), "held") << policy;

@@ -86,6 +86,12 @@ struct Loss {
 };
 void PrintTo(const Loss& loss, std::ostream* out) { *out << loss.name; }
 
+// In every run, however busy the machine is: an event leads to the report, and not the next look of
+// the watch, which is a minute away. The target is 100 ms; what is printed is measured against it
+// on a machine of which the load is known: docs/decisions/0008-watching.md.
+constexpr absl::Duration kWatchPeriod = absl::Minutes(1);
+constexpr absl::Duration kNoticedWithin = absl::Seconds(20);
+
 class LossTest : public ::testing::TestWithParam<Loss> {};
 
 TEST_P(LossTest, H03_H04_IsReportedAndRepairedWhileTheOtherClaimsKeepEverybodyOut) {
@@ -93,15 +99,15 @@ TEST_P(LossTest, H03_H04_IsReportedAndRepairedWhileTheOtherClaimsKeepEverybodyOu
   const Field field;
   Claimant holder = field.Holder();
   ASSERT_TRUE(holder.unique()) << holder.verdict();
-  ASSERT_EQ(holder.Ask("watch 1m"), "watched");
+  ASSERT_EQ(holder.Ask("watch " + absl::FormatDuration(kWatchPeriod)), "watched");
 
   holder.program().WriteLine("incident");
   const auto begin = std::chrono::steady_clock::now();
   if (!loss.strike(field, holder)) GTEST_SKIP() << "needs another process's descriptors";
   const std::string said = holder.program().ReadLine().value_or("the holder ended");
-  const auto noticed = std::chrono::steady_clock::now() - begin;
-  std::cout << loss.name << ": reported after "
-            << std::chrono::duration_cast<std::chrono::microseconds>(noticed).count() << " us\n";
+  const absl::Duration noticed = absl::FromChrono(std::chrono::steady_clock::now() - begin);
+  std::cout << loss.name << ": reported after " << absl::ToInt64Microseconds(noticed) << " us\n";
+  EXPECT_LT(noticed, kNoticedWithin);
   EXPECT_THAT(said, StartsWith(absl::StrCat(loss.layer, " repaired stood 0 ")));
   EXPECT_THAT(said, HasSubstr(loss.lost));
 
