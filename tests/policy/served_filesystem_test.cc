@@ -1,10 +1,8 @@
 // Scopes on filesystems that somebody serves, and who may be away (H19).
-#include <signal.h>
-#include <sys/mount.h>
-#include <unistd.h>
+#include "support/served_filesystem.h"
 
-#include <filesystem>
-#include <optional>
+#include <signal.h>
+
 #include <string>
 
 #include <gmock/gmock.h>
@@ -12,8 +10,6 @@
 
 #include "soleguard/guard.h"
 #include "support/claimant.h"
-#include "support/program.h"
-#include "support/temp_dir.h"
 
 namespace soleguard {
 namespace {
@@ -21,39 +17,23 @@ namespace {
 using ::testing::AllOf;
 using testing::Claimant;
 using ::testing::HasSubstr;
-using testing::Program;
 using ::testing::StartsWith;
 
 class ServedFilesystem : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (getuid() != 0 || access("/dev/fuse", R_OK | W_OK) != 0) {
-      GTEST_SKIP() << "needs root and /dev/fuse to mount a filesystem";
-    }
-    std::filesystem::create_directory(mount_point_);
-    std::filesystem::create_directory(directory_ / "behind");
-    server_.emplace(Program::Setup{
-        .argv = {SOLEGUARD_TEST_SERVED_FILESYSTEM, mount_point_, directory_ / "behind"}});
-    const std::optional<std::string> line = server_->ReadLine();
-    if (line != "mounted") GTEST_SKIP() << "cannot mount: " << server_->Errors();
-  }
-  void TearDown() override {
-    if (!server_.has_value()) return;
-    server_->Signal(SIGKILL);  // every call that hangs ends with ECONNABORTED
-    (void)server_->Wait();
-    (void)umount2(mount_point_.c_str(), MNT_DETACH);
+    if (!served_.unusable().empty()) GTEST_SKIP() << served_.unusable();
   }
   void Tell(const std::string& order) {
-    server_->WriteLine(order);
-    ASSERT_EQ(server_->ReadLine(), "done");
+    served_.server().WriteLine(order);
+    ASSERT_EQ(served_.server().ReadLine(), "done");
   }
   Claimant::Setup Setup(const std::string& policy) const {
     return {.scope = mount_point_ + "/scope", .policy = policy};
   }
 
-  const testing::TempDir directory_;
-  const std::string mount_point_ = directory_ / "mount";
-  std::optional<Program> server_;
+  testing::ServedFilesystem served_;
+  const std::string mount_point_ = served_.mount_point();
 };
 
 TEST_F(ServedFilesystem, H19_WhileItAnswersANameIsHeldAsAnywhere) {
@@ -78,23 +58,23 @@ TEST_F(ServedFilesystem, H19_ALockCallThatBlocksIsAnUndeterminedVerdictInTime) {
 }
 
 TEST_F(ServedFilesystem, H19_AServerThatIsStoppedIsTheSame) {
-  server_->Signal(SIGSTOP);
-  server_->WaitUntilStopped();
+  served_.server().Signal(SIGSTOP);
+  served_.server().WaitUntilStopped();
   Claimant start(Setup("file"));
   EXPECT_THAT(start.verdict(), HasSubstr("does not answer"));
   start.program().CloseInput();
   EXPECT_EQ(start.program().Wait(), 0);
-  server_->Signal(SIGCONT);
+  served_.server().Signal(SIGCONT);
 }
 
 TEST_F(ServedFilesystem, H19_OtherLayersDecideWithoutIt) {
-  server_->Signal(SIGSTOP);
-  server_->WaitUntilStopped();
+  served_.server().Signal(SIGSTOP);
+  served_.server().WaitUntilStopped();
   Claimant::Setup setup = Setup("any(mutex, file(path=" + mount_point_ + "/x.lock))");
-  setup.scope = directory_ / "scope";
+  setup.scope = served_.directory() / "scope";
   Claimant start(setup);
   EXPECT_TRUE(start.unique()) << start.verdict();
-  server_->Signal(SIGCONT);
+  served_.server().Signal(SIGCONT);
 }
 
 TEST_F(ServedFilesystem, H19_OnceItAnswersAgainAStartDoesAndNothingWasKept) {
@@ -114,13 +94,13 @@ TEST_F(ServedFilesystem, H19_OnceItAnswersAgainAStartDoesAndNothingWasKept) {
 }
 
 TEST_F(ServedFilesystem, H19_TheFormWithAPathIsAskedToo) {
-  server_->Signal(SIGSTOP);
-  server_->WaitUntilStopped();
+  served_.server().Signal(SIGSTOP);
+  served_.server().WaitUntilStopped();
   Claimant::Setup setup = Setup("file(path=" + mount_point_ + "/x.lock)");
-  setup.scope = directory_ / "scope";
+  setup.scope = served_.directory() / "scope";
   Claimant start(setup);
   EXPECT_THAT(start.verdict(), HasSubstr("does not answer"));
-  server_->Signal(SIGCONT);
+  served_.server().Signal(SIGCONT);
 }
 
 }  // namespace

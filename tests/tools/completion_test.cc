@@ -1,9 +1,13 @@
 // What guardcheck says of its own options: to shells, to man(1), and by --help.
+#include <algorithm>
 #include <fstream>
+#include <iostream>
 #include <map>
+#include <sstream>
 #include <string>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -36,6 +40,46 @@ class CompletionTest : public ::testing::Test {
                              Script("bash")}});
     EXPECT_EQ(said.errors, "");
     return said.output;
+  }
+
+  // What --help lists: the commands, and the options of one.
+  static Words Commands() {
+    const Finished help = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "--help"}});
+    EXPECT_EQ(help.code, 0);
+    const std::size_t list = help.output.find("Subcommands:\n");
+    return FirstWords(help.output.substr(std::min(list, help.output.size())), "  ");
+  }
+  static Words OptionsOf(const std::string& command) {
+    const Finished help = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, command, "--help"}});
+    EXPECT_EQ(help.code, 0);
+    return FirstWords(help.output, "  --");
+  }
+  // Of the lines that begin with `indent`. "--wait{forever} =DURATION" is "--wait".
+  static Words FirstWords(const std::string& text, const std::string& indent) {
+    Words words;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.starts_with(indent)) continue;
+      line.erase(0, 2);
+      words.push_back(line.substr(0, line.find_first_of(" {=,")));
+    }
+    return words;
+  }
+
+  // The part of a manual page from this heading to the next one.
+  static std::string SectionOf(const std::string& page, const std::string& heading) {
+    const std::size_t begin = page.find(heading);
+    if (begin == std::string::npos) return "";
+    return page.substr(begin, page.find("\n.S", begin) - begin);
+  }
+  // Not by one that only begins alike, such as --slot-env for --slot.
+  static bool Documents(const std::string& section, const std::string& option) {
+    const std::string entry = absl::StrCat("\n.B ", absl::StrReplaceAll(option, {{"-", "\\-"}}));
+    for (std::size_t at = 0; (at = section.find(entry, at)) != std::string::npos; ++at) {
+      const std::string rest = section.substr(at + entry.size(), 2);
+      if (rest.empty() || rest[0] == ' ' || rest[0] == '\n' || rest == "\\f") return true;
+    }
+    return false;
   }
 
   const TempDir directory_;
@@ -84,9 +128,20 @@ TEST_F(CompletionTest, TheManualPageIsWellFormedAndHasEveryCommandAndOption) {
   std::ofstream(file) << manual.output;
   const Finished lint = RunProgram({.argv = {"mandoc", "-T", "lint", "-W", "warning", file}});
   EXPECT_EQ(lint.code, 0) << lint.output;
-  for (const char* const word : {"run", "stop", "watch", "doctor", "\\-\\-until", "\\-\\-wait"}) {
-    EXPECT_THAT(manual.output, HasSubstr(word));
+  const std::string common = SectionOf(manual.output, ".SH OPTIONS OF MOST COMMANDS\n");
+  int options = 0;
+  const Words commands = Commands();
+  for (const std::string& command : commands) {
+    const std::string own = SectionOf(manual.output, absl::StrCat(".SS ", command, "\n"));
+    EXPECT_NE(own, "") << command;
+    for (const std::string& option : OptionsOf(command)) {
+      EXPECT_TRUE(Documents(own, option) || Documents(common, option)) << command << " " << option;
+      ++options;
+    }
   }
+  EXPECT_GT(commands.size(), 10U);
+  EXPECT_GT(options, 80);
+  std::cout << commands.size() << " commands, " << options << " options\n";
 }
 
 TEST_F(CompletionTest, HelpShowsWhatACommandTakes) {

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/fd.h"
+#include "support/served_filesystem.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -165,6 +166,27 @@ TEST_F(DoctorTest, AReadOnlyOrFullFilesystemRefusesEveryStart) {
                             " && ! head -c 100000 /dev/zero > " + mount + "/x 2>/dev/null");
   EXPECT_EQ(full.code, 69) << full.errors;
   EXPECT_THAT(full.output, HasSubstr(mount + " is full"));
+}
+
+TEST_F(DoctorTest, H19_AFilesystemThatAProgramServesIsARisk) {
+  const ServedFilesystem served;
+  if (!served.unusable().empty()) GTEST_SKIP() << served.unusable();
+  const auto ask = [](const std::string& scope, const std::string& policy) {
+    const Finished said = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "doctor", "x", "--json",
+                                               "--scope", scope, "--policy", policy}});
+    EXPECT_EQ(said.errors, "");
+    return Said{.code = said.code, .json = ParseObject(said.output)};
+  };
+  const std::string risk = absl::StrCat("mounted at ", served.mount_point(), "), which a program");
+  const auto is_named =
+      StartsWith("warning: whether its locks exclude, and whether a lock call ends");
+  EXPECT_THAT(ask(served.mount_point() + "/scope", "file").Of("scope", risk), is_named);
+  EXPECT_TRUE(std::filesystem::is_empty(served.mount_point())) << "it only looks";
+  // The same of one file there, while the scope is a local directory.
+  const std::string file = absl::StrCat("file(path=", served.mount_point(), "/x.lock)");
+  const Said said = ask(served.directory() / "scope", file);
+  EXPECT_THAT(said.Of(file, risk), is_named);
+  EXPECT_THAT(said.Of("scope", "which a program"), StartsWith("not said"));
 }
 
 TEST_F(DoctorTest, APrivateTmpIsAnotherDirectory) {

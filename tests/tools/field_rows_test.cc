@@ -2,9 +2,14 @@
 // own elsewhere. (A: a lock file beside a PID file. B: a lock path that was relative. C: eight
 // copies on one key. D: a lock judged by its age. E: a PID file for a Telegram bot.)
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <list>
 #include <string>
 
 #include <absl/strings/str_cat.h>
@@ -12,6 +17,8 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "support/claimant.h"
+#include "support/program.h"
 #include "support/test_scope.h"
 #include "tools/guardcheck.h"
 
@@ -45,9 +52,11 @@ TEST_F(FieldRows, A3_TheNameIsHeldForAScopeOfTheProgram) {
   {
     const Verdict verdict = scope.Acquire();
     ASSERT_TRUE(IsUnique(verdict));
-    EXPECT_TRUE(IsDuplicate(scope.Acquire()));
+    Claimant other(scope.Another());
+    EXPECT_EQ(other.verdict(), absl::StrCat("duplicate ", getpid(), " established"));
   }
-  EXPECT_TRUE(IsUnique(scope.Acquire()));
+  Claimant next(scope.Another());
+  EXPECT_TRUE(next.unique()) << next.verdict();
 }
 
 TEST_F(FieldRows, A4_IsItRunningAndWhatPid) {
@@ -112,6 +121,46 @@ TEST_F(FieldRows, C1_FourLocalLayersEachSeeTheHolder) {
   EXPECT_EQ(guardcheck_.CallRun({"sh", "-c", "echo ready; read line"}, strict).code, 75);
   bot.CloseInput();
   (void)bot.Wait();
+}
+
+// A launcher: end what is left, start exactly one, see that it came up.
+TEST_F(FieldRows, C2_CopiesAreEndedThenOneIsStartedAndSeenToBeUp) {
+  const std::string bot = guardcheck_.directory() / "bot.sh";
+  std::ofstream(bot) << "echo bot $$\nread -r line\n";
+  const Words command = {"sh", bot};
+  // A copy that was started by hand is old after 50 ms; what looks for it waits for that.
+  const Words options = {"--policy", "all(file, scan)", "--settle", "50ms", "--deadline", "60s"};
+  std::list<Program> copies;
+  for (int i = 0; i < 2; ++i) {
+    copies.emplace_back(Program::Setup{.argv = command});
+    ASSERT_EQ(copies.back().ReadLine(), absl::StrCat("bot ", copies.back().pid()));
+  }
+  EXPECT_EQ(guardcheck_.CallRun(command, options).code, 75);
+
+  const Finished stop =
+      guardcheck_.Call(Words{"stop", "x", "--duplicates"} + options + Words{"--"} + command);
+  EXPECT_EQ(stop.code, 0) << stop.output << stop.errors;
+  for (Program& copy : copies) EXPECT_EQ(copy.Wait(), 128 + SIGTERM);
+
+  const std::string verdict = guardcheck_.directory() / "verdict";
+  ASSERT_EQ(mkfifo(verdict.c_str(), 0600), 0);
+  Program run({.argv = Words{"sh", "-c", "exec \"$@\" 5>\"$0\"", verdict} +
+                       guardcheck_.Run(command, options + Words{"--verdict-fd", "5"})});
+  std::string line;
+  ASSERT_TRUE(std::getline(std::ifstream(verdict), line));
+  EXPECT_EQ(ParseObject(line).at("verdict"), "unique");
+
+  const std::string up = run.ReadLine().value_or("nothing");
+  const Finished status = guardcheck_.Call({"status", "x", "--json"});
+  EXPECT_EQ(status.code, 0);
+  EXPECT_EQ(up, absl::StrCat("bot ", ParseObject(status.output)
+                                         .at("holder")
+                                         .at("process")
+                                         .at("pid")
+                                         .to_number<std::int64_t>()));
+  EXPECT_EQ(guardcheck_.CallRun(command, options).code, 75);
+  run.CloseInput();
+  (void)run.Wait();
 }
 
 TEST_F(FieldRows, D2_SeveralNamesRunSideBySide) {

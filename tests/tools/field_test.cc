@@ -70,10 +70,6 @@ TEST_F(FieldTest, ACopyThatNeverAskedRefusesItsOwnNameAndNothingElse) {
 
 TEST_F(FieldTest, H01_OfFiveAtOnceOneSurvivesAndTheOthersNameIt) {
   const std::string bot = WriteScript("bot.py");
-  {
-    Program stray({.argv = {"python3", bot}});
-    ASSERT_EQ(stray.ReadLine(), absl::StrCat("bot ", stray.pid()));
-  }
   // All five are there and wait for a line; what they become has the same pid.
   const Words at_barrier = Words{"sh", "-c", "echo waits; read -r barrier; exec \"$@\"", "sh"} +
                            RunWords("x", "60s", {"python3", bot});

@@ -78,6 +78,23 @@ TEST_F(WaitTest, AtItsDeadlineItIsRefusedAndShowsTheHolder) {
   EXPECT_EQ(holder.Exit(0), 0);
 }
 
+// The name is free, and still not this one's: who is first in line may go on at any moment.
+TEST_F(WaitTest, H09_AtItsDeadlineBehindAFrozenStandbyItCannotTell) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  Guarded head = guardcheck_.Start({"--wait"});
+  (void)WhomItWaitsFor(head.program());
+  head.program().Signal(SIGSTOP);
+  head.program().WaitUntilStopped();
+  EXPECT_EQ(holder.Exit(0), 0);
+  const Finished behind = guardcheck_.CallRun({"echo", "started"}, {"--wait=50ms"});
+  EXPECT_EQ(behind.code, 69);
+  EXPECT_EQ(behind.output, "");
+  EXPECT_THAT(behind.errors, HasSubstr(absl::StrCat("pid ", head.wrapper())));
+  head.program().Signal(SIGCONT);
+  EXPECT_EQ(head.Exit(0), 0);
+}
+
 TEST_F(WaitTest, AFreeNameIsTakenWithoutAWord) {
   const Finished run = guardcheck_.CallRun({"true"}, {"--wait"});
   EXPECT_EQ(run.code, 0);
