@@ -28,6 +28,7 @@
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/program.h"
+#include "support/system_v.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -139,6 +140,13 @@ TEST_F(EventTest, ScopeDirectoryRemoved) {
 TEST_F(EventTest, DescriptorsClosed) {
   ExpectBlindsAsSaid(Event::kDescriptorsClosed, [](Tried&, Claimant& holder) {
     EXPECT_EQ(holder.Ask("closefrom"), "closed");
+  });
+}
+
+TEST_F(EventTest, IpcRemoved) {
+  ExpectBlindsAsSaid(Event::kIpcRemoved, [](Tried& tried, Claimant&) {
+    (void)testing::RemoveSemaphore(tried.scope(), "x");
+    (void)testing::RemoveSegment(tried.scope(), "x");
   });
 }
 
