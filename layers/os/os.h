@@ -207,6 +207,9 @@ void RemoveIfSame(const std::string& path, const UniqueFd& file);
 // Whether `path` itself, not what a link points to, is `file` now.
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file);
 
+// Whether nothing is at `path`. False also when it cannot be told: opening it tells why.
+bool IsMissing(const std::string& path);
+
 // At most `limit` bytes from the file's begin.
 absl::StatusOr<std::string> ReadAt(int fd, std::size_t limit);
 // All of `bytes` at the file's begin, in one system call.

@@ -317,6 +317,11 @@ absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
   return FileIdentity{.device = status.st_dev, .inode = status.st_ino} == file;
 }
 
+bool IsMissing(const std::string& path) {
+  struct stat status = {};
+  return lstat(path.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
 absl::StatusOr<std::string> ReadAt(int fd, std::size_t limit) {
   return ReadRange(fd, {.offset = 0, .size = limit});
 }
