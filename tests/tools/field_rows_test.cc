@@ -139,7 +139,7 @@ TEST_F(FieldRows, C2_CopiesAreEndedThenOneIsStartedAndSeenToBeUp) {
 
   const Finished stop =
       guardcheck_.Call(Words{"stop", "x", "--duplicates"} + options + Words{"--"} + command);
-  EXPECT_EQ(stop.code, 0) << stop.output << stop.errors;
+  ASSERT_EQ(stop.code, 0) << stop.output << stop.errors;
   for (Program& copy : copies) EXPECT_EQ(copy.Wait(), 128 + SIGTERM);
 
   const std::string verdict = guardcheck_.directory() / "verdict";
