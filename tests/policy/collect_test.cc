@@ -121,8 +121,9 @@ TEST_F(CollectTest, H04_StartsBesideItAreNeitherRefusedNorDoubled) {
   };
   const Shared<Referee> referee;
   constexpr int kStarts = 60;
+  constexpr int kRemovals = 5;
   const auto start = [&] {
-    for (int won = 0; won < kStarts;) {
+    for (int won = 0; won < kStarts || referee->removed <= kRemovals;) {
       Verdict verdict = scope_.Acquire();
       if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
         const auto& record = duplicate->holder.record;
@@ -156,7 +157,6 @@ TEST_F(CollectTest, H04_StartsBesideItAreNeitherRefusedNorDoubled) {
   referee->over = true;
   for (const pid_t collector : collectors) EXPECT_EQ(waitpid(collector, &status, 0), collector);
   EXPECT_EQ(referee->overlaps, 0);
-  EXPECT_GT(referee->removed, 5);
 }
 
 TEST_F(CollectTest, AStrangersFileInItsDirectoryIsNotTouched) {
