@@ -18,6 +18,7 @@
 #include <cstring>
 #include <exception>
 #include <list>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -170,18 +171,29 @@ class Server {
   Server(const Scope& scope, const InstanceName& name, Answerer answerer)
       : directory_(scope, name), answerer_(std::move(answerer)) {}
 
-  absl::Status Listen();
+  absl::Status Open();
   void Serve();
   // Waits for the thread's end, unless it is the one that calls.
   void StopAndWait() {
-    stop_.Set();
+    stop_ = true;
+    {
+      const std::lock_guard lock(wake_mutex_);
+      // The race: the program has closed the pipe. That woke the thread, which looks at stop_ after
+      // each Restore.
+      os::Wake(wake_write_);
+    }
     if (thread_.load() != std::this_thread::get_id()) over_.wait(false);
   }
 
  private:
   bool Wait();
+  absl::Status OpenWake();
+  absl::Status Listen();
+  void Restore();
   void MakeAnew();
   void Accept();
+  // Nothing is accepted or opened anew before a while has passed.
+  void Pause();
   // False: the conversation is over.
   bool Continue(Conversation& conversation);
   bool Read(Conversation& conversation);
@@ -190,11 +202,16 @@ class Server {
 
   NameDirectory directory_;
   const Answerer answerer_;
-  const WaitFlag stop_;
+  std::atomic<bool> stop_ = false;
+  std::mutex wake_mutex_;  // of the pipe
+  os::KeptFd wake_read_;   // hangs up when the program closes both ends
+  os::KeptFd wake_write_;
   os::KeptFd listener_;
   FileIdentity file_;
   os::Ownership ownership_;
-  UniqueFd deleted_;  // becomes readable when the socket's file is; empty: nothing tells
+  os::KeptFd deleted_;   // becomes readable when the socket's file is; empty: nothing tells
+  bool closed_ = false;  // the program has closed what is not open again yet
+  Clock::time_point paused_until_;
   std::list<Conversation> conversations_;
   std::atomic<std::thread::id> thread_ = {};
   std::atomic<bool> over_ = false;
@@ -203,8 +220,28 @@ class Server {
 // How long a sender may take for its message, and then for the answer. Its own timeout ends it
 // before: the connection is then closed.
 constexpr std::chrono::seconds kSlowest(30);
+// How long a wait is at most. The race: the program closes the pipe after a look at it and before
+// the wait for it, and nothing wakes the thread. A child of a raw clone(2) keeps the pipe from
+// hanging up at all.
+constexpr std::chrono::minutes kLongest(1);
+// Between two tries of what lacks a descriptor, which has no event.
+constexpr std::chrono::milliseconds kPause(100);
 // More wait in the socket's backlog.
 constexpr std::size_t kMostConversations = 64;
+
+// The number, for a call; none when it is another file's by now, or nobody's.
+int NumberOf(const os::KeptFd& kept) { return kept.StillOurs() ? kept.get() : -1; }
+
+absl::Status Server::Open() {
+  absl::Status opened = OpenWake();
+  return opened.ok() ? Listen() : opened;
+}
+
+absl::Status Server::OpenWake() {
+  const std::lock_guard lock(wake_mutex_);
+  if (wake_read_.StillOurs() && wake_write_.StillOurs()) return absl::OkStatus();
+  return os::KeepPipe(wake_read_, wake_write_);
+}
 
 absl::Status Server::Listen() {
   absl::Status opened = directory_.Open(os::Create::kYes);
@@ -214,8 +251,7 @@ absl::Status Server::Listen() {
   const absl::StatusOr<FileIdentity> file = os::KeepInbox(entry, ownership_, listener_);
   if (file.ok()) {
     file_ = *file;
-    absl::StatusOr<UniqueFd> watch = os::WatchEntry(entry);
-    deleted_ = watch.ok() ? *std::move(watch) : UniqueFd();
+    (void)os::KeepWatchOf(entry, deleted_);
   }
   directory_.Close();
   return file.status();
@@ -239,43 +275,80 @@ void Server::Serve() {
 
 // Deals with what comes next. False: it was told to stop.
 bool Server::Wait() {
-  std::vector<os::Waited> waited = {{.fd = stop_.fd().get()}, {.fd = deleted_.get()}};
-  const bool accepts = conversations_.size() < kMostConversations;
-  waited.push_back({.fd = accepts ? listener_.get() : -1});
-  Clock::time_point end = Clock::now() + std::chrono::hours(1);
+  Restore();
+  if (stop_) return false;
+  const bool paused = Clock::now() < paused_until_;
+  const bool accepts = !paused && conversations_.size() < kMostConversations;
+  // One end without the other is ready for ever.
+  const bool wakes = wake_read_.StillOurs() && wake_write_.StillOurs();
+  std::vector<os::Waited> waited = {{.fd = wakes ? wake_read_.get() : -1},
+                                    {.fd = NumberOf(deleted_)},
+                                    {.fd = accepts ? NumberOf(listener_) : -1}};
+  Clock::time_point end = paused ? paused_until_ : Clock::now() + kLongest;
   for (const Conversation& conversation : conversations_) {
-    waited.push_back({.fd = conversation.socket.get(), .to_write = !conversation.answer.empty()});
+    waited.push_back(
+        {.fd = NumberOf(conversation.socket), .to_write = !conversation.answer.empty()});
     end = std::min(end, conversation.end);
   }
   os::WaitForReady(waited, absl::FromChrono(end - Clock::now()));
-  if (waited[0].ready) return false;
+  if (stop_) return false;
 
   std::size_t next = 3;
   for (auto conversation = conversations_.begin(); conversation != conversations_.end();) {
     const bool ready = waited[next++].ready;
-    const bool goes_on = ready ? Continue(*conversation) : Clock::now() < conversation->end;
+    const bool goes_on = conversation->socket.StillOurs() &&
+                         (ready ? Continue(*conversation) : Clock::now() < conversation->end);
     conversation = goes_on ? std::next(conversation) : conversations_.erase(conversation);
   }
   if (waited[2].ready) Accept();
-  if (waited[1].ready) MakeAnew();
+  if (waited[1].ready && deleted_.StillOurs()) MakeAnew();
   return true;
 }
+
+// Opens anew what the program has closed.
+void Server::Restore() {
+  if (Clock::now() < paused_until_) return;
+  const bool lacks =
+      !wake_read_.StillOurs() || !wake_write_.StillOurs() || (listener_ && !listener_.StillOurs());
+  if (lacks && !closed_) {
+    // The race: the program goes on closing, and uses the numbers again; what is opened at once
+    // would be closed as well, perhaps in the middle of a call with its number. Made improbable by
+    // leaving the program the time to get done.
+    closed_ = true;
+    Pause();
+    return;
+  }
+  if (!closed_) return;
+  absl::Status opened = OpenWake();
+  // The race: another process has the name by now, and opens its inbox after this look. It makes
+  // its own anew when this one replaces it.
+  const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
+  if (same.ok() && !*same) {
+    listener_.Close();  // whoever has the name has replaced it
+  } else if (!listener_.StillOurs()) {
+    opened.Update(Listen());
+  }
+  closed_ = !opened.ok();
+  if (closed_) Pause();
+}
+
+void Server::Pause() { paused_until_ = Clock::now() + kPause; }
 
 // Something happened to the socket's file. One that is gone is made anew: nobody finds the old one.
 void Server::MakeAnew() {
   const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
-  deleted_.reset();
+  deleted_.Close();
   if (same.ok() && !*same) {
     (void)Listen();  // without a directory there is no place; Verify of the file layer says so
     return;
   }
   if (!directory_.Open(os::Create::kNo).ok()) return;
-  absl::StatusOr<UniqueFd> watch = os::WatchEntry(directory_.EntryOf(kFile));
-  if (watch.ok()) deleted_ = *std::move(watch);
+  (void)os::KeepWatchOf(directory_.EntryOf(kFile), deleted_);
   directory_.Close();
 }
 
 void Server::Accept() {
+  if (!listener_.StillOurs()) return;  // an answerer has closed it
   Conversation& conversation = conversations_.emplace_back();
   const absl::Status accepted = os::KeepConnection(listener_, conversation.socket);
   const absl::StatusOr<os::PeerProcess> peer =
@@ -310,6 +383,7 @@ bool Server::Read(Conversation& conversation) {
 }
 
 bool Server::Write(Conversation& conversation) {
+  if (!conversation.socket.StillOurs()) return false;  // the answerer has closed it
   const absl::StatusOr<std::size_t> sent =
       os::SendSome(conversation.socket.get(), conversation.answer);
   if (!sent.ok()) return false;
@@ -393,8 +467,8 @@ absl::Status Verify(const os::PeerProcess& peer, const os::Ownership& ownership,
 absl::StatusOr<std::unique_ptr<Inbox>> Inbox::Open(const Scope& scope, const InstanceName& name,
                                                    Answerer answerer) {
   auto server = std::make_shared<Server>(scope, name, std::move(answerer));
-  absl::Status listens = server->Listen();
-  if (!listens.ok()) return listens;
+  absl::Status opened = server->Open();
+  if (!opened.ok()) return opened;
   absl::Status started = RunInThread([server] { server->Serve(); });
   if (!started.ok()) return started;
   return std::unique_ptr<Inbox>(std::make_unique<InboxOfName>(std::move(server)));

@@ -194,6 +194,8 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership);
 
 // A pipe of this process. Neither end ever blocks.
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end);
+// Makes the other end readable; nothing when the program has closed this one.
+void Wake(const KeptFd& write_end);
 
 // Removes the file's name, if it has one. Whoever has it open keeps it.
 void RemoveEntry(const Entry& entry);
@@ -362,8 +364,9 @@ absl::StatusOr<std::string> ReceiveSome(int socket, std::size_t limit);
 // Whether the other end is still open.
 bool IsConnected(int socket);
 
-// Becomes readable when the file at the path of `entry` is deleted, moved or changed (inotify(7)).
-absl::StatusOr<UniqueFd> WatchEntry(const Entry& entry);
+// Keeps what becomes readable when the file at the path of `entry` is deleted, moved or changed
+// (inotify(7)).
+absl::Status KeepWatchOf(const Entry& entry, KeptFd& kept);
 
 // Blocks until one of them is ready, or `timeout` has passed.
 struct Waited {

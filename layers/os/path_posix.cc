@@ -280,6 +280,12 @@ absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
   return read_end.Keep("make a pipe", [&read] { return read.release(); });
 }
 
+void Wake(const KeptFd& write_end) {
+  constexpr char kByte = 0;
+  // Checked, so that no file of the program gets the byte; a full pipe wakes as well.
+  if (write_end.StillOurs()) (void)!write(write_end.get(), &kByte, sizeof kByte);
+}
+
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
   if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, ownership, kept).ok())

@@ -17,6 +17,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -385,16 +386,18 @@ bool IsConnected(int socket) {
   return got > 0 || (got < 0 && errno == EAGAIN);
 }
 
-absl::StatusOr<UniqueFd> WatchEntry(const Entry& entry) {
+absl::Status KeepWatchOf(const Entry& entry, KeptFd& kept) {
   const UniqueFd file(openat(entry.parent, entry.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  UniqueFd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!file) return ErrnoStatus(errno, absl::StrCat("watch ", EscapeBytes(entry.path)));
+  absl::Status made =
+      kept.Keep("open an inotify instance", [] { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); });
+  if (!made.ok()) return made;
   const std::string path = absl::StrCat("/proc/self/fd/", file.get());
-  if (file && watch &&
-      inotify_add_watch(watch.get(), path.c_str(), IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF) >=
-          0) {
-    return watch;
-  }
-  return ErrnoStatus(errno, absl::StrCat("watch ", EscapeBytes(entry.path)));
+  constexpr std::uint32_t kEnd = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
+  if (inotify_add_watch(kept.get(), path.c_str(), kEnd) >= 0) return absl::OkStatus();
+  const int error = errno;
+  kept.Close();
+  return ErrnoStatus(error, absl::StrCat("watch ", EscapeBytes(entry.path)));
 }
 
 void WaitForReady(std::vector<Waited>& all, absl::Duration timeout) {

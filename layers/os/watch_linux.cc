@@ -86,9 +86,7 @@ class ObjectWatch::Impl {
 
   void Interrupt() {
     const std::lock_guard lock(mutex_);
-    constexpr char kByte = 0;
-    // Checked, so that no file of the program gets the byte; a full pipe wakes as well.
-    if (wake_write_.StillOurs()) (void)!write(wake_write_.get(), &kByte, sizeof kByte);
+    os::Wake(wake_write_);
   }
 
  private:

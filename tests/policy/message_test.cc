@@ -13,7 +13,9 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -50,6 +52,12 @@ sockaddr_un AddressOf(const std::string& path) {
   if (path.size() >= sizeof address.sun_path) throw std::runtime_error("too long: " + path);
   std::memcpy(address.sun_path, path.data(), path.size());
   return address;
+}
+
+std::string Content(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
 }
 
 class MessageTest : public ::testing::Test {
@@ -260,6 +268,37 @@ TEST_F(MessageTest, AReleaseEndsIt) {
   EXPECT_EQ(holder.Ask("release"), "released");
   EXPECT_FALSE(std::filesystem::exists(scope_.Object("inbox")));
   EXPECT_TRUE(absl::IsNotFound(SendTo({}).status()));
+}
+
+TEST_F(MessageTest, H31_AReleaseEndsItThoughTheProgramClosedItsDescriptors) {
+  Claimant holder = Holder();
+  EXPECT_EQ(holder.Ask("closefrom"), "closed");
+  EXPECT_EQ(holder.Ask("release"), "released");
+}
+
+TEST_F(MessageTest, H31_AReleaseWritesToNoFileThatGotItsNumbers) {
+  const std::string own = scope_.directory() / "the program's own";
+  const std::string content(8192, 'c');
+  std::ofstream(own) << content;
+  Claimant holder = Holder();
+  const UniqueFd conversation = Connect();
+  Write(conversation, "SGmsg");
+  EXPECT_EQ(holder.Ask("occupy " + own), "occupied");
+  const std::string open = holder.Ask("descriptors " + own);
+  EXPECT_EQ(holder.Ask("release"), "released");
+  EXPECT_EQ(holder.Ask("descriptors " + own), open) << "none was closed";
+  EXPECT_EQ(Content(own), content);
+}
+
+TEST_F(MessageTest, H31_WhatTheProgramClosedIsMadeAnew) {
+  Claimant holder = Holder();
+  EXPECT_EQ(holder.Ask("closefrom"), "closed");
+  EXPECT_THAT(holder.Ask("repair"), HasSubstr("file repaired"));
+  // Until the holder has seen it there is none.
+  while (absl::IsFailedPrecondition(SendTo({.payload = "ping"}).status()))
+    std::this_thread::yield();
+  EXPECT_EQ(Ping(), "got ping");
+  EXPECT_EQ(holder.Ask("release"), "released");
 }
 
 TEST_F(MessageTest, H28_AForkedChildNeitherTakesMessagesNorEndsThem) {

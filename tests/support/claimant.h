@@ -74,6 +74,7 @@ class Claimant {
   //                "LAYER OUTCOME stood|open PID LOST", PID of another who has it, else 0
   //   repair       the incidents, as above, "; " between them
   //   occupy FILE  occupied: every descriptor but the first three is one of FILE now
+  //   descriptors FILE  how many descriptors are of FILE
   std::string Ask(const std::string& command);
 
   pid_t pid() const { return program_.pid(); }

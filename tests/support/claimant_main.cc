@@ -12,11 +12,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <iostream>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -143,6 +145,16 @@ Reports& TheReports() {
   return *reports;
 }
 
+// How many descriptors are of `path`.
+int DescriptorsOf(const std::string& path) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // the one that lists
+    if (std::filesystem::read_symlink(entry.path(), gone) == path) ++count;
+  }
+  return count;
+}
+
 // Answers to commands that have an argument, or nothing for others.
 std::string ObeyWithArgument(const std::string& command, const std::string& argument,
                              Guard* guard) {
@@ -160,6 +172,7 @@ std::string ObeyWithArgument(const std::string& command, const std::string& argu
     }
     return "occupied";
   }
+  if (command == "descriptors") return std::to_string(DescriptorsOf(argument));
   return "";
 }
 

@@ -41,7 +41,8 @@ struct Answer {
 using Answerer = std::function<Answer(const Sender&, const Message&)>;
 
 // The place where the holder of a name takes messages: a Unix socket in the name's directory. Made
-// anew when its file is deleted; a file that a dead holder left is replaced.
+// anew when its file is deleted, or the program closes its descriptor, of which it reads, writes and
+// closes no file that gets the number; a file that a dead holder left is replaced.
 class Inbox {
  public:
   // For the holder of the name, and it alone. `answerer` is called in a thread of the inbox's own,
