@@ -351,6 +351,9 @@ void Server::Accept() {
   if (!listener_.StillOurs()) return;  // an answerer has closed it
   Conversation& conversation = conversations_.emplace_back();
   const absl::Status accepted = os::KeepConnection(listener_, conversation.socket);
+  // No descriptor is left, say. The connection waits and keeps the listener ready: tried again at
+  // once it would use a processor up.
+  if (!accepted.ok() && !absl::IsNotFound(accepted)) Pause();
   const absl::StatusOr<os::PeerProcess> peer =
       accepted.ok() ? os::PeerOf(conversation.socket.get()) : accepted;
   if (!peer.ok() || !MayHold(peer->uid, ownership_)) {

@@ -409,7 +409,13 @@ void WaitForReady(std::vector<Waited>& all, absl::Duration timeout) {
   }
   const timespec limit =
       absl::ToTimespec(std::clamp(timeout, absl::ZeroDuration(), absl::Hours(1)));
-  if (ppoll(polled.data(), polled.size(), &limit, nullptr) <= 0) return;
+  const int ready = ppoll(polled.data(), polled.size(), &limit, nullptr);
+  if (ready < 0 && errno != EINTR) {
+    // More than RLIMIT_NOFILE allows by now. Whoever repeats it shall not use a processor up.
+    const timespec pause = absl::ToTimespec(std::min(timeout, absl::Milliseconds(100)));
+    (void)ppoll(nullptr, 0, &pause, nullptr);
+  }
+  if (ready <= 0) return;
   for (std::size_t i = 0; i < all.size(); ++i) all[i].ready = polled[i].revents != 0;
 }
 

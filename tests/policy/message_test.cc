@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -24,6 +25,8 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -299,6 +302,27 @@ TEST_F(MessageTest, H31_WhatTheProgramClosedIsMadeAnew) {
     std::this_thread::yield();
   EXPECT_EQ(Ping(), "got ping");
   EXPECT_EQ(holder.Ask("release"), "released");
+}
+
+TEST_F(MessageTest, AConnectionThatCannotBeAcceptedIsTriedAgainAtLeisure) {
+  Claimant holder = Holder();
+  EXPECT_EQ(holder.Ask("exhaust"), "exhausted");
+  clockid_t clock = 0;
+  ASSERT_EQ(clock_getcpuclockid(holder.pid(), &clock), 0);
+  const auto used = [clock] {
+    timespec time = {};
+    EXPECT_EQ(clock_gettime(clock, &time), 0);
+    return absl::DurationFromTimespec(time);
+  };
+  const UniqueFd waiting = Connect();
+  const absl::Duration before = used();
+  // Nothing happens meanwhile that could be waited for. A loop would use all of it, or what a
+  // loaded machine gives it.
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_LT(used() - before, absl::Milliseconds(100));
+
+  EXPECT_EQ(holder.Ask("relieve"), "relieved");
+  EXPECT_EQ(Ping(), "got ping");
 }
 
 TEST_F(MessageTest, H28_AForkedChildNeitherTakesMessagesNorEndsThem) {

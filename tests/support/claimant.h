@@ -75,6 +75,8 @@ class Claimant {
   //   repair       the incidents, as above, "; " between them
   //   occupy FILE  occupied: every descriptor but the first three is one of FILE now
   //   descriptors FILE  how many descriptors are of FILE
+  //   exhaust      exhausted: it can open no descriptor any more (RLIMIT_NOFILE)
+  //   relieve      relieved: as before that
   std::string Ask(const std::string& command);
 
   pid_t pid() const { return program_.pid(); }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,6 +156,17 @@ int DescriptorsOf(const std::string& path) {
   return count;
 }
 
+// Lets the process open no descriptor any more, or as many as before.
+std::string LimitFiles(bool exhaust) {
+  static rlimit before = {};
+  if (!exhaust) return setrlimit(RLIMIT_NOFILE, &before) == 0 ? "relieved" : "cannot";
+  const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  (void)close(next);
+  if (next < 0 || getrlimit(RLIMIT_NOFILE, &before) != 0) return "cannot";
+  const rlimit none = {.rlim_cur = static_cast<rlim_t>(next), .rlim_max = before.rlim_max};
+  return setrlimit(RLIMIT_NOFILE, &none) == 0 ? "exhausted" : "cannot";
+}
+
 // Answers to commands that have an argument, or nothing for others.
 std::string ObeyWithArgument(const std::string& command, const std::string& argument,
                              Guard* guard) {
@@ -259,6 +271,7 @@ std::string Obey(const std::string& command, Verdict& verdict) {
     closefrom(3);
     return "closed";
   }
+  if (command == "exhaust" || command == "relieve") return LimitFiles(command == "exhaust");
   if (command == "allocate") {
     constexpr std::size_t kGigabyte = std::size_t{1} << 30;
     void* memory = mmap(nullptr, kGigabyte, PROT_READ | PROT_WRITE,
