@@ -11,6 +11,8 @@
 // nobody waits any more, be it that the sender was killed or has given up while this process was
 // frozen. A message whose sender does not wait is dropped: whoever was told "not delivered" may do
 // the work himself.
+#include <cxxabi.h>
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -399,6 +401,10 @@ Answer Server::Ask(const Sender& sender, const Message& message) const {
     return answerer_(sender, message);
   } catch (const std::exception& error) {
     return {.ok = false, .text = error.what()};
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread ends (pthread_exit(3)); whoever keeps that ends the program
+  } catch (...) {
+    return {.ok = false, .text = "the answerer threw what is no std::exception"};
   }
 }
 

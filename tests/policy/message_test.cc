@@ -150,6 +150,15 @@ TEST_F(MessageTest, AnExceptionOfTheAnswererIsAnAnswerToo) {
   EXPECT_EQ(answer->text, "thrown: ping");
 }
 
+TEST_F(MessageTest, WhatIsThrownAndIsNoExceptionIsAnAnswerToo) {
+  Claimant holder = Holder("receive number");
+  const absl::StatusOr<Answer> answer = SendTo({.payload = "ping"});
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_FALSE(answer->ok);
+  EXPECT_THAT(answer->text, HasSubstr("threw"));
+  EXPECT_EQ(holder.Ask("verify"), "ok");
+}
+
 TEST_F(MessageTest, WithoutAHolderItIsNotFound) {
   EXPECT_TRUE(absl::IsNotFound(SendTo({}).status()));
   { const Claimant holder = Holder(); }

@@ -209,6 +209,7 @@ class Receiver {
   static Answer AnswerTo(const Message& message, const std::string& how) {
     if (how == " error") return {.ok = false, .text = "no: " + message.payload};
     if (how == " exception") throw std::runtime_error("thrown: " + message.payload);
+    if (how == " number") throw 7;  // NOLINT(hicpp-exception-baseclass): as programs do
     if (how == " size") return {.text = std::to_string(message.payload.size())};
     if (how == " much") return {.text = std::string(kMaxPayloadBytes + 1, 'x')};
     while (how == " forever") pause();
