@@ -175,6 +175,8 @@ class Server {
 
   absl::Status Open();
   void Serve();
+  // Whether it is the thread that calls. Another one can have its id once it is over.
+  bool IsCaller() const { return thread_.load() == std::this_thread::get_id() && !over_; }
   // Waits for the thread's end, unless it is the one that calls.
   void StopAndWait() {
     stop_ = true;
@@ -184,7 +186,7 @@ class Server {
       // each Restore.
       os::Wake(wake_write_);
     }
-    if (thread_.load() != std::this_thread::get_id()) over_.wait(false);
+    if (!IsCaller()) over_.wait(false);
   }
 
  private:
@@ -273,6 +275,7 @@ void Server::Serve() {
   listener_.Close();
   over_ = true;
   over_.notify_all();
+  deleted_.Close();  // takes milliseconds (fsnotify waits for readers), and nobody waits for it
 }
 
 // Deals with what comes next. False: it was told to stop.
@@ -416,6 +419,7 @@ class InboxOfName final : public Inbox {
   void End() override {
     if (owner_.IsCurrent()) server_->StopAndWait();
   }
+  bool IsAnswering() const override { return server_->IsCaller(); }
 
  private:
   const os::ProcessMark owner_;

@@ -65,54 +65,58 @@ bool Guard::Core::IsOwner() const {
 }
 
 // In the owner, with the mutex held.
-absl::Status Guard::Core::CheckHeld() const {
-  return held_.empty() ? Released() : absl::OkStatus();
+absl::Status Guard::Core::CheckHeld() const { return released_ ? Released() : absl::OkStatus(); }
+
+// The mutex, for a call that is the owner's to make while it holds.
+absl::StatusOr<std::unique_lock<std::mutex>> Guard::Core::Enter() const {
+  if (!IsOwner()) return NotTheOwner();
+  std::unique_lock lock(mutex_);
+  absl::Status held = CheckHeld();
+  if (!held.ok()) return held;
+  return lock;
 }
 
 absl::Status Guard::Core::Verify() const {
-  if (!IsOwner()) return NotTheOwner();
-  const std::lock_guard lock(mutex_);
-  absl::Status status = CheckHeld();
+  const auto entered = Enter();
+  if (!entered.ok()) return entered.status();
   for (const Slot& slot : held_) {
-    if (!status.ok()) break;
-    status = slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
+    absl::Status status = slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
+    if (!status.ok()) return status;
   }
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status Guard::Core::Receive(Answerer answerer) {
-  if (!IsOwner()) return NotTheOwner();
-  absl::Status held;
-  std::unique_ptr<Inbox> inbox;
+  std::shared_ptr<Inbox> inbox;
   {
-    const std::lock_guard lock(mutex_);
-    held = CheckHeld();
-    inbox = std::move(inbox_);
+    const auto entered = Enter();
+    if (!entered.ok()) return entered.status();
+    inbox = inbox_;
   }
-  inbox.reset();  // before the new one: it removes its socket
-  if (!held.ok()) return held;
+  // Before the new one: it removes its socket. It stays where Release finds it: its answerer may be
+  // who calls.
+  if (inbox != nullptr) inbox->End();
   absl::StatusOr<std::unique_ptr<Inbox>> opened =
       Inbox::Open(setup_.scope, setup_.name.Slot(record_.slot), std::move(answerer));
   if (!opened.ok()) return opened.status();
   inbox = *std::move(opened);
-  const std::lock_guard lock(mutex_);
-  held = CheckHeld();  // another thread may have released it meanwhile
-  if (held.ok()) inbox_.swap(inbox);
-  return held;
+  const auto entered = Enter();  // another thread may have released it meanwhile
+  if (entered.ok()) inbox_.swap(inbox);
+  return entered.status();
 }
 
 ConflictReport Guard::Core::ReportConflict(std::string_view complaint) const {
   OwnClaim own;
-  bool has_claim = IsOwner();
-  if (has_claim) {
-    const std::lock_guard lock(mutex_);
+  const bool has_claim = [&] {
+    const auto entered = Enter();
+    if (!entered.ok()) return false;
     own.record = record_;
-    has_claim = !held_.empty();
     for (const Slot& slot : held_) {
       own.layers[std::string(slot.member.layer->text())] =
           slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
     }
-  }
+    return true;
+  }();
   const Options options{.scope = setup_.scope, .subject = {.unknown = true}};
   return ConflictOf(setup_.name.Slot(record_.slot), complaint, setup_.policy, options,
                     has_claim ? &own : nullptr);
@@ -120,55 +124,63 @@ ConflictReport Guard::Core::ReportConflict(std::string_view complaint) const {
 
 void Guard::Core::Release() {
   if (!IsOwner()) return;
-  std::unique_ptr<Inbox> inbox;
+  std::shared_ptr<Inbox> inbox;
+  std::shared_ptr<Watching> watching;
+  bool first = false;
   {
     const std::lock_guard lock(mutex_);
-    inbox = std::move(inbox_);
+    first = !std::exchange(released_, true);
+    inbox = inbox_;
+    watching = watching_;
   }
+  const bool in_report = watching != nullptr && watching->IsCaller();
+  const bool in_answer = inbox != nullptr && inbox->IsAnswering();
+  // The race: a report and an answer release it at one time, and each waits for the end of the
+  // other. Closed by the second one's not waiting: the first one does, with all that is to be done.
+  if (!first && (in_report || in_answer)) return;
+  // What follows is for the second one too: it may be the destructor, and the first one a report or
+  // an answer that goes on with what is destroyed.
+  if (watching != nullptr) watching->Stop();
   // Without the lock, as the answerer may use the Guard; with the claims, as its socket is removed.
   if (inbox != nullptr) inbox->End();
-  std::shared_ptr<Watching> watching;
-  {
-    const std::lock_guard lock(mutex_);
-    if (held_.empty()) return;
-    watching = watching_;
-    if (watching != nullptr) watching->stop = true;
-
-    HolderRecord record = record_;
-    const bool followed = record.instance.has_value() && record.instance != record.identity;
-    if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
-      record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
-    } else {
-      record.state = RecordState::kReleasing;
-      pid_file_.reset();
-      info_file_.reset();
-    }
-    for (const Slot& slot : held_) {
-      if (slot.claim == nullptr) continue;
-      (void)slot.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
-    }
-    while (!held_.empty()) {
-      if (held_.back().claim != nullptr) held_.back().claim->Release();
-      held_.pop_back();
-    }
-  }
-  if (watching != nullptr) watching->objects.Interrupt();
+  if (first) ReleaseClaims();
   {
     // A look that is going on may have a layer in hand, which it gives back.
     const std::lock_guard lock(look_);
   }
-  if (watching != nullptr && watching->thread.load() != std::this_thread::get_id()) {
+  if (watching != nullptr && !in_report) {
     watching->over.wait(false);
+    const std::lock_guard lock(mutex_);
+    watching_.reset();
   }
-  watching_.reset();
-  setup_.released();
-  // Closing the watch and the inbox's takes milliseconds (fsnotify waits for readers), so it comes
-  // last.
+  if (first) setup_.released();
+  // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
+}
+
+void Guard::Core::ReleaseClaims() {
+  const std::lock_guard lock(mutex_);
+  HolderRecord record = record_;
+  const bool followed = record.instance.has_value() && record.instance != record.identity;
+  if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
+    record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
+  } else {
+    record.state = RecordState::kReleasing;
+    pid_file_.reset();
+    info_file_.reset();
+  }
+  for (const Slot& slot : held_) {
+    if (slot.claim == nullptr) continue;
+    (void)slot.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
+  }
+  while (!held_.empty()) {
+    if (held_.back().claim != nullptr) held_.back().claim->Release();
+    held_.pop_back();
+  }
 }
 
 absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild() {
-  if (!IsOwner()) return NotTheOwner();
-  const std::lock_guard lock(mutex_);
+  const auto entered = Enter();
+  if (!entered.ok()) return entered.status();
   std::vector<UniqueFd> shared;
   for (const Slot& slot : held_) {
     if (slot.claim == nullptr) continue;
@@ -194,22 +206,22 @@ absl::Status Guard::Core::PublishAll() {
 }
 
 absl::Status Guard::Core::Follow(const ProcessIdentity& child) {
-  if (!IsOwner()) return NotTheOwner();
-  const std::lock_guard lock(mutex_);
+  const auto entered = Enter();
+  if (!entered.ok()) return entered.status();
   record_.instance = child;
   absl::Status published = PublishAll();
   return published.ok() ? UpdateSideFiles() : published;
 }
 
 absl::Status Guard::Core::WriteSideFiles(const SideFiles& files) {
-  if (!IsOwner()) return NotTheOwner();
+  const auto entered = Enter();
+  if (!entered.ok()) return entered.status();
   const auto open = [](const std::string& path, std::unique_ptr<SideFile>& file) {
     if (path.empty()) return absl::OkStatus();
     absl::StatusOr<std::unique_ptr<SideFile>> made = SideFile::At(path);
     if (made.ok()) file = *std::move(made);
     return made.status();
   };
-  const std::lock_guard lock(mutex_);
   absl::Status opened = open(files.pid_file, pid_file_);
   if (opened.ok()) opened = open(files.info_file, info_file_);
   return opened.ok() ? UpdateSideFiles() : opened;
@@ -227,8 +239,8 @@ absl::Status Guard::Core::UpdateSideFiles() {
 }
 
 absl::Status Guard::Core::KeepOverExec() {
-  if (!IsOwner()) return NotTheOwner();
-  const std::lock_guard lock(mutex_);
+  const auto entered = Enter();
+  if (!entered.ok()) return entered.status();
   for (const Slot& slot : held_) {
     absl::Status status = slot.claim != nullptr ? slot.claim->KeepOverExec() : slot.lost;
     if (!status.ok()) return status;
@@ -262,9 +274,7 @@ class Guard::Core::Looking {
     std::optional<Holder> holder = std::nullopt;
   };
 
-  bool IsReleased() const {
-    return core_.held_.empty() || (watching_ != nullptr && watching_->stop);
-  }
+  bool IsReleased() const { return core_.released_ || (watching_ != nullptr && watching_->stop); }
 
   // Everything that can be put right in place, before anything is tried anew: a newcomer may be on
   // its way through the layers, and shall meet as many as possible. False: released.
@@ -467,14 +477,12 @@ std::vector<Incident> Guard::Core::Repair() {
 
 absl::Status Guard::Core::Watch(std::function<void(const Incident&)> report,
                                 absl::Duration period) {
-  if (!IsOwner()) return NotTheOwner();
   auto watching = std::make_shared<Watching>();
   watching->report = std::move(report);
   watching->period = period;
   {
-    const std::lock_guard lock(mutex_);
-    absl::Status held = CheckHeld();
-    if (!held.ok()) return held;
+    const auto entered = Enter();
+    if (!entered.ok()) return entered.status();
     if (watching_ != nullptr) return absl::AlreadyExistsError("the Guard is watched already");
     watching_ = watching;
   }
@@ -482,14 +490,14 @@ absl::Status Guard::Core::Watch(std::function<void(const Incident&)> report,
   absl::Status started = RunInThread([this, watching] {
     watching->thread = std::this_thread::get_id();
     KeepWatch(*watching);
-    watching->over = true;
-    watching->over.notify_all();
+    watching->End();
   });
   if (started.ok()) {
     if (armed.ok()) return armed;
     return absl::UnavailableError(absl::StrCat(
         "watched without all events, every ", absl::FormatDuration(period), ": ", armed.message()));
   }
+  watching->End();  // for a Release that waits for it already
   const std::lock_guard lock(mutex_);
   watching_.reset();
   return started;

@@ -81,11 +81,24 @@ class Guard::Core {
     std::atomic<bool> stop = false;
     std::atomic<bool> over = false;
     std::atomic<std::thread::id> thread = {};
+
+    void Stop() {
+      stop = true;
+      objects.Interrupt();
+    }
+    void End() {
+      over = true;
+      over.notify_all();
+    }
+    // Whether it is the thread that calls. Another one can have its id once it is over.
+    bool IsCaller() const { return thread.load() == std::this_thread::get_id() && !over; }
   };
   class Looking;  // one look at everything
 
   bool IsOwner() const;
   absl::Status CheckHeld() const;
+  absl::StatusOr<std::unique_lock<std::mutex>> Enter() const;
+  void ReleaseClaims();
   absl::Status PublishAll();
   absl::Status UpdateSideFiles();
   absl::Status Arm(Watching& watching);
@@ -104,9 +117,10 @@ class Guard::Core {
   std::mutex look_;           // of one look at a time; taken before mutex_
   mutable std::mutex mutex_;  // of what follows; never held over a wait
   HolderRecord record_;
-  std::vector<Slot> held_;  // empty: released
-  std::shared_ptr<Watching> watching_;
-  std::unique_ptr<Inbox> inbox_;        // or none
+  bool released_ = false;  // or about to be
+  std::vector<Slot> held_;
+  std::shared_ptr<Watching> watching_;  // or none
+  std::shared_ptr<Inbox> inbox_;        // or none
   std::unique_ptr<SideFile> pid_file_;  // or none
   std::unique_ptr<SideFile> info_file_;
 };

@@ -159,6 +159,23 @@ TEST_F(GuardTest, ReleaseDestructionAndMoveEndTheClaimOnce) {
   EXPECT_TRUE(Free());
 }
 
+TEST_F(GuardTest, AReleasedGuardDoesNothingAndSaysSo) {
+  Guard guard = AcquireUnique();
+  guard.Release();
+  const std::string pid_file = directory_ / "pid";
+  EXPECT_THAT(guard.Verify().ToString(), HasSubstr("was released"));
+  EXPECT_THAT(guard.ShareWithChild().status().ToString(), HasSubstr("was released"));
+  EXPECT_THAT(guard.Follow(*OwnIdentity()).ToString(), HasSubstr("was released"));
+  EXPECT_THAT(guard.KeepOverExec().ToString(), HasSubstr("was released"));
+  EXPECT_THAT(guard.WriteSideFiles({.pid_file = pid_file, .info_file = ""}).ToString(),
+              HasSubstr("was released"));
+  EXPECT_FALSE(std::filesystem::exists(pid_file));
+  EXPECT_THAT(guard.Watch([](const Incident&) {}).ToString(), HasSubstr("was released"));
+  EXPECT_THAT(guard.Receive([](const Sender&, const Message&) { return Answer{}; }).ToString(),
+              HasSubstr("was released"));
+  EXPECT_TRUE(guard.Repair().empty());
+}
+
 TEST_F(GuardTest, ReleasedByExitAndBySigkill) {
   Claimant first = Start();
   ASSERT_TRUE(first.unique());

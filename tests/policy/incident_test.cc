@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <barrier>
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -29,7 +31,9 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "support/child.h"
 #include "support/claimant.h"
+#include "support/eventually.h"
 #include "support/sockets.h"
 #include "support/system_v.h"
 #include "support/test_scope.h"
@@ -498,6 +502,55 @@ TEST_F(WatchTest, TheGuardMayBeDestroyedWithinAReport) {
   Strike();
   destroyed.wait(false);
   EXPECT_TRUE(testing::IsUnique(field_.Acquire()));
+}
+
+// The destructor is a second release then, and the first one's thread still uses the Guard.
+TEST_F(WatchTest, TheGuardsEndWaitsForTheReportThatReleasesIt) {
+  auto guard = std::make_unique<Guard>(AcquireUnique());
+  std::atomic<bool> released = false;
+  std::atomic<bool> destroyed = false;
+  bool too_early = true;
+  ASSERT_TRUE(guard
+                  ->Watch([&](const Incident&) {
+                    guard->Release();
+                    released = true;
+                    released.notify_all();
+                    too_early = testing::BecomesTrue(destroyed);
+                  })
+                  .ok());
+  Strike();
+  released.wait(false);
+  guard.reset();
+  destroyed = true;
+  EXPECT_FALSE(too_early);
+}
+
+TEST_F(WatchTest, AReportAndAnAnswerMayReleaseItAtOnce) {
+  for (int i = 0; i < 20; ++i) {
+    auto guard = std::make_unique<Guard>(AcquireUnique());
+    std::barrier both(2);
+    ASSERT_TRUE(guard
+                    ->Receive([&](const Sender&, const Message&) {
+                      Strike();
+                      both.arrive_and_wait();
+                      guard->Release();
+                      return Answer{};
+                    })
+                    .ok());
+    ASSERT_TRUE(guard
+                    ->Watch([&](const Incident&) {
+                      both.arrive_and_wait();
+                      guard->Release();
+                    })
+                    .ok());
+    const testing::Child sender([&] {
+      const absl::StatusOr<Answer> answer =
+          Send("x", *Policy::Parse(kAll), {.scope = field_.scope()}, Message{}, absl::Seconds(30));
+      return answer.status().ToString();
+    });
+    EXPECT_EQ(sender.answer(), "OK");
+    guard.reset();
+  }
 }
 
 TEST_F(WatchTest, ReleaseWaitsForAReportThatIsGoingOn) {

@@ -15,12 +15,14 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -33,6 +35,7 @@
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/eventually.h"
 #include "support/shared.h"
 #include "support/test_scope.h"
 
@@ -280,6 +283,32 @@ TEST_F(MessageTest, AReleaseEndsIt) {
   EXPECT_EQ(holder.Ask("release"), "released");
   EXPECT_FALSE(std::filesystem::exists(scope_.Object("inbox")));
   EXPECT_TRUE(absl::IsNotFound(SendTo({}).status()));
+}
+
+// The destructor is a second release then, and the first one's thread still uses the Guard.
+TEST_F(MessageTest, TheGuardsEndWaitsForTheAnswererThatReleasesIt) {
+  Verdict verdict = scope_.Acquire();
+  auto guard = std::make_unique<Guard>(std::move(std::get<Unique>(verdict).guard));
+  std::atomic<bool> released = false;
+  std::atomic<bool> destroyed = false;
+  bool too_early = true;
+  ASSERT_TRUE(guard
+                  ->Receive([&](const Sender&, const Message&) {
+                    guard->Release();
+                    released = true;
+                    released.notify_all();
+                    too_early = testing::BecomesTrue(destroyed);
+                    return Answer{};
+                  })
+                  .ok());
+  std::thread destroyer([&] {
+    released.wait(false);
+    guard.reset();
+    destroyed = true;
+  });
+  const Child sender([&] { return Ping(); });
+  destroyer.join();
+  EXPECT_FALSE(too_early);
 }
 
 TEST_F(MessageTest, H31_AReleaseEndsItThoughTheProgramClosedItsDescriptors) {

@@ -41,8 +41,8 @@ struct Answer {
 using Answerer = std::function<Answer(const Sender&, const Message&)>;
 
 // The place where the holder of a name takes messages: a Unix socket in the name's directory. Made
-// anew when its file is deleted, or the program closes its descriptor, of which it reads, writes and
-// closes no file that gets the number; a file that a dead holder left is replaced.
+// anew when its file is deleted, or the program closes its descriptor, of which it reads, writes
+// and closes no file that gets the number; a file that a dead holder left is replaced.
 class Inbox {
  public:
   // For the holder of the name, and it alone. `answerer` is called in a thread of the inbox's own,
@@ -52,8 +52,11 @@ class Inbox {
   static absl::StatusOr<std::unique_ptr<Inbox>> Open(const Scope& scope, const InstanceName& name,
                                                      Answerer answerer);
 
-  // As the destructor, but for what takes time and leaves nothing to be seen.
+  // As the destructor, but for what takes time and leaves nothing to be seen. Thread-safe; each
+  // call blocks as it does.
   virtual void End() = 0;
+  // Whether it is `answerer` that calls.
+  virtual bool IsAnswering() const = 0;
 
   // Takes no more messages. Blocks until `answerer` has returned, unless that is who calls. In a
   // forked child of the owner, who has no such thread, it does nothing.
