@@ -276,6 +276,11 @@ class Guard::Core::Looking {
 
   bool IsReleased() const { return core_.released_ || (watching_ != nullptr && watching_->stop); }
 
+  bool IsReleasedNow() const {
+    const std::lock_guard lock(core_.mutex_);
+    return IsReleased();
+  }
+
   // Everything that can be put right in place, before anything is tried anew: a newcomer may be on
   // its way through the layers, and shall meet as many as possible. False: released.
   bool Mend() {
@@ -389,8 +394,12 @@ class Guard::Core::Looking {
   void Wait(std::span<const UniqueFd> wake, absl::Duration at_most) const {
     if (watching_ != nullptr) {
       watching_->objects.WaitFor(wake, at_most);
-    } else {
-      (void)WaitForAny(wake, at_most);
+      return;
+    }
+    // A Release has no event here. It does not wait for whom this waits for.
+    constexpr absl::Duration kSlice = absl::Milliseconds(100);
+    for (absl::Duration left = at_most; left > absl::ZeroDuration(); left -= kSlice) {
+      if (WaitForAny(wake, std::min(left, kSlice)) || IsReleasedNow()) return;
     }
   }
 

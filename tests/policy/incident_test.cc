@@ -27,6 +27,8 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -551,6 +553,39 @@ TEST_F(WatchTest, AReportAndAnAnswerMayReleaseItAtOnce) {
     EXPECT_EQ(sender.answer(), "OK");
     guard.reset();
   }
+}
+
+TEST_F(WatchTest, ReleaseDoesNotWaitForWhomARepairWaitsFor) {
+  constexpr absl::Duration kPatience = absl::Seconds(20);
+  Verdict verdict = field_.Acquire(kPatience, kPatience);
+  Guard guard = std::move(std::get<Unique>(verdict).guard);
+  field_.MoveNameAway();
+  const testing::Child candidate([&] {
+    const std::unique_ptr<Layer> layer =
+        FindLayerKind("file")->make({.scope = field_.scope(),
+                                     .name = *InstanceName::Parse("x"),
+                                     .parameters = {},
+                                     .subject = {}});
+    HolderRecord record;
+    record.name = "x";
+    record.scope = field_.scope().ToString();
+    record.identity = *OwnIdentity();
+    // Until the child is killed.
+    const auto* const attempt = new Attempt(layer->Try(record));
+    return std::string(std::holds_alternative<Held>(*attempt) ? "held" : "not held");
+  });
+  ASSERT_EQ(candidate.answer(), "held");
+  ASSERT_TRUE(testing::RemoveSegment(field_.path(), "x"));
+  std::thread repairer([&] { EXPECT_TRUE(guard.Repair().empty()); });
+  // What can be mended in place comes first: it is there again when it waits.
+  Claimant::Setup only_mutex = field_.Another();
+  only_mutex.policy = "mutex";
+  while (!Claimant(only_mutex).verdict().ends_with(" established")) {
+  }
+  const absl::Time before = absl::Now();
+  guard.Release();
+  EXPECT_LT(absl::Now() - before, kPatience / 2);
+  repairer.join();
 }
 
 TEST_F(WatchTest, ReleaseWaitsForAReportThatIsGoingOn) {
