@@ -18,19 +18,21 @@ class OwnSideFile final : public SideFile {
   absl::Status Write(std::string_view text) override {
     if (!owner_.IsCurrent()) return absl::FailedPreconditionError("not the owner: a forked child");
     absl::StatusOr<UniqueFd> written = os::WriteForOthers(path_, text);
-    if (written.ok()) file_ = *std::move(written);
-    return written.status();
+    if (!written.ok()) return written.status();
+    return file_.Keep("keep a file open", [&written] { return written->release(); });
   }
 
   void Remove() override {
-    const UniqueFd file = std::exchange(file_, UniqueFd());
-    if (file && owner_.IsCurrent()) os::RemoveIfSame(path_, file);
+    if (owner_.IsCurrent() && file_.StillOurs()) os::RemoveIfSame(path_, file_.file());
+    file_.Close();
   }
+
+  void Leave() override { file_.Close(); }
 
  private:
   const std::string path_;
   const os::ProcessMark owner_;
-  UniqueFd file_;  // what was written; open, so that no other file can get its inode number
+  os::KeptFd file_;  // what was written; open, so that no other file can get its inode number
 };
 
 }  // namespace

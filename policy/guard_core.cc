@@ -163,6 +163,9 @@ void Guard::Core::ReleaseClaims() {
   const bool followed = record.instance.has_value() && record.instance != record.identity;
   if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
     record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
+    for (const auto* file : {&pid_file_, &info_file_}) {
+      if (*file != nullptr) (*file)->Leave();  // they say so
+    }
   } else {
     record.state = RecordState::kReleasing;
     pid_file_.reset();

@@ -202,9 +202,9 @@ void RemoveEntry(const Entry& entry);
 // Removes the directory if it is empty.
 absl::Status RemoveDirectory(const std::string& path);
 
-// Removes `path` if it is the very file that is open. The race: somebody replaces it between the
-// look and the removal, and loses his file.
-void RemoveIfSame(const std::string& path, const UniqueFd& file);
+// Removes `path` if it is `file`, which is open. The race: somebody replaces it between the look
+// and the removal, and loses his file.
+void RemoveIfSame(const std::string& path, const FileIdentity& file);
 
 // Whether `path` itself, not what a link points to, is `file` now.
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file);

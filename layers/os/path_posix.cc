@@ -302,11 +302,9 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
 
 void RemoveEntry(const Entry& entry) { (void)unlinkat(entry.parent, entry.name.c_str(), 0); }
 
-void RemoveIfSame(const std::string& path, const UniqueFd& file) {
-  struct stat open = {};
-  struct stat there = {};
-  if (fstat(file.get(), &open) != 0 || lstat(path.c_str(), &there) != 0) return;
-  if (open.st_dev == there.st_dev && open.st_ino == there.st_ino) (void)unlink(path.c_str());
+void RemoveIfSame(const std::string& path, const FileIdentity& file) {
+  const absl::StatusOr<bool> same = PathIs(path, file);
+  if (same.ok() && *same) (void)unlink(path.c_str());
 }
 
 absl::Status RemoveDirectory(const std::string& path) {

@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "support/claimant.h"
+#include "support/program.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -369,6 +370,21 @@ TEST_F(GuardTest, ReleaseAfterFollowLeavesTheNameWithTheChild) {
   ASSERT_NE(duplicate, nullptr);
   EXPECT_EQ(duplicate->holder.standing, Standing::kEstablished);
   EXPECT_EQ(duplicate->holder.record->identity.pid, holder.child());
+}
+
+TEST_F(GuardTest, ReleaseAfterFollowLeavesThePidFileWithTheChild) {
+  const testing::Program child({.argv = {"sleep", "60"}});
+  const std::string pid_file = directory_ / "pid";
+  const std::string info_file = directory_ / "info";
+  {
+    Guard guard = AcquireUnique();
+    ASSERT_TRUE(guard.WriteSideFiles({.pid_file = pid_file, .info_file = info_file}).ok());
+    ASSERT_TRUE(guard.Follow(*IdentityOf(child.pid())).ok());
+  }
+  pid_t said = 0;
+  std::ifstream(pid_file) >> said;
+  EXPECT_EQ(said, child.pid());
+  EXPECT_TRUE(std::filesystem::exists(info_file));
 }
 
 TEST_F(GuardTest, KeepOverExecHoldsTheNameForTheNextProgram) {

@@ -12,7 +12,8 @@ namespace soleguard {
 
 // Says who runs and nothing else: it is never read here, so a missing, stale or damaged one decides
 // nothing. Removed on a normal end, and then only while it is still this process's; after a SIGKILL
-// it stays, and the next holder overwrites it. Does not block; not thread-safe; a forked child does
+// it stays, and the next holder overwrites it. It stays too when the program closed its descriptor:
+// it cannot be told any more from another one. Does not block; not thread-safe; a forked child does
 // nothing with it.
 class SideFile {
  public:
@@ -28,6 +29,10 @@ class SideFile {
   // Removes it if it is the one that was written. Call it before the name is free: the next holder
   // writes its own there. A second call does nothing.
   virtual void Remove() = 0;
+
+  // Lets it stay where it is, beyond the end of this object. It is not this process's any more:
+  // Remove does nothing then.
+  virtual void Leave() = 0;
 };
 
 }  // namespace soleguard
