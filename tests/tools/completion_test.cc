@@ -1,12 +1,17 @@
 // What guardcheck says of its own options: to shells, to man(1), and by --help.
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <absl/strings/str_replace.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -82,6 +87,28 @@ class CompletionTest : public ::testing::Test {
     return false;
   }
 
+  // Instances of these names, and what a shell needs to find them and guardcheck.
+  class Instances {
+   public:
+    explicit Instances(const Words& names) {
+      for (const std::string& name : names) {
+        running_.push_back(std::make_unique<Program>(Program::Setup{
+            .argv = guardcheck_.Argv({"run", name, "--", "sh", "-c", "echo ready; exec cat"})}));
+        EXPECT_EQ(running_.back()->ReadLine(), "ready");
+      }
+    }
+    std::map<std::string, std::string> environment() const {
+      const std::filesystem::path program(SOLEGUARD_TEST_GUARDCHECK);
+      return {{"PATH", absl::StrCat(program.parent_path().string(), ":", std::getenv("PATH"))},
+              {"SOLEGUARD_DIR", guardcheck_.scope()},
+              {"SOLEGUARD_STATE_DIR", guardcheck_.state()}};
+    }
+
+   private:
+    const Guardcheck guardcheck_;
+    std::vector<std::unique_ptr<Program>> running_;
+  };
+
   const TempDir directory_;
 };
 
@@ -93,6 +120,58 @@ TEST_F(CompletionTest, BashCompletesCommandsOptionsAndTheirValues) {
   EXPECT_EQ(InBash("run bot --policy st"), "strict\n");
   EXPECT_EQ(InBash("completion z"), "zsh\n");
   EXPECT_THAT(InBash("status --"), AllOf(HasSubstr("--scope"), Not(HasSubstr("--grace"))));
+}
+
+// Names of others that a shell would run, split, or take for a pattern.
+const Words kHostile = {"x$(echo ran >&2)", "x`echo ran >&2`", "two words", "x*y", "x;y", "x'y"};
+
+TEST_F(CompletionTest, BashOffersNamesWholeAndRunsNothingThatStandsInThem) {
+  const Instances instances(kHostile);
+  // What is offered stands for the name itself on a command line.
+  const auto offered = [&](const std::string& current) {
+    return RunProgram(
+        {.argv =
+             {"bash", "-c",
+              "source \"$0\"; COMP_WORDS=(guardcheck status \"$1\"); COMP_CWORD=2; _guardcheck; "
+              "for word in \"${COMPREPLY[@]}\"; do eval \"printf '%s\\n' $word\"; done | LC_ALL=C "
+              "sort",
+              Script("bash"), current},
+         .environment = instances.environment()});
+  };
+  Words sorted = kHostile;
+  std::sort(sorted.begin(), sorted.end());
+  const Finished all = offered("");
+  EXPECT_EQ(all.errors, "");
+  EXPECT_EQ(all.output, absl::StrJoin(sorted, "\n") + "\n");
+  EXPECT_EQ(offered("two").output, "two words\n");
+  EXPECT_EQ(offered("two\\ w").output, "two words\n");
+}
+
+TEST_F(CompletionTest, FishAndZshOfferNamesWholeAndRunNothingThatStandsInThem) {
+  const Instances instances(kHostile);
+  const Finished fish = RunProgram(
+      {.argv = {"fish", "--no-config", "-c",
+                absl::StrCat("source ", Script("fish"), "; complete -C 'guardcheck status '")},
+       .environment = instances.environment()});
+  EXPECT_THAT(fish.errors, Not(HasSubstr("ran")));
+  EXPECT_THAT(fish.output, AllOf(HasSubstr("x$(echo ran >&2)\n"), HasSubstr("two words\n")));
+  // compadd works in a completion only.
+  const Finished zsh = RunProgram(
+      {.argv = {"zsh", "--no-rcs", "-c",
+                "compadd() { print -rl -- \"${(@P)2}\" }; _arguments() { : }; _describe() { : }; "
+                "words=(guardcheck status ''); CURRENT=3; source \"$1\"; _guardcheck_names",
+                "zsh", Script("zsh")},
+       .environment = instances.environment()});
+  EXPECT_EQ(zsh.errors, "");
+  EXPECT_THAT(zsh.output, AllOf(HasSubstr("x$(echo ran >&2)\n"), HasSubstr("two words\n")));
+}
+
+TEST_F(CompletionTest, BashKeepsItsOwnComplete) {
+  const Finished kept = RunProgram({.argv = {"bash", "-c",
+                                             "source \"$0\"; COMP_WORDS=(guardcheck sta); "
+                                             "COMP_CWORD=1; _guardcheck; type -t complete",
+                                             Script("bash")}});
+  EXPECT_EQ(kept.output, "builtin\n");
 }
 
 TEST_F(CompletionTest, BashCompletesTheCommandBehindTheDashes) {

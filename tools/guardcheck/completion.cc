@@ -17,7 +17,8 @@
 namespace guardcheck {
 namespace {
 
-constexpr char kNames[] = "guardcheck list 2>/dev/null | awk 'NR > 1 { print $1 }'";
+// Names are other people's words: what a shell gets from this it must never expand again.
+constexpr char kNames[] = "guardcheck list --names 2>/dev/null";
 
 // What can stand for the value of an option, or for an operand.
 struct Values {
@@ -57,14 +58,15 @@ std::string Bash() {
       if (of.programs) absl::StrAppend(&compgen, " -c");
       if (option.is_flag()) continue;
       absl::StrAppend(&values, "    ", std::string(kind.name), ",", option.name, ") ",
-                      compgen.empty() ? "" : absl::StrCat("complete", compgen, "; "),
+                      of.files || of.directories ? "_guardcheck_quote; " : "",
+                      compgen.empty() ? "" : absl::StrCat("_guardcheck_reply", compgen, "; "),
                       "return ;;\n");
     }
     const Values operand = ValuesOf(kind.operand);
     absl::StrAppend(&options, "    ", std::string(kind.name), ") options='",
                     absl::StrJoin(words, " "), "'");
     if (kind.has_name()) {
-      absl::StrAppend(&options, "; operands=\"$(", kNames, ")\"");
+      absl::StrAppend(&options, "; names=yes");
     } else if (!operand.words.empty()) {
       absl::StrAppend(&options, "; operands='", operand.words, "'");
     }
@@ -72,19 +74,38 @@ std::string Bash() {
   }
   return absl::StrCat(R"(# bash completion for guardcheck
 
+_guardcheck_reply() { mapfile -t COMPREPLY < <(compgen "$@" -- "$current"); }
+
+# What is found are files: quoted where it is inserted.
+_guardcheck_quote() { compopt -o filenames 2>/dev/null; }
+
+# compgen -W would expand its words, and so run what stands in a name.
+_guardcheck_names() {
+  local names name quoted
+  mapfile -t names < <()",
+                      kNames, R"()
+  for name in "${names[@]}"; do
+    printf -v quoted %q "$name"
+    [[ "$name" == "$current"* || "$quoted" == "$current"* ]] && COMPREPLY+=("$quoted")
+  done
+}
+
 _guardcheck() {
   local current="${COMP_WORDS[COMP_CWORD]}" option="${COMP_WORDS[COMP_CWORD - 1]}"
-  local options='' operands='' i
-  complete() { mapfile -t COMPREPLY < <(compgen "$@" -- "$current"); }
+  local options='' operands='' names='' i
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    complete -W ')",
+    _guardcheck_reply -W ')",
                       absl::StrJoin(names, " "), R"( --help --version'
     return
   fi
   for ((i = 2; i < COMP_CWORD; ++i)); do
     [[ "${COMP_WORDS[i]}" == -- ]] || continue
-    if declare -F _command_offset >/dev/null; then _command_offset $((i + 1)); else complete -c; fi
+    if declare -F _command_offset >/dev/null; then
+      _command_offset $((i + 1))
+    else
+      _guardcheck_reply -c
+    fi
     return
   done
   # "--until=t" is three words here.
@@ -96,7 +117,13 @@ _guardcheck() {
   case "${COMP_WORDS[1]}" in
 )",
                       options, R"(  esac
-  if [[ "$current" == -* ]]; then complete -W "$options"; else complete -W "$operands"; fi
+  if [[ "$current" == -* ]]; then
+    _guardcheck_reply -W "$options"
+  elif [[ "$names" ]]; then
+    _guardcheck_names
+  else
+    _guardcheck_reply -W "$operands"
+  fi
 }
 complete -F _guardcheck guardcheck
 )");
