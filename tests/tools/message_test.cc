@@ -9,6 +9,8 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -148,9 +150,26 @@ TEST_F(MessageTest, AProgramThatHangsIsEndedWithTheCommand) {
   EXPECT_NE(sender.Wait(), 0);
 }
 
+// It has said all that it has to say, and lives on.
+TEST_F(MessageTest, AProgramThatOnlyClosesItsOutputIsEndedWithTheCommand) {
+  const std::string silent = guardcheck_.directory() / "silent";
+  ASSERT_EQ(mkfifo(silent.c_str(), 0600), 0);
+  Guarded holder = Start(absl::StrCat("exec >&-; echo here > ", silent, "; exec sleep 40"));
+  Program sender({.argv = guardcheck_.Argv({"send", "x", "--timeout", "60s"})});
+  std::string line;
+  std::getline(std::ifstream(silent) >> std::ws, line);
+  EXPECT_EQ(line, "here");
+  const absl::Time begin = absl::Now();
+  EXPECT_EQ(holder.Exit(5), 5);
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(30)) << "it was not waited for";
+  EXPECT_NE(sender.Wait(), 0);
+}
+
 TEST_F(MessageTest, MisuseIsTold) {
-  for (const auto& [program, said] : std::map<std::string, std::string>{
-           {"cat", "expected a path"}, {"/nowhere/at/all", "cannot run /nowhere/at/all"}}) {
+  for (const auto& [program, said] :
+       std::map<std::string, std::string>{{"cat", "expected a path"},
+                                          {"/tmp", "cannot run /tmp: it is no regular file"},
+                                          {"/nowhere/at/all", "cannot run /nowhere/at/all"}}) {
     const Finished run = guardcheck_.CallRun({"true"}, {"--on-message", program});
     EXPECT_EQ(run.code, 64);
     EXPECT_THAT(run.errors, HasSubstr(said));

@@ -1,6 +1,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,26 +77,37 @@ class Running {
         posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments.data(), environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) return error;
     input_ = std::move(input.write);
     output_ = std::move(output.read);
-    return error;
+    ended_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0U)));
+    if (ended_) return 0;
+    const int unseen = errno;
+    (void)End();
+    return unseen;
   }
 
-  // Until it has closed its output. Empty: it has; else why not.
+  // Until it has closed its output and ended: one that only closes it would hold the message, and
+  // with it the guarded command's end. Empty: it has; else why not.
   std::string Talk(std::string_view said, std::string& answer, const UniqueFd& stop) {
     const Clock::time_point end = Clock::now() + kLongest;
     while (true) {
       if (said.empty()) input_.reset();
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-      if (left <= 0) return absl::StrCat("did not answer within ", kLongest.count(), " seconds");
-      std::array<pollfd, 3> polled = {pollfd{.fd = stop.get(), .events = POLLIN, .revents = 0},
-                                      pollfd{.fd = output_.get(), .events = POLLIN, .revents = 0},
-                                      pollfd{.fd = input_.get(), .events = POLLOUT, .revents = 0}};
+      if (left <= 0) {
+        return absl::StrCat(output_ ? "did not answer" : "did not end", " within ",
+                            kLongest.count(), " seconds");
+      }
+      std::array<pollfd, 3> polled = {
+          pollfd{.fd = stop.get(), .events = POLLIN, .revents = 0},
+          pollfd{.fd = output_ ? output_.get() : ended_.get(), .events = POLLIN, .revents = 0},
+          pollfd{.fd = input_.get(), .events = POLLOUT, .revents = 0}};
       if (poll(polled.data(), polled.size(), static_cast<int>(left)) < 0) continue;
       if (polled[0].revents != 0) return "was ended with the guarded command";
       if (polled[2].revents != 0) Write(said);
-      if (polled[1].revents != 0 && !Read(answer)) return "";
+      if (polled[1].revents != 0 && !output_) return "";
+      if (polled[1].revents != 0 && !Read(answer)) output_.reset();
       if (answer.size() > soleguard::kMaxPayloadBytes) {
         return absl::StrCat("wrote more than ", soleguard::kMaxPayloadBytes, " bytes");
       }
@@ -138,6 +151,7 @@ class Running {
   pid_t pid_ = -1;
   UniqueFd input_;
   UniqueFd output_;
+  UniqueFd ended_;  // a pidfd
 };
 
 }  // namespace
@@ -150,8 +164,13 @@ absl::Status MessageHook::Check() const {
   if (program_.find('/') == std::string::npos) {
     return absl::InvalidArgumentError("expected a path, with a '/' in it");
   }
-  if (access(program_.c_str(), X_OK) == 0) return absl::OkStatus();
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot run ", soleguard::EscapeBytes(program_)));
+  const std::string failed = absl::StrCat("cannot run ", soleguard::EscapeBytes(program_));
+  struct stat status = {};
+  if (stat(program_.c_str(), &status) != 0 || access(program_.c_str(), X_OK) != 0) {
+    return absl::ErrnoToStatus(errno, failed);
+  }
+  if (S_ISREG(status.st_mode)) return absl::OkStatus();
+  return absl::InvalidArgumentError(failed + ": it is no regular file");
 }
 
 Answer MessageHook::Ask(const std::string& input) const {
