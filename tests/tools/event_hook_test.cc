@@ -74,6 +74,21 @@ TEST_F(EventHookTest, C8_OneThatEndsIsStartedAgainForTheNextEvent) {
   EXPECT_EQ(Got(), "one\ntwo\n");
 }
 
+TEST_F(EventHookTest, C8_OneThatTheKernelHasReapedIsStartedAgainToo) {
+  (void)signal(SIGCHLD, SIG_IGN);
+  EventHook hook(Shell("read -r line && echo \"$line\" >> \"$1\""));
+  ASSERT_TRUE(hook.Begin().ok());
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  for (int i = 0; Got().find("two") == std::string::npos && absl::Now() < deadline; ++i) {
+    hook.Send(i == 0 ? "one" : "two");
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_TRUE(Got().starts_with("one\n")) << Got();
+  EXPECT_NE(Got().find("two"), std::string::npos) << Got();
+  hook.Finish(absl::Seconds(1));
+  (void)signal(SIGCHLD, SIG_DFL);
+}
+
 TEST_F(EventHookTest, C8_OneThatIsMissingIsAnErrorAtOnce) {
   EventHook hook({"/nonexistent/alert"});
   const absl::Status begun = hook.Begin();

@@ -94,8 +94,10 @@ void EventHook::Send(std::string line) {
 }
 
 void EventHook::Reap() {
-  int status = 0;
-  if (pid_ < 0 || waitpid(pid_, &status, WNOHANG) != pid_) return;
+  if (pid_ < 0) return;
+  const pid_t waited = waitpid(pid_, nullptr, WNOHANG);
+  // ECHILD: the kernel has reaped it (SIGCHLD is ignored), and the number may be another's.
+  if (waited != pid_ && !(waited < 0 && errno == ECHILD)) return;
   pid_ = -1;
   input_.reset();
 }
@@ -138,6 +140,7 @@ void EventHook::Finish(absl::Duration at_most) {
   dropped_ += queue_.size();
   queue_.clear();
   input_.reset();
+  Reap();
   if (pid_ < 0) return;
   const soleguard::UniqueFd end(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0U)));
   pollfd ended{.fd = end.get(), .events = POLLIN, .revents = 0};

@@ -10,7 +10,8 @@
 namespace guardcheck {
 
 // From here on SIGINT and SIGTERM are read, not delivered, so that none is lost between two waits.
-// SIGCHLD and SIGPIPE are blocked as well. For the process's only thread. Not thread-safe.
+// SIGCHLD and SIGPIPE are blocked as well, and SIGCHLD is not ignored. For the process's only
+// thread. Not thread-safe.
 class Wakeups {
  public:
   Wakeups();

@@ -22,6 +22,8 @@ soleguard::UniqueFd Read(std::initializer_list<int> signals) {
 }  // namespace
 
 Wakeups::Wakeups() : end_(Read({SIGINT, SIGTERM})), child_(Read({SIGCHLD})) {
+  // Ignored, as a caller may leave it, the kernel would reap children before their owner does.
+  (void)signal(SIGCHLD, SIG_DFL);
   sigset_t pipe;
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
