@@ -320,6 +320,42 @@ TEST_F(WatchTest, C7_EachSlotMayHaveItsHolder) {
 
 // What it answers.
 
+// Its 0 would let the next command of a script start.
+TEST_F(WatchTest, H22_ALookThatIsEndedBeforeItCanTellIs69) {
+  StrayBot stray = Stray();  // too young to be told, for an hour
+  Program watch({.argv = guardcheck_.Argv(Words{"watch", "x", "--policy", "file", "--settle", "1h",
+                                                "--once", "--on-event", "sh", "--on-event=-c",
+                                                "--on-event", "echo begun; cat >/dev/null", "--"} +
+                                          Bot())});
+  ASSERT_EQ(watch.ReadErrorLine(), "begun");
+  watch.Signal(SIGTERM);
+  EXPECT_EQ(watch.Wait(), 69);
+  EXPECT_THAT(watch.Errors(), HasSubstr("ended by a signal before it could tell"));
+}
+
+TEST_F(WatchTest, H22_ALookThatIsEndedWhileItWaitsForACopySaysThatOneRuns) {
+  const Words command = {SOLEGUARD_TEST_INSTANCE, "--ignore-stops"};
+  Program stray({.argv = command});
+  ASSERT_THAT(stray.ReadLine().value_or(""), StartsWith("ready"));
+  Program watch({.argv = guardcheck_.Argv(WatchWords(
+                     {"--once", "--auto-kill", "--keep", "holder", "--grace", "1h"}, command))});
+  (void)LineWith(watch, "without a guard");
+  watch.Signal(SIGTERM);
+  EXPECT_EQ(watch.Wait(), 75);
+}
+
+// They are said for the watch that goes on.
+TEST_F(WatchTest, ALogOfAFileOrAVariableIsNoneOfALook) {
+  const std::string file = guardcheck_.directory() / "soleguard.toml";
+  std::ofstream(file) << "log = '" << log() << "'\npattern = ['nonce']\n";
+  const Words words = WatchWords({"--once", "--config", file}, Bot());
+  const Finished of_file = guardcheck_.Call(words);
+  EXPECT_EQ(of_file.code, 0) << of_file.errors;
+  const Finished of_variable =
+      guardcheck_.Call(WatchWords({"--once"}, Bot()), {{"SOLEGUARD_LOG", log()}});
+  EXPECT_EQ(of_variable.code, 0) << of_variable.errors;
+}
+
 TEST_F(WatchTest, H22_WhatCannotBeToldIs69) {
   const Finished watch = Watch({"--once"});
   EXPECT_EQ(watch.code, 69);
@@ -342,6 +378,7 @@ TEST_F(WatchTest, H22_UsageErrorsAre64) {
            {{"--log", log(), "--pattern", "(unclosed"}, "--pattern: expected a regular expression"},
            {{"--pattern", "x"}, "--pattern needs --log"},
            {{"--once", "--log", log()}, "leave out --once"},
+           {{"--once", "--pattern", "x"}, "leave out --once"},
            {{"--interval", "10ms"}, "at least 100ms"},
            {{"--keep", "me"}, "expected holder or oldest"},
            {{"--on-event", "/nonexistent/alert"}, "/nonexistent/alert"}}) {
@@ -415,6 +452,19 @@ TEST_F(WatchTest, C8_ACommandThatHangsDoesNotHoldTheWatch) {
   (void)LineWith(watch, "nobody holds x");
   watch.Signal(SIGTERM);
   EXPECT_EQ(watch.Wait(), 0);
+}
+
+TEST_F(WatchTest, C8_ACallerThatIgnoresTheEndsOfChildrenChangesNothing) {
+  const Finished watch =
+      RunProgram({.argv = Words{"env", "--ignore-signal=CHLD"} +
+                          guardcheck_.Argv(WatchWords({"--once", "--on-event", "grep", "--on-event",
+                                                       "SigIgn", "--on-event", "/proc/self/status"},
+                                                      Bot()))});
+  EXPECT_EQ(watch.code, 0) << watch.errors;
+  const std::size_t at = watch.errors.find("SigIgn:\t");
+  ASSERT_NE(at, std::string::npos) << watch.errors;
+  const std::uint64_t ignored = std::stoull(watch.errors.substr(at + 8), nullptr, 16);
+  EXPECT_EQ(ignored & (std::uint64_t{1} << (SIGCHLD - 1)), 0U) << watch.errors;
 }
 
 TEST_F(WatchTest, C8_MetricsAreWrittenForPrometheus) {

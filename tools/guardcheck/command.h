@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@ struct Call {
   Common common;
   std::string operand;               // NAME, which is valid, or what the kind's operand is
   std::vector<std::string> command;  // the words behind --
+  std::set<std::string> said;        // the options that stand on the command line: "--log"
 };
 
 // The call is not as it should be. Ends guardcheck with kUsage, after saying what.

@@ -285,6 +285,7 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
       (void)ReadSetting(option, files);
     } else {
       Read(option, texts, option.name);
+      parsed.call.said.insert(option.name);
     }
   }
   return parsed;

@@ -146,6 +146,7 @@ class Watcher {
   std::vector<ProcessIdentity> other_holders_;
   std::vector<UniqueFd> holder_ends_;
   bool has_changed_ = false;  // a holder has ended since
+  bool told_ = false;         // the last check went to its end
   std::string blind_;
   std::string unknown_;  // who has the name without a record, by the evidence
   bool first_ = true;
@@ -426,6 +427,7 @@ void Watcher::End(const std::vector<Copy>& condemned) {
 
 void Watcher::Check() {
   const absl::Time begin = absl::Now();
+  told_ = false;
   if (!LookSettled()) return;
   check_duration_ = absl::Now() - begin;
   checked_ = absl::Now();
@@ -456,6 +458,7 @@ void Watcher::Check() {
             .text = "nobody is ended while it cannot be told who holds the name"});
     }
   }
+  told_ = true;
   Save();
 }
 
@@ -614,7 +617,11 @@ int Watcher::Run() {
     (void)std::fprintf(stderr, "guardcheck: standard output is gone\n");
     return kInternal;
   }
-  return settings_.once && !wakeups_.asked_to_end() ? Verdict() : kYes;
+  if (!settings_.once) return kYes;
+  if (told_) return Verdict();
+  // 0 would say that nobody runs, and the next command of a script would start.
+  (void)std::fprintf(stderr, "guardcheck: watch: ended by a signal before it could tell\n");
+  return kUndetermined;
 }
 
 class Watch final : public Command {
@@ -678,11 +685,16 @@ class Watch final : public Command {
   }
 
   int Run(const Call& call) override {
+    if (settings_.once) {
+      if (call.said.contains("--log") || call.said.contains("--pattern")) {
+        throw UsageError("watch: --log is followed from its end on; leave out --once");
+      }
+      // Said for the watch that goes on, by a variable or a file.
+      settings_.log.clear();
+      settings_.patterns.clear();
+    }
     if (!settings_.patterns.empty() && settings_.log.empty()) {
       throw UsageError("watch: --pattern needs --log");
-    }
-    if (settings_.once && !settings_.log.empty()) {
-      throw UsageError("watch: --log is followed from its end on; leave out --once");
     }
     return Watcher(call, settings_).Run();
   }
