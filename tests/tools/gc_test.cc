@@ -33,6 +33,18 @@ TEST(Gc, RemovesWhatNobodyHoldsAndKeepsWhatSomebodyDoes) {
   EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
 }
 
+TEST(Gc, ANameOfWhichNothingIsThereIsSaidAndNotRemoved) {
+  const Guardcheck guardcheck;
+  const Finished gc = guardcheck.Call({"gc", "misspelt"});
+  EXPECT_EQ(gc.code, 0) << gc.errors;
+  EXPECT_EQ(gc.output,
+            absl::StrCat("nothing of misspelt is there, in scope ", guardcheck.scope(), "\n"));
+  const Finished json = guardcheck.Call({"gc", "--json", "misspelt"});
+  const auto entry = ParseObject(json.output).at("names").as_array().at(0).as_object();
+  EXPECT_EQ(entry.at("removed"), false);
+  EXPECT_THAT(std::string(entry.at("reason").as_string()), HasSubstr("is there"));
+}
+
 TEST(Gc, WhereNothingIsItDoesNothing) {
   const Guardcheck guardcheck;
   EXPECT_EQ(guardcheck.Call({"gc"}).code, 0);

@@ -27,10 +27,19 @@ std::string Shown(const InstanceName& name) {
                           : absl::StrCat(EscapeBytes(name.text()), " slot ", name.slot());
 }
 
+// Whether it has a directory, or it cannot be told.
+bool MayBeKnown(const soleguard::Scope& scope, const std::string& name) {
+  const absl::StatusOr<std::vector<InstanceName>> known = soleguard::KnownNames(scope);
+  if (!known.ok()) return !absl::IsNotFound(known.status());
+  return std::any_of(known->begin(), known->end(),
+                     [&name](const InstanceName& one) { return one.text() == name; });
+}
+
 class Gc final : public Command {
  public:
   int Run(const Call& call) override {
     const soleguard::Scope& scope = call.common.options.scope;
+    const bool is_there = call.operand.empty() || MayBeKnown(scope, call.operand);
     absl::StatusOr<std::vector<InstanceName>> names =
         call.operand.empty() ? soleguard::KnownNames(scope)
                              : soleguard::KnownSlots(scope, *InstanceName::Parse(call.operand));
@@ -41,19 +50,24 @@ class Gc final : public Command {
     int code = kYes;
     json::array entries;
     for (const InstanceName& name : *names) {
+      // Also one without a directory, which somebody may have deleted: what else it has is removed.
       const absl::Status collected = soleguard::Collect(name, scope);
       // That it is in use is an answer, not a failure.
       if (!collected.ok() && !absl::IsFailedPrecondition(collected)) code = kUndetermined;
-      const std::string why(collected.message());
+      const bool removed = collected.ok() && is_there;
+      const std::string why = collected.ok()
+                                  ? absl::StrCat("nothing of ", Shown(name), " is there, in scope ",
+                                                 EscapeBytes(scope.ToString()))
+                                  : std::string(collected.message());
       if (call.common.json) {
         json::object entry{
-            {"name", EscapeBytes(name.text())}, {"slot", name.slot()}, {"removed", collected.ok()}};
-        if (!collected.ok()) entry["reason"] = EscapeBytes(why);
+            {"name", EscapeBytes(name.text())}, {"slot", name.slot()}, {"removed", removed}};
+        if (!removed) entry["reason"] = EscapeBytes(why);
         entries.push_back(std::move(entry));
       } else {
-        (void)std::printf(
-            "%s\n", (collected.ok() ? "removed " + Shown(name) : "kept " + Shown(name) + ": " + why)
-                        .c_str());
+        std::string line = removed ? "removed " + Shown(name) : why;
+        if (!collected.ok()) line = absl::StrCat("kept ", Shown(name), ": ", why);
+        (void)std::puts(line.c_str());
       }
     }
     if (call.common.json) {
