@@ -120,12 +120,15 @@ TEST_F(Notify, AManagerThatIsGoneIsSaidOnceAndStopsNothing) {
   EXPECT_THAT(run.Errors(), HasSubstr("to the service manager is lost"));
 }
 
-TEST_F(Notify, ASocketThatCannotBeOneStartsNothing) {
-  const Finished run = RunProgram({.argv = guardcheck_.Run({"echo", "started"}),
-                                   .environment = {{"NOTIFY_SOCKET", "relative"}}});
-  EXPECT_EQ(run.code, 70);
-  EXPECT_EQ(run.output, "");
-  EXPECT_THAT(run.errors, HasSubstr("NOTIFY_SOCKET"));
+TEST_F(Notify, AManagerThatCannotBeReachedIsSaidAndStopsNothing) {
+  for (const std::string manager : {"vsock:2:1234", "=x", "relative"}) {
+    const Finished run =
+        RunProgram({.argv = guardcheck_.Run({"sh", "-c", "echo \"$NOTIFY_SOCKET\""}),
+                    .environment = {{"NOTIFY_SOCKET", manager}}});
+    EXPECT_EQ(run.code, 0);
+    EXPECT_EQ(run.output, manager + "\n");
+    EXPECT_THAT(run.errors, HasSubstr("but '" + manager + "': what the command says"));
+  }
 }
 
 }  // namespace

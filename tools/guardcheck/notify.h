@@ -13,8 +13,9 @@ namespace guardcheck {
 // the service. Heard are the user of this process, root, and descendants of this process.
 class NotifyRelay {
  public:
-  // nullptr: there is no manager that listens (NOTIFY_SOCKET). Otherwise the environment for the
-  // command is set, NOTIFY_SOCKET and no WATCHDOG_PID; call it while there is one thread.
+  // nullptr: there is no manager that listens (NOTIFY_SOCKET), or one whose address it cannot read,
+  // which is said on standard error; the environment stays as it is then. Otherwise the environment
+  // for the command is set, NOTIFY_SOCKET and no WATCHDOG_PID; call it while there is one thread.
   static absl::StatusOr<std::unique_ptr<NotifyRelay>> FromEnvironment();
   virtual ~NotifyRelay() = default;
 

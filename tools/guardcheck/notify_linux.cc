@@ -19,6 +19,7 @@
 #include "notify.h"
 #include <soleguard/fd.h>
 #include <soleguard/process.h>
+#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -162,7 +163,13 @@ absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment() {
   if (manager == nullptr || *manager == '\0') return nullptr;
   const std::optional<Address> address = Parse(manager);
   if (!address.has_value()) {
-    return absl::InvalidArgumentError("NOTIFY_SOCKET is neither an absolute path nor an @name");
+    // vsock:CID:PORT and what else sd_notify(3) may learn: no reason to start nothing. It is left
+    // as it is, so that a command that knows better can speak to it.
+    (void)std::fprintf(stderr,
+                       "guardcheck: NOTIFY_SOCKET is neither an absolute path nor an @name, but "
+                       "'%s': what the command says there is not passed on\n",
+                       soleguard::EscapeBytes(manager).c_str());
+    return nullptr;
   }
   UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const int on = 1;
