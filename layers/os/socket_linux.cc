@@ -306,8 +306,8 @@ absl::StatusOr<UniqueFd> ConnectTo(const Entry& entry, absl::Duration timeout) {
     const absl::Duration left =
         timeout - absl::FromChrono(std::chrono::steady_clock::now() - begin);
     if (left <= absl::ZeroDuration()) {
-      errno = EAGAIN;
-      break;
+      return absl::DeadlineExceededError(
+          absl::StrCat("no time was left to connect to ", EscapeBytes(entry.path)));
     }
     const timeval limit = absl::ToTimeval(std::clamp(left, absl::Microseconds(1), absl::Hours(1)));
     (void)setsockopt(client.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);

@@ -165,6 +165,32 @@ TEST_F(MessageTest, AProgramThatOnlyClosesItsOutputIsEndedWithTheCommand) {
   EXPECT_NE(sender.Wait(), 0);
 }
 
+TEST_F(MessageTest, AStandardInputThatCannotBeReadIsNoEmptyPayload) {
+  Guarded holder = Start("cat");
+  (void)Send();
+  const Finished sent =
+      RunProgram({.argv = Words{"sh", "-c", "exec \"$@\" </tmp", "sh"} +
+                          guardcheck_.Argv({"send", "x", "--timeout", "30s", "--stdin"})});
+  EXPECT_EQ(sent.code, 64);
+  EXPECT_EQ(sent.output, "");
+  EXPECT_THAT(sent.errors, HasSubstr("send: --stdin: read standard input"));
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+TEST_F(MessageTest, TheTimeoutIsForStandardInputToo) {
+  Guarded holder = Start("cat");
+  (void)Send();
+  // Its standard input stays open.
+  Program sender({.argv = guardcheck_.Argv({"send", "x", "--timeout", "200ms", "--stdin"})});
+  EXPECT_THAT(sender.ReadErrorLine().value_or(""),
+              HasSubstr("not delivered to x: standard input did not end within 200ms"));
+  EXPECT_EQ(sender.Wait(), 75);
+  const Finished none = guardcheck_.Call({"send", "x", "--timeout", "0s"});
+  EXPECT_EQ(none.code, 75);
+  EXPECT_THAT(none.errors, HasSubstr("no time was left to connect"));
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
 TEST_F(MessageTest, MisuseIsTold) {
   for (const auto& [program, said] :
        std::map<std::string, std::string>{{"cat", "expected a path"},

@@ -1,7 +1,8 @@
 // send: hands a message to the holder of a name, who answers.
 #include "send.h"
 
-#include <array>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <absl/time/time.h>
 
 #include "exit_code.h"
+#include "input.h"
 #include "look.h"
 #include "report.h"
 #include "terminal.h"
@@ -20,18 +22,6 @@
 
 namespace guardcheck {
 namespace {
-
-// One byte more than a payload may have, at most: then it is refused.
-std::string ReadInput() {
-  std::string input;
-  std::array<char, 65536> bytes{};
-  while (input.size() <= soleguard::kMaxPayloadBytes) {
-    const std::size_t got = std::fread(bytes.data(), 1, bytes.size(), stdin);
-    if (got == 0) break;
-    input.append(bytes.data(), got);
-  }
-  return input;
-}
 
 int ExitCodeOf(const absl::Status& status) {
   switch (status.code()) {
@@ -53,7 +43,7 @@ class Send final : public Command {
   std::vector<Option> Options() override {
     return {{.name = "--timeout",
              .value = "DURATION",
-             .help = "how long the holder may take to answer",
+             .help = "how long all of it may take, from standard input to the answer",
              .read = Into(timeout_),
              .standard = "10s",
              .is_setting = false},
@@ -65,9 +55,7 @@ class Send final : public Command {
 
   int Run(const Call& call) override {
     soleguard::Message message = MessageOf(call.command);
-    if (stdin_) message.payload = ReadInput();
-    const absl::StatusOr<soleguard::Answer> answer =
-        soleguard::Send(call.operand, call.common.policy, ToLook(call.common), message, timeout_);
+    const absl::StatusOr<soleguard::Answer> answer = Deliver(call, message);
     if (answer.ok()) {
       ShowAnswer(call, *answer);
       return answer->ok ? kYes : kAnsweredNo;
@@ -80,6 +68,23 @@ class Send final : public Command {
   }
 
  private:
+  absl::StatusOr<soleguard::Answer> Deliver(const Call& call, soleguard::Message& message) const {
+    const auto begin = std::chrono::steady_clock::now();
+    if (stdin_) {
+      // One byte more than a payload may have, at most: then it is refused.
+      absl::StatusOr<std::string> input = ReadInput(soleguard::kMaxPayloadBytes + 1, timeout_);
+      if (absl::IsDeadlineExceeded(input.status())) return input.status();
+      if (!input.ok()) {
+        throw UsageError(absl::StrCat("send: --stdin: ", std::string(input.status().message())));
+      }
+      message.payload = *std::move(input);
+    }
+    const absl::Duration left =
+        timeout_ - absl::FromChrono(std::chrono::steady_clock::now() - begin);
+    return soleguard::Send(call.operand, call.common.policy, ToLook(call.common), message,
+                           std::max(left, absl::ZeroDuration()));
+  }
+
   absl::Duration timeout_ = absl::Seconds(10);
   bool stdin_ = false;
 };
