@@ -8,6 +8,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <absl/strings/str_cat.h>
@@ -228,6 +229,39 @@ TEST_F(CompletionTest, HelpShowsWhatACommandTakes) {
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.output, AllOf(HasSubstr("guardcheck run NAME [options] -- COMMAND..."),
                                  HasSubstr("(default: 5s) [SOLEGUARD_GRACE]")));
+}
+
+TEST_F(CompletionTest, TheHelpOfACommandIsTheSameBeforeAndBehindItsName) {
+  const auto help = [](const Words& words) {
+    return RunProgram({.argv = Words{SOLEGUARD_TEST_GUARDCHECK} + words}).output;
+  };
+  EXPECT_EQ(help({"-h", "run"}), help({"run", "--help"}));
+  EXPECT_THAT(help({"--help"}), HasSubstr("1 send: the holder answered no, 3 not running"));
+  EXPECT_THAT(help({"manual"}), HasSubstr(".B 1\nsend: the holder answered that it could not\n"));
+}
+
+// What is wrong is named, and not what follows from it.
+TEST_F(CompletionTest, AWordThatIsNotUnderstoodIsNamed) {
+  for (const auto& [words, said] : std::vector<std::pair<Words, std::string>>{
+           {{"--foo"}, "there is no option '--foo' before a command; guardcheck --help lists"},
+           {{"--json", "status", "bot"}, "there is no option '--json' before a command"},
+           {{"run", "-x", "--", "true"}, "run: '-x' is no option of it; the command stands behind"},
+           {{"status", "--foo"}, "status: '--foo' is no option of it\n"},
+           {{"status", "bot", "--policy"}, "--policy: "},
+           {{"status", "bot", "strict", "more"}, "status: 'strict' is not expected\n"},
+           {{"status", "bot", "stop"}, "status: 'stop' is not expected\n"},
+           {{"status"}, "NAME is required"},
+           {{"run", "bot", "--wait", "3s", "--", "true"},
+            "run: --wait takes its value behind a '=': --wait=3s\n"},
+           {{"run", "--wait", "3s", "bot", "--", "true"},
+            "run: --wait takes its value behind a '=': --wait=3s\n"},
+           {{"run", "--wait", "bot", "true"}, "run: 'true' is not expected; the command stands"},
+           {{"check", "bot", "--settle", "1s", "--settle", "2s"},
+            "--settle: it is said 2 times\n"}}) {
+    const Finished call = RunProgram({.argv = Words{SOLEGUARD_TEST_GUARDCHECK} + words});
+    EXPECT_EQ(call.code, 64) << said;
+    EXPECT_THAT(call.errors, ::testing::StartsWith("guardcheck: " + said));
+  }
 }
 
 // Colour, where a terminal is: of headings only.

@@ -12,6 +12,7 @@
 
 #include "config_file.h"
 #include <soleguard/name.h>
+#include <soleguard/text.h>
 #include <soleguard/version.h>
 
 namespace guardcheck {
@@ -94,9 +95,7 @@ class Given {
       if (option.is_flag()) {
         app.add_flag(option.name, texts, help);
       } else if (option.bare.empty()) {
-        CLI::Option* added = app.add_option(option.name, texts, help);
-        added->type_name(option.value)->allow_extra_args(false);
-        if (!option.repeats) added->expected(1);
+        app.add_option(option.name, texts, help)->type_name(option.value)->allow_extra_args(false);
       } else {  // a flag to CLI11: its value needs the "="
         app.add_flag(absl::StrCat(option.name, "{", option.bare, "}"), texts, help)
             ->type_name(absl::StrCat("=", option.value));
@@ -192,8 +191,36 @@ void CheckBehind(const CommandKind& kind, bool dashes, const std::vector<std::st
   }
 }
 
+const CommandKind* FindKind(const std::string& name) {
+  const std::span<const CommandKind> kinds = CommandKinds();
+  const auto found = std::find_if(kinds.begin(), kinds.end(),
+                                  [&name](const CommandKind& kind) { return kind.name == name; });
+  return found != kinds.end() ? &*found : nullptr;
+}
+
+// `words`: all of the call. `extra`: those that are neither options of the command nor its operand.
+void CheckExtra(const CommandKind& kind, const std::vector<Option>& options,
+                const std::vector<std::string>& words, const std::vector<std::string>& extra) {
+  if (extra.empty()) return;
+  // A value without its "=" may have become the operand, so the extra word is perhaps another.
+  for (const Option& option : options) {
+    const auto said = std::find(words.begin(), words.end(), option.name);
+    if (option.bare.empty() || words.end() - said < 2 || !option.read(said[1]).ok()) continue;
+    throw UsageError(absl::StrCat(std::string(kind.name), ": ", option.name,
+                                  " takes its value behind a '=': ", option.name, "=",
+                                  soleguard::EscapeBytes(said[1])));
+  }
+  const bool is_option = extra.front().starts_with('-');
+  throw UsageError(
+      absl::StrCat(std::string(kind.name), ": '", soleguard::EscapeBytes(extra.front()),
+                   is_option ? "' is no option of it" : "' is not expected",
+                   kind.behind == Behind::kNothing ? "" : "; the command stands behind --",
+                   "\nRun with --help for more information."));
+}
+
 constexpr char kExitCodes[] =
-    "Exit codes: 0 yes, 3 not running, 64 usage, 69 cannot tell or not safe, 70 internal error,\n"
+    "Exit codes: 0 yes, 1 send: the holder answered no, 3 not running, 64 usage, 69 cannot tell or "
+    "not safe, 70 internal error,\n"
     "75 another instance holds the name, 76 the claim was lost; run: the command's own, 126 and "
     "127\n"
     "as in a shell, 128+n for signal n.";
@@ -213,6 +240,18 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
   const bool has_dashes = dashes != words.end();
   std::vector<std::string> behind(has_dashes ? dashes + 1 : dashes, words.end());
   words.erase(dashes, words.end());
+
+  const auto is_help = [](const std::string& word) { return word == "-h" || word == "--help"; };
+  // "-h run" is the help of run.
+  if (words.size() > 1 && is_help(words[0]) && FindKind(words[1]) != nullptr) {
+    std::swap(words[0], words[1]);
+  }
+  if (!words.empty() && words[0].starts_with('-') && !is_help(words[0]) &&
+      words[0] != "--version") {
+    throw UsageError(absl::StrCat("there is no option '", soleguard::EscapeBytes(words[0]),
+                                  "' before a command; guardcheck --help lists the commands, "
+                                  "guardcheck COMMAND --help the options of one"));
+  }
 
   CLI::App app("Guards a command against running twice, and shows what is guarded.", "guardcheck");
   app.set_version_flag("--version", std::string(soleguard::Version()));
@@ -247,7 +286,7 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
       if (!called->operand.starts_with('[')) operand->required();
     }
     given.Declare(*subcommand, options);
-    if (called->behind != Behind::kNothing) subcommand->allow_extras();  // complained of below
+    subcommand->allow_extras();  // complained of below
   }
 
   try {
@@ -257,18 +296,16 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
         throw UsageError(option.name + ": the value is empty");
       }
     }
-    std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
-    app.parse(std::move(words));
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // it takes them backwards
   } catch (const CLI::Success& asked) {
     (void)app.exit(asked);
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
+    // An unknown option is why NAME is missing, more often than not.
+    if (called != nullptr) CheckExtra(*called, options, words, subcommand->remaining());
     throw UsageError(absl::StrCat(error.what(), "\nRun with --help for more information."));
   }
-  if (const std::vector<std::string> extra = subcommand->remaining(); !extra.empty()) {
-    throw UsageError(absl::StrCat(std::string(called->name), ": '", extra.front(),
-                                  "' is no option of it; the command stands behind --"));
-  }
+  CheckExtra(*called, options, words, subcommand->remaining());
   CheckBehind(*called, has_dashes, behind);
   if (called->has_name() && operand->count() > 0) CheckName(parsed.call.operand);
   parsed.call.command = std::move(behind);
@@ -289,6 +326,14 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
     }
   }
   return parsed;
+}
+
+std::vector<Option> DocumentedCommonOptions() {
+  Common common;
+  std::string config;
+  std::vector<Option> options = CommonOptions(Takes::kCommon, common, config);
+  for (Option& option : options) option.read = nullptr;  // it would read into what is gone
+  return options;
 }
 
 std::vector<Option> DocumentedOptions(const CommandKind& kind) {

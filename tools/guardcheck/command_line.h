@@ -23,6 +23,9 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words);
 // All options of a command, to be shown: they have no reader.
 std::vector<Option> DocumentedOptions(const CommandKind& kind);
 
+// Those of them that every command has which takes any of the common ones.
+std::vector<Option> DocumentedCommonOptions();
+
 // A setting of some command, and where its value comes from.
 struct InForce {
   std::string key;

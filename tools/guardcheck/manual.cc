@@ -65,16 +65,9 @@ The other commands look, explain, stop and clean up. Looking takes no lock, not 
 .SH OPTIONS OF MOST COMMANDS
 )");
   std::set<std::string> common;
-  for (const CommandKind& kind : CommandKinds()) {
-    if (kind.takes == Takes::kNothing || !common.empty()) continue;
-    for (const Option& option : DocumentedOptions(kind)) {
-      const bool is_common = option.name == "--config" || option.name == "--policy" ||
-                             option.name == "--scope" || option.name == "--state-dir" ||
-                             option.name == "--json";
-      if (!is_common) continue;
-      common.insert(option.name);
-      absl::StrAppend(&page, OptionText(option));
-    }
+  for (const Option& option : DocumentedCommonOptions()) {
+    common.insert(option.name);
+    absl::StrAppend(&page, OptionText(option));
   }
   absl::StrAppend(&page, ".SH COMMANDS\n");
   for (const CommandKind& kind : CommandKinds()) {
@@ -92,8 +85,11 @@ run: once the claim was made; 126 and 127 as in a shell, 128+n for signal n
 .B 0
 yes: what the command asks
 .TP
+.B 1
+send: the holder answered that it could not
+.TP
 .B 3
-status: not running
+status, send: not running
 .TP
 .B 64
 usage
