@@ -2,13 +2,18 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <absl/status/statusor.h>
+#include <absl/strings/str_split.h>
 
 #include "participant.h"
 #include <soleguard/policy.h>
@@ -53,6 +58,31 @@ void CheckCombination(const Settings& settings) {
   }
 }
 
+// Found as execvp(3) does.
+bool IsProgram(const std::string& program) {
+  const auto is_one = [](const std::string& path) {
+    return std::filesystem::is_regular_file(path) && access(path.c_str(), X_OK) == 0;
+  };
+  if (program.find('/') != std::string::npos) return is_one(program);
+  const char* path = std::getenv("PATH");
+  const std::vector<std::string> places = absl::StrSplit(path != nullptr ? path : "", ':');
+  return std::any_of(places.begin(), places.end(), [&](const std::string& place) {
+    return is_one((std::filesystem::path(place) / program).string());
+  });
+}
+
+// What would be found out only by all the launches, or after them.
+void CheckFiles(const Settings& settings) {
+  if (settings.mode == Mode::kCommand && !IsProgram(settings.guardcheck)) {
+    throw UsageError("--guardcheck: " + settings.guardcheck + " cannot be executed");
+  }
+  if (settings.json.empty()) return;
+  // Neither made longer nor emptied by that.
+  if (!std::ofstream(settings.json, std::ios::app)) {
+    throw UsageError("--json: cannot write " + settings.json);
+  }
+}
+
 // Lock files are usually on a tmpfs (/run/lock).
 std::string DefaultDirectory() {
   return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
@@ -84,6 +114,7 @@ std::optional<Settings> ParseOptions(int argc, char** argv) {
   settings.guardcheck = LAUNCH_STORM_GUARDCHECK;
   settings.directory = DefaultDirectory();
   settings.seed = RandomSeed();
+  std::string mode = "library";
   std::string policy;
   std::string hold;
   std::string limit;
@@ -97,10 +128,10 @@ std::optional<Settings> ParseOptions(int argc, char** argv) {
   app.add_option("--rounds", settings.rounds, "rounds (default: 10)")
       ->check(CLI::Range(std::uint32_t{1}, std::uint32_t{1000000}));
   app.add_option("--policy", policy, "policy (default: the library's)");
-  app.add_option("--mode", settings.mode,
+  app.add_option("--mode", mode,
                  "library: each process calls Guard::Acquire (default); command: each becomes "
                  "guardcheck run; broken: each believes that it is alone, to test the referee")
-      ->transform(CLI::CheckedTransformer(Modes()));
+      ->check(CLI::IsMember(Modes()));
   app.add_option("--hold", hold,
                  "how long a winner runs, e.g. 0 or 5ms (default: until all others have their "
                  "verdict)");
@@ -131,6 +162,14 @@ std::optional<Settings> ParseOptions(int argc, char** argv) {
     return std::nullopt;
   }
 
+  for (const CLI::Option* option : app.get_options()) {
+    const std::vector<std::string>& texts = option->results();
+    // A script's unset variable more often than a wish for the default.
+    if (std::find(texts.begin(), texts.end(), "") != texts.end()) {
+      throw UsageError(option->get_name() + ": the value is empty");
+    }
+  }
+  settings.mode = Modes().at(mode);
   if (!hold.empty()) settings.hold = ReadDuration(hold, "--hold");
   if (!limit.empty()) settings.limit = ReadDuration(limit, "--limit");
   settings.policy = soleguard::Policy::Default().ToString();
@@ -141,6 +180,7 @@ std::optional<Settings> ParseOptions(int argc, char** argv) {
   }
   if (settings.standby && !settings.hold.has_value()) settings.hold = absl::ZeroDuration();
   CheckCombination(settings);
+  CheckFiles(settings);
   return settings;
 }
 

@@ -181,7 +181,8 @@ TEST(LaunchStorm, ItsManualPageHasEveryOption) {
 class LaunchStormUsage : public ::testing::TestWithParam<Words> {};
 
 TEST_P(LaunchStormUsage, Is64) {
-  Words words = {kLaunchStorm};
+  Words words = {kLaunchStorm, "--rounds", "1"};
+  if (GetParam().front() != "--launches") words.insert(words.end(), {"--launches", "2"});
   words.insert(words.end(), GetParam().begin(), GetParam().end());
   const Finished finished = RunProgram({.argv = words});
   EXPECT_EQ(finished.code, 64) << Everything(finished);
@@ -194,7 +195,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Words{"--mode", "both"}, Words{"--policy", "all(fiel)"},
                       Words{"--hold", "soon"}, Words{"--kill", "--freeze"},
                       Words{"--linger", "--standby"}, Words{"--linger", "--mode", "command"},
-                      Words{"--compare-flock"},
+                      Words{"--compare-flock"}, Words{"--mode", "0"}, Words{"--policy", ""},
+                      Words{"--hold", ""}, Words{"--limit", ""}, Words{"--json", ""},
+                      Words{"--directory", ""}, Words{"--json", "/nonexistent/results.json"},
+                      Words{"--mode", "command", "--guardcheck", "/nonexistent/guardcheck"},
+                      Words{"--mode", "command", "--guardcheck", "/tmp"},
                       Words{"--mode", "command", "--compare-flock", "--kill"}));
 
 }  // namespace
