@@ -59,7 +59,8 @@ class Claimant {
   //   slot         its slot | none
   //   holders      PID STANDING, of each slot: "7 established, 9 established" | none
   //   receive      receives: answers each message with "got PAYLOAD"; behind it may stand error,
-  //                exception, number (throws one), size, much (too large), forever (does not answer)
+  //                exception, number (throws one), size, much (too large), forever (does not
+  //                answer)
   //   messages     how many it got
   //   await message  got it: blocks until it got one
   //   predecessor  PID | none
