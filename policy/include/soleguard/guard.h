@@ -176,7 +176,9 @@ class Guard {
   // who has no claim. The result is in soleguard/conflict.h.
   ConflictReport ReportConflict(std::string_view complaint) const;
 
-  // Ends the claim. A second call does nothing; in a forked child it does nothing.
+  // Ends the claim. Waits for a report of Watch and for an answer that are going on in other
+  // threads, and for nobody when it is called from one of these. A second call waits like the
+  // first, and does nothing else; in a forked child it does nothing.
   void Release();
 
   // Hands the claim on to a child: duplicates of the descriptors that carry it, close-on-exec,
