@@ -57,6 +57,13 @@ NameDirectory::NameDirectory(const Scope& scope, const InstanceName& name)
       steps_(absl::StrSplit(name.key(), '/')),
       path_(absl::StrCat(NamesPath(scope), "/", name.key())) {}
 
+bool NameDirectory::Lacks(const std::string& file) const {
+  // On a served filesystem the look itself could hang.
+  const bool answers = scope_.kind() != Scope::Kind::kDirectory ||
+                       os::AwaitAnswer(scope_.directory(), os::Create::kNo).ok();
+  return answers && os::IsMissing(path_ + "/" + file);
+}
+
 absl::Status NameDirectory::Open(os::Create create) {
   absl::StatusOr<os::Ownership> ownership = os::KeepScopeDirectory(scope_, create, scope_fd_);
   if (!ownership.ok()) return ownership.status();

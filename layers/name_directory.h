@@ -22,6 +22,10 @@ class NameDirectory {
   absl::Status Open(os::Create create);
   void Close();
 
+  // Whether there is no `file` in it, or no directory, by one system call. False also when it
+  // cannot be told.
+  bool Lacks(const std::string& file) const;
+
   // Removes the directory, which is open, with what the layers and the queue have in it, and with
   // the last slot the directory of the slots. FailedPrecondition, and nothing is removed: a slot or
   // a stranger's file is in it.

@@ -57,7 +57,7 @@ constexpr Place kEnd = Place{1} << 62;  // an off_t is signed
 absl::Status QueueOfName::Open(os::Create create) {
   if (file_) return absl::OkStatus();
   // Nobody has ever waited for this name: one system call instead of fifteen, for each start.
-  if (create == os::Create::kNo && os::IsMissing(directory_.path() + "/queue")) {
+  if (create == os::Create::kNo && directory_.Lacks("queue")) {
     return absl::NotFoundError("there is no line");
   }
   absl::Status opened = directory_.Open(create);

@@ -1,6 +1,7 @@
 // A filesystem that a program serves (FUSE), mounted for a test: see served_filesystem_main.cc.
 #pragma once
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -20,6 +21,12 @@ class ServedFilesystem {
   ServedFilesystem() {
     if (getuid() != 0 || access("/dev/fuse", R_OK | W_OK) != 0) {
       unusable_ = "needs root and /dev/fuse to mount a filesystem";
+      return;
+    }
+    // For this process and its children alone: a mount shows to every watch of the machine.
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+      unusable_ = "cannot make a mount namespace";
       return;
     }
     std::filesystem::create_directory(mount_point_);
