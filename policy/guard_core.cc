@@ -222,8 +222,9 @@ absl::Status Guard::Core::WriteSideFiles(const SideFiles& files) {
   const auto open = [](const std::string& path, std::unique_ptr<SideFile>& file) {
     if (path.empty()) return absl::OkStatus();
     absl::StatusOr<std::unique_ptr<SideFile>> made = SideFile::At(path);
-    if (made.ok()) file = *std::move(made);
-    return made.status();
+    if (!made.ok()) return made.status();
+    file = *std::move(made);
+    return absl::OkStatus();
   };
   absl::Status opened = open(files.pid_file, pid_file_);
   if (opened.ok()) opened = open(files.info_file, info_file_);
