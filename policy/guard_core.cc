@@ -135,12 +135,14 @@ void Guard::Core::Release() {
   }
   const bool in_report = watching != nullptr && watching->IsCaller();
   const bool in_answer = inbox != nullptr && inbox->IsAnswering();
+  // At once, and not only by the first one: nothing more is reported after a report's own release.
+  if (watching != nullptr) watching->Stop();
+  if (in_answer) inbox->End();  // waits for nobody then
   // The race: a report and an answer release it at one time, and each waits for the end of the
   // other. Closed by the second one's not waiting: the first one does, with all that is to be done.
   if (!first && (in_report || in_answer)) return;
   // What follows is for the second one too: it may be the destructor, and the first one a report or
   // an answer that goes on with what is destroyed.
-  if (watching != nullptr) watching->Stop();
   // Without the lock, as the answerer may use the Guard; with the claims, as its socket is removed.
   if (inbox != nullptr) inbox->End();
   if (first) ReleaseClaims();
