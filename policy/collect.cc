@@ -64,8 +64,12 @@ absl::Status Collect(const InstanceName& name, const Scope& scope) {
   const absl::StatusOr<std::optional<Queue::Ahead>> ahead = queue->WhoIsAhead();
   if (!ahead.ok()) return ahead.status();
   if (ahead->has_value()) return InUse("in use: somebody stands in line for it");
-  for (const std::unique_ptr<Claim>& claim : claims.held) {
-    absl::Status removed = claim->RemoveObjects();
+  // The directory, by which a name is found, goes last: what could not be removed (another user
+  // made the semaphore) is found the next time. The race: a start under the mutex alone gets the
+  // name after its semaphore was removed, and loses the directory; its objects are not found before
+  // the next start that makes one.
+  for (auto claim = claims.held.rbegin(); claim != claims.held.rend(); ++claim) {
+    absl::Status removed = (*claim)->RemoveObjects();
     if (!removed.ok()) return removed;
   }
   return absl::OkStatus();

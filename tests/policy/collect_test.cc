@@ -1,6 +1,8 @@
 // What a name leaves in the system, and its removal beside those who want the name.
 #include "soleguard/collect.h"
 
+#include <grp.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +32,7 @@ using testing::Claimant;
 using ::testing::HasSubstr;
 using testing::IsUnique;
 using testing::Shared;
+using ::testing::StartsWith;
 using testing::TestScope;
 
 class CollectTest : public ::testing::Test {
@@ -90,6 +93,34 @@ TEST_F(CollectTest, WhatSomebodyStandsInLineForStays) {
             "in use: somebody stands in line for it");
   line->Leave();
   EXPECT_EQ(Collected(), absl::OkStatus());
+}
+
+// A member of a group's scope may take the semaphore of another one, but not remove it (IPC_RMID).
+TEST_F(CollectTest, WhatCannotBeRemovedWholeIsFoundAgain) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, who can become another user";
+  constexpr gid_t kGroup = 65534;
+  std::filesystem::create_directory(scope_.path());
+  ASSERT_EQ(chown(scope_.path().c_str(), static_cast<uid_t>(-1), kGroup), 0);
+  ASSERT_EQ(chmod(scope_.path().c_str(), 02770), 0);
+  ASSERT_EQ(chmod(scope_.directory().path().c_str(), 0755), 0);
+  EXPECT_THAT(testing::InChild([&] {
+                if (setresgid(kGroup, kGroup, kGroup) != 0) return std::string("cannot");
+                return testing::Say(scope_.Acquire());
+              }),
+              StartsWith("unique"));
+  EXPECT_THAT(testing::InChild([&] {
+                constexpr uid_t kNobody = 65534;
+                if (setgroups(0, nullptr) != 0 || setresgid(kGroup, kGroup, kGroup) != 0 ||
+                    setresuid(kNobody, kNobody, kNobody) != 0) {
+                  return std::string("cannot");
+                }
+                return Collected().ToString();
+              }),
+              HasSubstr("cannot remove"));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object()));
+  EXPECT_EQ(Collected(), absl::OkStatus());
+  EXPECT_FALSE(HadSemaphore());
+  EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
 }
 
 TEST_F(CollectTest, SlotsGoBeforeTheirName) {
