@@ -1,6 +1,6 @@
-// Filesystems that somebody serves: another machine, or a program (FUSE). When the server is away,
-// a call hangs in a state in which not even SIGKILL ends the thread, and the process could not
-// exit.
+// Filesystems that somebody serves: another machine, or a program (FUSE). When
+// the server is away, a call hangs in a state in which not even SIGKILL ends
+// the thread, and the process could not exit.
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <memory>
@@ -33,11 +34,13 @@ bool IsServed(const std::string& type) {
   return IsNetworkFilesystem(type) || type.starts_with("fuse") || type == "virtiofs";
 }
 
-// What a start does there: opens the directory and a file in it, and locks that; shared, so that
-// two who ask do not meet. Whatever comes out is an answer. In a child of a raw clone(2), of a
-// process that may have threads: system calls only, and none of the C library's wrappers.
+// What a start does there: opens the directory and a file in it, and locks
+// that; shared, so that two who ask do not meet. Whatever comes out is an
+// answer. In a child of a raw clone(2), of a process that may have threads:
+// system calls only, and none of the C library's wrappers.
 [[noreturn]] void Ask(const char* directory, Create create) {
-  // At once: it must not keep alive what its parent has open, a claim least of all.
+  // At once: it must not keep alive what its parent has open, a claim least of
+  // all.
   (void)syscall(SYS_close_range, 0U, ~0U, 0U);
   (void)syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // As the start that asks would make it.
@@ -53,14 +56,20 @@ bool IsServed(const std::string& type) {
   __builtin_unreachable();
 }
 
-// A helper process; invalid with errno. Without an exit signal the program's own waits and SIGCHLD
-// handler do not notice it (clone(2), __WCLONE).
+// A helper process; invalid with errno. Without an exit signal the program's
+// own waits and SIGCHLD handler do not notice it (clone(2), __WCLONE).
 UniqueFd StartHelper(const std::string& directory, Create create) {
   int pidfd = -1;
   clone_args arguments = {};
-  arguments.flags = CLONE_PIDFD;
+  // A signal to the helper is not to run the program's handlers in it
+  // (Linux 5.5; they do before).
+  arguments.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
   arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
-  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  long child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child < 0 && errno == EINVAL) {
+    arguments.flags = CLONE_PIDFD;
+    child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  }
   if (child == 0) Ask(directory.c_str(), create);
   return UniqueFd(child > 0 ? pidfd : -1);
 }
@@ -75,24 +84,37 @@ bool Ended(const UniqueFd& helper, absl::Duration patience) {
 // What is known of directories.
 class Directories {
  public:
-  // Never destroyed: a Guard with static storage duration may look later.
-  static Directories& Get() {
-    static Directories& all = *new Directories;
-    return all;
-  }
-  // The served filesystem that it is on; nullptr: it is on no such. Found out once: a mount that
-  // comes later, over a directory in use, is not noticed.
-  const Filesystem* ServedBy(const std::string& directory) {
-    const std::lock_guard lock(mutex_);
-    auto found = served_.find(directory);
-    if (found == served_.end()) {
-      absl::StatusOr<Filesystem> mount = MountAbove(directory);
-      const bool served = mount.ok() && IsServed(mount->type);
-      found = served_
-                  .emplace(directory,
-                           served ? std::make_unique<Filesystem>(*std::move(mount)) : nullptr)
-                  .first;
+  // One per process, never destroyed: a Guard with static storage duration may
+  // look later. A forked child gets an empty one: the mutex that it inherited
+  // is perhaps locked for ever, and the helpers are its parent's children.
+  static Directories& OfThisProcess() {
+    static std::atomic<Directories*> current{nullptr};
+    Directories* found = current.load();
+    while (found == nullptr || !found->process_.IsCurrent()) {
+      auto fresh = std::make_unique<Directories>(found);
+      if (current.compare_exchange_strong(found, fresh.get())) return *fresh.release();
     }
+    return *found;
+  }
+  explicit Directories(const Directories* inherited) : inherited_(inherited) {}
+  // The served filesystem that it is on; nullptr: it is on no such. Found out
+  // once: a mount that comes later, over a directory in use, is not noticed.
+  const Filesystem* ServedBy(const std::string& directory) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = served_.find(directory);
+      if (found != served_.end()) return found->second.get();
+    }
+    // Without the lock: the table of mounts can be long.
+    absl::StatusOr<Filesystem> mount = MountAbove(directory);
+    std::unique_ptr<const Filesystem> served;
+    if (mount.ok() && IsServed(mount->type)) {
+      served = std::make_unique<Filesystem>(*std::move(mount));
+    }
+    const std::lock_guard lock(mutex_);
+    // What another thread has found out meanwhile stays: somebody may look at
+    // it.
+    const auto found = served_.try_emplace(directory, std::move(served)).first;
     return found->second.get();
   }
   // Whether a helper still waits for its answer.
@@ -110,6 +132,8 @@ class Directories {
   }
 
  private:
+  const ProcessMark process_;
+  const Directories* const inherited_;  // of the parent: kept reachable, never used
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<const Filesystem>> served_;
   std::map<std::string, UniqueFd> helpers_;
@@ -126,14 +150,15 @@ bool IsNetworkFilesystem(const std::string& type) {
 }
 
 absl::Status AwaitAnswer(const std::string& directory, Create create) {
-  Directories& directories = Directories::Get();
+  Directories& directories = Directories::OfThisProcess();
   const Filesystem* mount = directories.ServedBy(directory);
   if (mount == nullptr) return absl::OkStatus();
   const absl::Status silent = absl::DeadlineExceededError(
       absl::StrCat(EscapeBytes(directory), " is on ", EscapeBytes(mount->type), " (",
                    EscapeBytes(mount->source), ", mounted at ", EscapeBytes(mount->mount_point),
                    "), which does not answer within ", absl::FormatDuration(kPatience),
-                   ". Look at its server, or choose a scope on a local filesystem, such as /run"));
+                   ". Look at its server, or choose a scope on a local filesystem, such as "
+                   "/run"));
   // The first one waits, the others know.
   if (directories.IsUnanswered(directory)) return silent;
   UniqueFd helper = StartHelper(directory, create);

@@ -3,13 +3,17 @@
 
 #include <signal.h>
 
+#include <atomic>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
 #include "support/claimant.h"
+#include "support/shared.h"
 
 namespace soleguard {
 namespace {
@@ -91,6 +95,31 @@ TEST_F(ServedFilesystem, H19_OnceItAnswersAgainAStartDoesAndNothingWasKept) {
     verdict = Guard::Acquire("x", *Policy::Parse("file"), {.scope = scope});
   }
   EXPECT_TRUE(std::holds_alternative<Unique>(verdict));
+}
+
+// Who asks is a child of the program, and no place for its handlers.
+TEST_F(ServedFilesystem, H19_ASignalToWhoAsksDoesNotRunTheProgramsHandler) {
+  static const testing::Shared<std::atomic<int>> handled;
+  const Scope scope = *Scope::Directory(mount_point_ + "/scope");
+  const auto acquire = [&] {
+    return Guard::Acquire("x", *Policy::Parse("file"), {.scope = scope});
+  };
+  const auto before = signal(SIGUSR1, [](int) { ++*handled; });
+  Tell("block");
+  EXPECT_TRUE(std::holds_alternative<Undetermined>(acquire()));
+  std::vector<pid_t> children;
+  std::ifstream listed("/proc/thread-self/children");
+  for (pid_t child = 0; listed >> child;) {
+    if (child != served_.server().pid()) children.push_back(child);
+  }
+  ASSERT_EQ(children.size(), 1U);
+  ASSERT_EQ(kill(children.front(), SIGUSR1), 0);
+  Tell("serve");
+  // It has ended when it is asked anew.
+  while (std::holds_alternative<Undetermined>(acquire())) {
+  }
+  EXPECT_EQ(*handled, 0);
+  (void)signal(SIGUSR1, before);
 }
 
 TEST_F(ServedFilesystem, H19_TheFormWithAPathIsAskedToo) {
