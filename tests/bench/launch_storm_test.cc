@@ -27,7 +27,7 @@ namespace json = boost::json;
 
 using Words = std::vector<std::string>;
 
-constexpr char kLaunchStorm[] = SOLEGUARD_TEST_LAUNCH_STORM;
+const std::string kLaunchStorm = Beside("launch_storm");
 
 // Few, as other tests run beside; the scopes of the rounds are made in `directory`.
 Words StormIn(const TempDir& directory, const Words& options) {

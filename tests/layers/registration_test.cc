@@ -28,6 +28,7 @@
 namespace soleguard {
 namespace {
 
+using testing::Beside;
 using ::testing::HasSubstr;
 using testing::Looker;
 
@@ -257,9 +258,9 @@ TEST_F(RegistrationTest, ALimitOfFileSizesIsAnErrorAndNoSignal) {
 #ifdef __SANITIZE_THREAD__
   GTEST_SKIP() << "the sanitizer itself writes beyond such a limit";
 #endif
-  const auto run = testing::RunProgram(
-      {.argv = {"bash", "-c", "ulimit -f 0; echo register | exec \"$0\" \"$@\"",
-                SOLEGUARD_TEST_LOOKER, directory_.path(), "x", "0s", "scan", "/"}});
+  const auto run =
+      testing::RunProgram({.argv = {"bash", "-c", "ulimit -f 0; echo register | exec \"$0\" \"$@\"",
+                                    Beside("looker"), directory_.path(), "x", "0s", "scan", "/"}});
   EXPECT_EQ(run.code, 0);
   EXPECT_THAT(run.output, HasSubstr("ulimit -f"));
 }

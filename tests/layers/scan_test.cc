@@ -27,6 +27,7 @@
 namespace soleguard {
 namespace {
 
+using testing::Beside;
 using testing::Claimant;
 using ::testing::HasSubstr;
 using testing::Looker;
@@ -339,9 +340,9 @@ TEST_F(ScanAndClaimsTest, H30_WhatRunsUnderAnotherNameIsCoveredAndWhatItLeavesBe
   std::ofstream(script) << "import subprocess, sys\n"
                            "child = subprocess.Popen(['sleep', sys.argv[1]])\n"
                            "print('runs', flush=True)\nsys.stdin.read()\n";
-  Program guarded({.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "another", "--scope",
-                            directory_.path(), "--state-dir", directory_ / "state", "--policy",
-                            "file", "--", "python3", script, unique_}});
+  Program guarded(
+      {.argv = {Beside("guardcheck"), "run", "another", "--scope", directory_.path(), "--state-dir",
+                directory_ / "state", "--policy", "file", "--", "python3", script, unique_}});
   ASSERT_EQ(guarded.ReadLine(), "runs") << guarded.Errors();
   EXPECT_EQ(LookFor({"python3", script, unique_}).Ask("try"), "held");
   EXPECT_EQ(LookFor(sleep_).Ask("try"), "held");
@@ -392,7 +393,7 @@ TEST_F(ScanAndClaimsTest, ABypasserThatIsOlderIsADuplicateAndNothingElseIsRefuse
   const std::string bot = WriteScript("bot.py");
   Program bypasser = Run({"python3", bot});
   const auto run = [&](const std::string& name, const Words& command) {
-    Words argv = {SOLEGUARD_TEST_GUARDCHECK,
+    Words argv = {Beside("guardcheck"),
                   "run",
                   name,
                   "--scope",
@@ -417,9 +418,9 @@ TEST_F(ScanAndClaimsTest, ABypasserThatIsOlderIsADuplicateAndNothingElseIsRefuse
 TEST_F(ScanAndClaimsTest, ABypasserThatIsYoungIsWaitedForAndThenIsADuplicate) {
   Program bypasser({.argv = sleep_});
   const auto refused = testing::RunProgram(
-      {.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "bot", "--scope", directory_.path(),
-                "--state-dir", directory_ / "state", "--policy", "all(file, scan)", "--settle",
-                "400ms", "--", "sleep", unique_}});
+      {.argv = {Beside("guardcheck"), "run", "bot", "--scope", directory_.path(), "--state-dir",
+                directory_ / "state", "--policy", "all(file, scan)", "--settle", "400ms", "--",
+                "sleep", unique_}});
   EXPECT_EQ(refused.code, 75) << refused.errors;
   EXPECT_THAT(refused.errors, HasSubstr(Pid(bypasser)));
 }

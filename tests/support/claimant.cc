@@ -1,6 +1,5 @@
 #include "support/claimant.h"
 
-#include <filesystem>
 #include <stdexcept>
 #include <utility>
 
@@ -14,13 +13,6 @@ std::string StartOf(const Claimant::Setup& setup) {
   return setup.at_barrier ? "barrier" : "now";
 }
 
-// The claimant beside the test's own program: one that knows the same layers.
-const std::string& ClaimantPath() {
-  static const std::string path =
-      std::filesystem::read_symlink("/proc/self/exe").replace_filename("claimant");
-  return path;
-}
-
 std::string LineOf(Program& program) {
   std::optional<std::string> line = program.ReadLine();
   if (!line.has_value()) throw std::runtime_error("the claimant ended: " + program.Errors());
@@ -30,7 +22,7 @@ std::string LineOf(Program& program) {
 }  // namespace
 
 std::vector<std::string> Claimant::CommandOf(const Setup& setup) {
-  return {ClaimantPath(),
+  return {Beside("claimant"),
           setup.scope,
           setup.name,
           setup.policy,

@@ -40,8 +40,8 @@ class Looker {
   // Its own, or that of a process that looks like it.
   static std::vector<std::string> CommandLine(const Setup& setup) {
     std::vector<std::string> argv = setup.launcher;
-    for (const std::string& word : {std::string(SOLEGUARD_TEST_LOOKER), setup.scope, setup.name,
-                                    setup.settle, setup.layer, setup.subject_directory}) {
+    for (const std::string& word : {Beside("looker"), setup.scope, setup.name, setup.settle,
+                                    setup.layer, setup.subject_directory}) {
       argv.push_back(word);
     }
     argv.insert(argv.end(), setup.subject.begin(), setup.subject.end());

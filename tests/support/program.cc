@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -77,6 +78,11 @@ std::string Executable(const std::string& name) {
 }
 
 }  // namespace
+
+std::string Beside(const std::string& name) {
+  static const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe");
+  return own.parent_path() / name;
+}
 
 class Program::Impl {
  public:

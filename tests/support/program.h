@@ -12,6 +12,9 @@
 
 namespace soleguard::testing {
 
+// The path of the program `name` beside the test's own: built with it, wherever the build tree is.
+std::string Beside(const std::string& name);
+
 // A started program. Its standard input, output and error are pipes. Killed and waited for at the
 // end.
 class Program {

@@ -31,8 +31,8 @@ class ServedFilesystem {
     }
     std::filesystem::create_directory(mount_point_);
     std::filesystem::create_directory(directory_ / "behind");
-    server_.emplace(Program::Setup{
-        .argv = {SOLEGUARD_TEST_SERVED_FILESYSTEM, mount_point_, directory_ / "behind"}});
+    server_.emplace(
+        Program::Setup{.argv = {Beside("served_filesystem"), mount_point_, directory_ / "behind"}});
     if (server_->ReadLine() != "mounted") unusable_ = "cannot mount: " + server_->Errors();
   }
   ServedFilesystem(const ServedFilesystem&) = delete;

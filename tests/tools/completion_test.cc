@@ -30,7 +30,7 @@ class CompletionTest : public ::testing::Test {
  protected:
   // The script of `shell`, in a file.
   std::string Script(const std::string& shell) const {
-    const Finished made = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "completion", shell}});
+    const Finished made = RunProgram({.argv = {Beside("guardcheck"), "completion", shell}});
     EXPECT_EQ(made.code, 0);
     const std::string file = directory_ / shell;
     std::ofstream(file) << made.output;
@@ -50,13 +50,13 @@ class CompletionTest : public ::testing::Test {
 
   // What --help lists: the commands, and the options of one.
   static Words Commands() {
-    const Finished help = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "--help"}});
+    const Finished help = RunProgram({.argv = {Beside("guardcheck"), "--help"}});
     EXPECT_EQ(help.code, 0);
     const std::size_t list = help.output.find("Subcommands:\n");
     return FirstWords(help.output.substr(std::min(list, help.output.size())), "  ");
   }
   static Words OptionsOf(const std::string& command) {
-    const Finished help = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, command, "--help"}});
+    const Finished help = RunProgram({.argv = {Beside("guardcheck"), command, "--help"}});
     EXPECT_EQ(help.code, 0);
     return FirstWords(help.output, "  --");
   }
@@ -99,7 +99,7 @@ class CompletionTest : public ::testing::Test {
       }
     }
     std::map<std::string, std::string> environment() const {
-      const std::filesystem::path program(SOLEGUARD_TEST_GUARDCHECK);
+      const std::filesystem::path program(Beside("guardcheck"));
       return {{"PATH", absl::StrCat(program.parent_path().string(), ":", std::getenv("PATH"))},
               {"SOLEGUARD_DIR", guardcheck_.scope()},
               {"SOLEGUARD_STATE_DIR", guardcheck_.state()}};
@@ -197,14 +197,14 @@ TEST_F(CompletionTest, ZshReadsItsScript) {
 }
 
 TEST_F(CompletionTest, AnotherShellIsAUsageError) {
-  const Finished tcsh = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "completion", "tcsh"}});
+  const Finished tcsh = RunProgram({.argv = {Beside("guardcheck"), "completion", "tcsh"}});
   EXPECT_EQ(tcsh.code, 64);
   EXPECT_THAT(tcsh.errors, HasSubstr("expected bash, zsh or fish"));
 }
 
 TEST_F(CompletionTest, TheManualPageIsWellFormedAndHasEveryCommandAndOption) {
   const std::string file = directory_ / "guardcheck.1";
-  const Finished manual = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "manual"}});
+  const Finished manual = RunProgram({.argv = {Beside("guardcheck"), "manual"}});
   std::ofstream(file) << manual.output;
   const Finished lint = RunProgram({.argv = {"mandoc", "-T", "lint", "-W", "warning", file}});
   EXPECT_EQ(lint.code, 0) << lint.output;
@@ -225,7 +225,7 @@ TEST_F(CompletionTest, TheManualPageIsWellFormedAndHasEveryCommandAndOption) {
 }
 
 TEST_F(CompletionTest, HelpShowsWhatACommandTakes) {
-  const Finished help = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "--help"}});
+  const Finished help = RunProgram({.argv = {Beside("guardcheck"), "run", "--help"}});
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.output, AllOf(HasSubstr("guardcheck run NAME [options] -- COMMAND..."),
                                  HasSubstr("(default: 5s) [SOLEGUARD_GRACE]")));
@@ -233,7 +233,7 @@ TEST_F(CompletionTest, HelpShowsWhatACommandTakes) {
 
 TEST_F(CompletionTest, TheHelpOfACommandIsTheSameBeforeAndBehindItsName) {
   const auto help = [](const Words& words) {
-    return RunProgram({.argv = Words{SOLEGUARD_TEST_GUARDCHECK} + words}).output;
+    return RunProgram({.argv = Words{Beside("guardcheck")} + words}).output;
   };
   EXPECT_EQ(help({"-h", "run"}), help({"run", "--help"}));
   EXPECT_THAT(help({"--help"}), HasSubstr("1 send: the holder answered no, 3 not running"));
@@ -258,7 +258,7 @@ TEST_F(CompletionTest, AWordThatIsNotUnderstoodIsNamed) {
            {{"run", "--wait", "bot", "true"}, "run: 'true' is not expected; the command stands"},
            {{"check", "bot", "--settle", "1s", "--settle", "2s"},
             "--settle: it is said 2 times\n"}}) {
-    const Finished call = RunProgram({.argv = Words{SOLEGUARD_TEST_GUARDCHECK} + words});
+    const Finished call = RunProgram({.argv = Words{Beside("guardcheck")} + words});
     EXPECT_EQ(call.code, 64) << said;
     EXPECT_THAT(call.errors, ::testing::StartsWith("guardcheck: " + said));
   }
@@ -266,7 +266,7 @@ TEST_F(CompletionTest, AWordThatIsNotUnderstoodIsNamed) {
 
 // Colour, where a terminal is: of headings only.
 TEST_F(CompletionTest, TextIsBoldOnATerminalOnlyAndNeverWithNoColor) {
-  const std::string command = absl::StrCat(SOLEGUARD_TEST_GUARDCHECK, " explain file");
+  const std::string command = absl::StrCat(Beside("guardcheck"), " explain file");
   const auto on_a_terminal = [&](const std::map<std::string, std::string>& environment) {
     return RunProgram(
                {.argv = {"script", "-qec", command, "/dev/null"}, .environment = environment})

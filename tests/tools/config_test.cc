@@ -26,9 +26,9 @@ class Config : public ::testing::Test {
   // What `guardcheck config NAME` says of a setting: "VALUE from ORIGIN".
   std::string InForce(const std::string& name, const std::string& key,
                       const std::map<std::string, std::string>& environment = {}) const {
-    const Finished shown = RunProgram(
-        {.argv = {SOLEGUARD_TEST_GUARDCHECK, "config", name, "--config", file_, "--json"},
-         .environment = environment});
+    const Finished shown =
+        RunProgram({.argv = {Beside("guardcheck"), "config", name, "--config", file_, "--json"},
+                    .environment = environment});
     if (shown.code != 0) return shown.errors;
     const auto setting = ParseObject(shown.output).at("settings").at(key).as_object();
     const auto text = [](const boost::json::value& value) {
@@ -83,7 +83,7 @@ TEST_F(Config, AFileCanGuardWithAPolicyAndInADirectoryOfItsOwn) {
   Write(absl::StrCat("[names.bot]\nscope = '", guardcheck_.directory() / "elsewhere",
                      "'\npolicy = 'file'\n"));
   const Finished run = RunProgram(
-      {.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "bot", "--config", file_, "--state-dir",
+      {.argv = {Beside("guardcheck"), "run", "bot", "--config", file_, "--state-dir",
                 guardcheck_.state(), "--", "ls", guardcheck_.directory() / "elsewhere/names/bot"}});
   EXPECT_EQ(run.code, 0) << run.errors;
   EXPECT_THAT(run.output, HasSubstr("lock"));
@@ -137,7 +137,7 @@ TEST_F(Config, AFileThatWasAskedForMustBeThere) {
 TEST_F(Config, IsReadableForAPersonToo) {
   Write("grace = '7s'");
   const Finished shown =
-      RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "config", "bot", "--config", file_}});
+      RunProgram({.argv = {Beside("guardcheck"), "config", "bot", "--config", file_}});
   EXPECT_EQ(shown.code, 0);
   EXPECT_THAT(shown.output, AllOf(HasSubstr("grace"), HasSubstr("7s"), HasSubstr(file_ + ":1"),
                                   HasSubstr("settle"), HasSubstr("default")));

@@ -154,7 +154,7 @@ TEST_F(DoctorTest, AReadOnlyOrFullFilesystemRefusesEveryStart) {
   const Words scope = {"--scope", mount + "/s"};
   const auto ask = [&](const std::string& script) {
     return RunProgram({.argv = Words{"unshare", "--mount", "sh", "-c", script + " && exec \"$@\"",
-                                     "sh", SOLEGUARD_TEST_GUARDCHECK, "doctor", "x"} +
+                                     "sh", Beside("guardcheck"), "doctor", "x"} +
                                scope});
   };
   const Finished read_only = ask("mount -t tmpfs -o ro none " + mount);
@@ -172,7 +172,7 @@ TEST_F(DoctorTest, H19_AFilesystemThatAProgramServesIsARisk) {
   const ServedFilesystem served;
   if (!served.unusable().empty()) GTEST_SKIP() << served.unusable();
   const auto ask = [](const std::string& scope, const std::string& policy) {
-    const Finished said = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "doctor", "x", "--json",
+    const Finished said = RunProgram({.argv = {Beside("guardcheck"), "doctor", "x", "--json",
                                                "--scope", scope, "--policy", policy}});
     EXPECT_EQ(said.errors, "");
     return Said{.code = said.code, .json = ParseObject(said.output)};
@@ -196,7 +196,7 @@ TEST_F(DoctorTest, APrivateTmpIsAnotherDirectory) {
   const auto ask = [&](const std::string& policy) {
     return RunProgram(
         {.argv = {"unshare", "--mount", "sh", "-c", "mount --bind " + own + " /tmp && exec \"$@\"",
-                  "sh", SOLEGUARD_TEST_GUARDCHECK, "doctor", "x", "--scope", "/tmp/s", "--policy",
+                  "sh", Beside("guardcheck"), "doctor", "x", "--scope", "/tmp/s", "--policy",
                   policy}});
   };
   const Finished file = ask("file");
@@ -233,8 +233,8 @@ TEST_F(DoctorTest, H18_HidepidBlindsTheScan) {
         {.argv = {"unshare", "--pid", "--fork", "--mount-proc", "sh", "-c",
                   "mount -o remount,hidepid=2 /proc && setpriv --reuid=65534 --regid=65534 "
                   "--clear-groups \"$@\"; exit $?",
-                  "sh", SOLEGUARD_TEST_GUARDCHECK, "doctor", "--scope", "/nonexistent/s",
-                  "--policy", policy}});
+                  "sh", Beside("guardcheck"), "doctor", "--scope", "/nonexistent/s", "--policy",
+                  policy}});
   };
   const Finished scan = ask("all(file, scan)");
   if (absl::StrContains(scan.errors, "Permission denied")) GTEST_SKIP() << scan.errors;
@@ -358,7 +358,7 @@ TEST_F(DoctorTest, H20_ASquattedDirectoryNamesWhoMadeIt) {
       {.argv = {"unshare", "--mount", "sh", "-c",
                 "mount -t tmpfs -o mode=1777 none /run/lock && mkdir /run/lock/soleguard-0 && "
                 "chown 65534 /run/lock/soleguard-0 && exec \"$@\"",
-                "sh", SOLEGUARD_TEST_GUARDCHECK, "doctor", "x", "--scope", "user"}});
+                "sh", Beside("guardcheck"), "doctor", "x", "--scope", "user"}});
   EXPECT_EQ(finished.code, 69) << finished.errors;
   EXPECT_THAT(
       finished.output,
@@ -381,7 +381,7 @@ TEST_F(DoctorTest, H32_UnderSudoTheSameNameOfTheCallersUserIsFound) {
              "code=0; SUDO_UID=65534 \"$1\" doctor x --scope user || code=$?\n"
              "kill %1 || kill $!; wait || true; exit $code\n";
   const Finished finished =
-      RunProgram({.argv = {"unshare", "--mount", "sh", out + ".sh", SOLEGUARD_TEST_GUARDCHECK}});
+      RunProgram({.argv = {"unshare", "--mount", "sh", out + ".sh", Beside("guardcheck")}});
   EXPECT_EQ(finished.code, 69) << finished.errors;
   EXPECT_THAT(finished.output,
               AllOf(HasSubstr("sudo: nobody has x running as pid "),
@@ -415,7 +415,7 @@ TEST_F(DoctorTest, AStateDirectoryThatTheCallerCannotMakeIsAWarning) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root to act as another user";
   const Words as_nobody = {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
   const Finished asked =
-      RunProgram({.argv = as_nobody + Words{SOLEGUARD_TEST_GUARDCHECK, "doctor", "x", "--json",
+      RunProgram({.argv = as_nobody + Words{Beside("guardcheck"), "doctor", "x", "--json",
                                             "--state-dir", "/nonexistent/.local/state"}});
   const Said said{.code = asked.code, .json = ParseObject(asked.output)};
   EXPECT_THAT(said.Of("scope", "may not write to the state directory /nonexistent/.local/state"),

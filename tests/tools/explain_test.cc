@@ -17,7 +17,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 Finished Explain(const std::string& policy, const Words& options = {}) {
-  return RunProgram({.argv = Words{SOLEGUARD_TEST_GUARDCHECK, "explain", policy} + options});
+  return RunProgram({.argv = Words{Beside("guardcheck"), "explain", policy} + options});
 }
 
 TEST(Explain, H22_Is0ForASafePolicyAnd69ForAnUnsafeOneAnd64ForNone) {
@@ -124,7 +124,7 @@ TEST(Explain, OtherCommandsMarkTheColumnOfTheirPolicyToo) {
 
 TEST(Explain, TakesNoCommand) {
   EXPECT_EQ(Explain("file", {"--", "true"}).code, 64);
-  EXPECT_EQ(RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "explain"}}).code, 64);
+  EXPECT_EQ(RunProgram({.argv = {Beside("guardcheck"), "explain"}}).code, 64);
 }
 
 }  // namespace

@@ -96,8 +96,7 @@ class Guardcheck {
 
   // guardcheck WORDS[0] --scope … --state-dir … WORDS[1]…
   Words Argv(const Words& words) const {
-    return Words{
-               SOLEGUARD_TEST_GUARDCHECK, words.at(0), "--scope", scope(), "--state-dir", state()} +
+    return Words{Beside("guardcheck"), words.at(0), "--scope", scope(), "--state-dir", state()} +
            Words(words.begin() + 1, words.end());
   }
   // The words of a run of name x.
@@ -116,7 +115,7 @@ class Guardcheck {
   // An instance of name x that says when another one lives. One that is started while its
   // predecessor ends waits for that as long as it takes on a busy machine.
   Words InstanceWords(const Words& options = {}, const Words& arguments = {}) const {
-    return Run(Words{SOLEGUARD_TEST_INSTANCE, "--referee", directory_ / "referee"} + arguments,
+    return Run(Words{Beside("instance"), "--referee", directory_ / "referee"} + arguments,
                Words{"--settle", "60s", "--deadline", "60s"} + options);
   }
   Guarded Start(const Words& options = {}, const Words& arguments = {}) const {

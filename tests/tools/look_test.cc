@@ -120,8 +120,7 @@ TEST(Check, JsonHasTheKeysOfTheReference) {
 // The like of the command runs, and never asked.
 TEST(Check, WithTheCommandItFindsAnInstanceWithoutAGuard) {
   const Guardcheck guardcheck;
-  const Words command = {SOLEGUARD_TEST_INSTANCE,
-                         guardcheck.directory() / "an argument of its own"};
+  const Words command = {Beside("instance"), guardcheck.directory() / "an argument of its own"};
   const Words scan = {"check", "x", "--policy", "all(file, scan)", "--settle", "10ms", "--"};
   EXPECT_EQ(guardcheck.Call(scan + command).code, 0);
   Program stray({.argv = command});
@@ -166,7 +165,7 @@ TEST(Look, H34_EveryNameWorks) {
   for (const std::string& name : names) {
     EXPECT_EQ(guardcheck.Call({"status", name}).code, 3);
     running.emplace_back(
-        Program::Setup{.argv = guardcheck.Argv({"run", name, "--", SOLEGUARD_TEST_INSTANCE})});
+        Program::Setup{.argv = guardcheck.Argv({"run", name, "--", Beside("instance")})});
     running.back().Settle();
     EXPECT_EQ(guardcheck.Call({"status", name}).code, 0);
     const Finished status = guardcheck.Call({"status", name, "--json"});

@@ -48,7 +48,7 @@ class OnLostTest : public ::testing::Test {
   }
   // Another instance, which has no referee: two of them at once is what is tested.
   Guarded StartAnother(const std::string& policy) const {
-    return Guarded({.argv = guardcheck_.Run({SOLEGUARD_TEST_INSTANCE}, {"--policy", policy})});
+    return Guarded({.argv = guardcheck_.Run({Beside("instance")}, {"--policy", policy})});
   }
 
   const Guardcheck guardcheck_{};

@@ -123,8 +123,8 @@ TEST_F(RunOptions, H22_ALogReaderThatIsGoneDoesNotChangeTheCodeOfARefusal) {
 
 TEST_F(RunOptions, H22_AnAnswerThatCannotBeWrittenIsNoSuccess) {
   const Finished explained =
-      RunProgram({.argv = Words{"sh", "-c", "exec \"$@\" >/dev/full", "sh",
-                                SOLEGUARD_TEST_GUARDCHECK, "explain", "default", "--json"}});
+      RunProgram({.argv = Words{"sh", "-c", "exec \"$@\" >/dev/full", "sh", Beside("guardcheck"),
+                                "explain", "default", "--json"}});
   EXPECT_EQ(explained.code, 70);
   EXPECT_EQ(explained.errors, "guardcheck: stdout could not be written\n");
 }

@@ -99,7 +99,7 @@ class UsageTest : public ::testing::TestWithParam<UsageCase> {};
 TEST_P(UsageTest, H22_Is64AndStartsNothing) {
   const TempDir directory;
   const std::string ran = directory / "ran";
-  Words argv = Words{SOLEGUARD_TEST_GUARDCHECK} + GetParam().words;
+  Words argv = Words{Beside("guardcheck")} + GetParam().words;
   for (std::string& word : argv) {
     if (word == "COMMAND") word = "touch";
     if (word == "ARGUMENT") word = ran;
@@ -167,7 +167,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(ExitCode, HelpAndVersionAre0) {
   for (const Words& words : {Words{"--help"}, Words{"run", "--help"}, Words{"--version"}}) {
-    const Finished call = RunProgram({.argv = Words{SOLEGUARD_TEST_GUARDCHECK} + words});
+    const Finished call = RunProgram({.argv = Words{Beside("guardcheck")} + words});
     EXPECT_EQ(call.code, 0);
     EXPECT_NE(call.output, "");
   }
@@ -295,7 +295,7 @@ TEST(Settings, OfTheEnvironmentAreUsed) {
       {"SOLEGUARD_STATE_DIR", directory / "state"},
       {"SOLEGUARD_POLICY", absl::StrCat("any(file, file(path=", directory / "plain", "))")}};
   const Finished run = RunProgram(
-      {.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "x", "--", "true"}, .environment = environment});
+      {.argv = {Beside("guardcheck"), "run", "x", "--", "true"}, .environment = environment});
   EXPECT_EQ(run.code, 0) << run.errors;
   EXPECT_TRUE(std::filesystem::exists(directory / "scope/names/x/lock"));
   EXPECT_FALSE(std::filesystem::is_empty(directory / "state"));
@@ -323,8 +323,8 @@ TEST(Settings, ABadValueOfTheEnvironmentIsAUsageErrorThatNamesTheVariable) {
     std::map<std::string, std::string> environment = {{"SOLEGUARD_DIR", directory / "scope"},
                                                       {"SOLEGUARD_STATE_DIR", directory / "state"}};
     environment[variable] = value;
-    const Finished run = RunProgram({.argv = {SOLEGUARD_TEST_GUARDCHECK, "run", "x", "--", "true"},
-                                     .environment = environment});
+    const Finished run = RunProgram(
+        {.argv = {Beside("guardcheck"), "run", "x", "--", "true"}, .environment = environment});
     EXPECT_EQ(run.code, 64);
     EXPECT_THAT(run.errors, HasSubstr(variable));
   }
@@ -415,7 +415,7 @@ TEST(RunExec, BecomesTheCommandWhichHoldsTheNameUntilItEnds) {
   const Finished second = guardcheck.CallRun({"true"});
   EXPECT_EQ(second.code, 75);
   EXPECT_THAT(second.errors, HasSubstr(absl::StrCat("pid         ", exec.wrapper(), "\n")));
-  EXPECT_THAT(second.errors, HasSubstr(SOLEGUARD_TEST_INSTANCE));
+  EXPECT_THAT(second.errors, HasSubstr(Beside("instance")));
   EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 0);
   EXPECT_EQ(exec.Exit(9), 9);
   const Finished next = guardcheck.CallRun({"true"});
@@ -498,8 +498,8 @@ TEST_F(RefusalTest, NamesTheCommandAndTheWrapper) {
   const std::string said = guardcheck.CallRun({"true"}).errors;
   EXPECT_EQ(Value(said, "pid"),
             absl::StrCat(holder.command(), ", guarded by guardcheck, pid ", holder.wrapper()));
-  EXPECT_THAT(Value(said, "executable"), SOLEGUARD_TEST_INSTANCE);
-  EXPECT_THAT(Value(said, "command"), StartsWith(SOLEGUARD_TEST_INSTANCE));
+  EXPECT_THAT(Value(said, "executable"), Beside("instance"));
+  EXPECT_THAT(Value(said, "command"), StartsWith(Beside("instance")));
   EXPECT_EQ(holder.Exit(0), 0);
 }
 
@@ -578,7 +578,7 @@ TEST_F(RefusalTest, JsonHasTheKeysOfTheReference) {
 TEST_F(RefusalTest, NextStepsAreCommandsThatWork) {
   const Guardcheck guardcheck;
   const std::string name = "it's \xff";
-  Guarded holder({.argv = guardcheck.Argv({"run", name, "--", SOLEGUARD_TEST_INSTANCE})});
+  Guarded holder({.argv = guardcheck.Argv({"run", name, "--", Beside("instance")})});
   holder.Settle();
   const Finished second = guardcheck.Call({"run", name, "--", "true"});
   ASSERT_EQ(second.code, 75);
@@ -592,7 +592,7 @@ TEST_F(RefusalTest, NextStepsAreCommandsThatWork) {
     if (line.starts_with("  ") && line[2] != ' ') commands.push_back(line.substr(2));
   }
   ASSERT_EQ(commands.size(), 3u);
-  const std::string bin = std::filesystem::path(SOLEGUARD_TEST_GUARDCHECK).parent_path();
+  const std::string bin = std::filesystem::path(Beside("guardcheck")).parent_path();
   const Finished status =
       RunProgram({.argv = {"bash", "-c", "PATH=" + bin + ":$PATH; " + commands[0]}});
   EXPECT_EQ(status.code, 0) << commands[0] << status.errors;

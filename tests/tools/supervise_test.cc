@@ -172,7 +172,7 @@ TEST_F(JobTest, H11_WhatTheTerminalSendsReachesTheCommandOnce) {
 // The wrapper's process group is the command's, unless the command has left it.
 TEST_F(JobTest, H11_ACommandInASessionOfItsOwnGetsTheTerminalsSignalsFromGuardcheck) {
   std::string line;
-  for (const std::string& word : guardcheck_.Run({"setsid", SOLEGUARD_TEST_INSTANCE})) {
+  for (const std::string& word : guardcheck_.Run({"setsid", Beside("instance")})) {
     line += word + " ";
   }
   shell_.Type(line + "\n");
@@ -244,8 +244,7 @@ class StopTest : public ::testing::Test {
   // In a process group of its own, whose parent is in another one: the kernel ignores TSTP in an
   // orphaned group, and a test may be in one.
   StopTest()
-      : run_(
-            {.argv = Words{SOLEGUARD_TEST_INSTANCE, "--own-group"} + guardcheck_.InstanceWords()}) {
+      : run_({.argv = Words{Beside("instance"), "--own-group"} + guardcheck_.InstanceWords()}) {
     run_.Settle();
     command_ = *IdentityOf(run_.command());
   }
@@ -403,7 +402,7 @@ TEST(Guardian, H11_WhenBothAreKilledTheNextStartIsRefusedWhileTheCommandLives) {
   const Finished refused = guardcheck.CallRun({"true"}, {"--settle", "10ms"});
   EXPECT_EQ(refused.code, 75);
   EXPECT_THAT(refused.errors, HasSubstr(absl::StrCat("pid         ", command.pid)));
-  EXPECT_THAT(refused.errors, HasSubstr(SOLEGUARD_TEST_INSTANCE));
+  EXPECT_THAT(refused.errors, HasSubstr(Beside("instance")));
   EXPECT_THAT(refused.errors, HasSubstr("guardcheck stop x "));
   const Finished json = guardcheck.CallRun({"true"}, {"--settle", "10ms", "--json"});
   const boost::json::value holder = ParseObject(json.output).at("holder");
@@ -458,7 +457,7 @@ TEST(Guardian, H11_ACommandThatMayNotBeKilledKeepsTheName) {
   if (RunProgram({.argv = nobody + Words{become, "--reuid=0", "id", "-u"}}).output != "0\n") {
     GTEST_SKIP() << "setuid programs do not work in " << guardcheck.directory().path();
   }
-  const Words guarded = Words{become, "--reuid=0", SOLEGUARD_TEST_INSTANCE};
+  const Words guarded = Words{become, "--reuid=0", Beside("instance")};
   Guarded run({.argv = nobody + guardcheck.Run(guarded)});
   const ProcessIdentity command = *IdentityOf(run.command());
   run.program().Signal(SIGKILL);

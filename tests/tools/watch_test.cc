@@ -194,7 +194,7 @@ TEST_F(WatchTest, C6_AStartUpCheckEndsAllWhoNeverAskedAndThenTheStartWorks) {
 }
 
 TEST_F(WatchTest, C4_OneThatIgnoresSigtermIsKilledAfterTheGrace) {
-  const Words command = {SOLEGUARD_TEST_INSTANCE, "--ignore-stops"};
+  const Words command = {Beside("instance"), "--ignore-stops"};
   Program first({.argv = command});
   ASSERT_THAT(first.ReadLine().value_or(""), StartsWith("ready"));
   const Finished watch =
@@ -244,7 +244,7 @@ TEST_F(WatchTest, C8_TheEndOfTheHolderIsToldAtOnceAndACopyThatGoesOnIsKept) {
 }
 
 TEST_F(WatchTest, H23_SigtermEndsItWhileItWaitsForACopyToEnd) {
-  const Words command = {SOLEGUARD_TEST_INSTANCE, "--ignore-stops"};
+  const Words command = {Beside("instance"), "--ignore-stops"};
   Program stray({.argv = command});
   ASSERT_THAT(stray.ReadLine().value_or(""), StartsWith("ready"));
   Program watch({.argv = guardcheck_.Argv(
@@ -334,7 +334,7 @@ TEST_F(WatchTest, H22_ALookThatIsEndedBeforeItCanTellIs69) {
 }
 
 TEST_F(WatchTest, H22_ALookThatIsEndedWhileItWaitsForACopySaysThatOneRuns) {
-  const Words command = {SOLEGUARD_TEST_INSTANCE, "--ignore-stops"};
+  const Words command = {Beside("instance"), "--ignore-stops"};
   Program stray({.argv = command});
   ASSERT_THAT(stray.ReadLine().value_or(""), StartsWith("ready"));
   Program watch({.argv = guardcheck_.Argv(WatchWords(
