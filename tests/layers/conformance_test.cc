@@ -13,6 +13,7 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -31,6 +32,7 @@
 #include "support/claimant.h"
 #include "support/repeater.h"
 #include "support/temp_dir.h"
+#include "support/traced.h"
 
 namespace soleguard {
 namespace {
@@ -39,6 +41,7 @@ using ::testing::AllOf;
 using testing::Claimant;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
+using testing::Traced;
 
 std::vector<std::string> Kinds() {
   std::vector<std::string> kinds;
@@ -351,6 +354,63 @@ TEST_P(Conformance, H06_PidNamespacesDoNotHideTheOwner) {
   });
   if (absl::StartsWith(said, "skip:")) GTEST_SKIP() << said;
   EXPECT_EQ(said, "duplicate");
+}
+
+// A holder that is stopped at each of its system calls, and who waits for it.
+class WakeUp : public Conformance {
+ protected:
+  void SetUp() override {
+    if (kind().observer) GTEST_SKIP() << "an observer keeps nobody out, and has nobody to wake";
+    if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  }
+
+  // Whoever has tried the layer of a holder that `prepare` left as it is, and is woken somewhere in
+  // `body`: what a try finds at that moment. Contested without evidence: nothing woke him.
+  Attempt TryWhenWoken(const std::function<void(Claim&)>& prepare,
+                       const std::function<void(Claim&)>& body) const {
+    std::unique_ptr<Claim> claim;  // the child's
+    Traced holder(
+        [&] {
+          claim = std::move(std::get<Held>(Make()->Try(Candidate(scope()))).claim);
+          prepare(*claim);
+        },
+        [&] { body(*claim); });
+    Attempt attempt = Make()->Try(Candidate(scope()));
+    const auto* contested = std::get_if<Contested>(&attempt);
+    if (contested == nullptr || contested->wake.empty()) return attempt;
+    bool woken = false;
+    while (!woken && holder.Next().has_value()) {
+      woken = WaitForAny(contested->wake, absl::ZeroDuration());
+    }
+    if (!woken && !WaitForAny(contested->wake, absl::ZeroDuration())) return Contested{};
+    return Make()->Try(Candidate(scope()));
+  }
+
+  HolderRecord Established() const {
+    HolderRecord record = Candidate(scope());
+    record.state = RecordState::kEstablished;
+    return record;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Layers, WakeUp, ::testing::ValuesIn(Kinds()),
+                         [](const auto& kind) { return kind.param; });
+
+TEST_P(WakeUp, WhoIsWokenByAReleaseFindsTheLayerFree) {
+  const Attempt attempt = TryWhenWoken([&](Claim& claim) { (void)claim.Publish(Established()); },
+                                       [](Claim& claim) { claim.Release(); });
+  if (const auto* contested = std::get_if<Contested>(&attempt)) {
+    FAIL() << "still taken: \"" << contested->holder.evidence << '"';
+  }
+  EXPECT_TRUE(std::holds_alternative<Held>(attempt)) << std::get<Unavailable>(attempt).status;
+}
+
+TEST_P(WakeUp, WhoIsWokenByADecisionReadsIt) {
+  const Attempt attempt =
+      TryWhenWoken([](Claim&) {}, [&](Claim& claim) { (void)claim.Publish(Established()); });
+  const auto* contested = std::get_if<Contested>(&attempt);
+  ASSERT_NE(contested, nullptr);
+  EXPECT_EQ(contested->holder.standing, Standing::kEstablished) << contested->holder.evidence;
 }
 
 // The files and segments that hold records of "x" in this scope; the key is as layers/mutex.cc has

@@ -2,15 +2,19 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstddef>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -150,7 +154,7 @@ TEST_F(PortTest, ACompanionThatAStrangerSquatsHidesTheHolderButOpensNothing) {
 // The limit that docs/layer-port.md names; all(file, port) would still refuse.
 // A descriptor on its way through a Unix socket keeps what it refers to and shows in no process: so
 // does one that a reader of /proc/PID/fd/N has for a moment.
-class PortThatOutlivesItsHolder : public PortTest {
+class PortOnItsWay : public PortTest {
  protected:
   void SetUp() override {
     if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
@@ -158,13 +162,6 @@ class PortThatOutlivesItsHolder : public PortTest {
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     to_ = UniqueFd(ends[0]);
     on_its_way_ = UniqueFd(ends[1]);
-    Child holder([&] {
-      static Verdict verdict = Acquire("port");
-      return SendListener() + " " + testing::Say(verdict);
-    });
-    ASSERT_THAT(holder.answer(), StartsWith("sent unique"));
-    holder.Kill();
-    to_.reset();
   }
 
   // Sends the TCP socket of this process.
@@ -195,6 +192,21 @@ class PortThatOutlivesItsHolder : public PortTest {
   UniqueFd on_its_way_;
 };
 
+class PortThatOutlivesItsHolder : public PortOnItsWay {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(PortOnItsWay::SetUp());
+    if (IsSkipped()) return;
+    Child holder([&] {
+      static Verdict verdict = Acquire("port");
+      return SendListener() + " " + testing::Say(verdict);
+    });
+    ASSERT_THAT(holder.answer(), StartsWith("sent unique"));
+    holder.Kill();
+    to_.reset();
+  }
+};
+
 TEST_F(PortThatOutlivesItsHolder, H17_H27_IsWaitedFor) {
   const Answer answer;
   std::optional<Verdict> verdict;
@@ -218,6 +230,55 @@ TEST_F(PortThatOutlivesItsHolder, H17_ButNotForLongAndIsNeverAlreadyRunning) {
   const Verdict verdict = Acquire("port");
   EXPECT_THAT(Reason(verdict),
               AllOf(HasSubstr("in use by a program of"), HasSubstr("which is not an instance")));
+}
+
+// As a holder is in the middle of its end: none of its descriptors shows any more, and the kernel
+// still closes the socket. A tracer holds it there.
+TEST_F(PortOnItsWay, H27_OfAHolderThatIsDyingIsTheHoldersThoughItShowsNoDescriptors) {
+  Child holder([&] {
+    static Verdict verdict = Acquire("port");
+    std::string said = SendListener() + " " + testing::Say(verdict);
+    for (int fd = 3; fd < 64; ++fd) {
+      int listens = 0;
+      socklen_t size = sizeof listens;
+      if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0)
+        close(fd);
+    }
+    return said;
+  });
+  ASSERT_THAT(holder.answer(), StartsWith("sent unique"));
+  ASSERT_EQ(ptrace(PTRACE_SEIZE, holder.pid(), nullptr, PTRACE_O_TRACEEXIT), 0);
+  ASSERT_EQ(kill(holder.pid(), SIGKILL), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(holder.pid(), &status, 0), holder.pid());
+  ASSERT_EQ(status >> 8, SIGTRAP | (PTRACE_EVENT_EXIT << 8));
+
+  const std::unique_ptr<Layer> layer = FindLayerKind("port")->make(
+      {.scope = scope(), .name = *InstanceName::Parse("x"), .parameters = {}, .subject = {}});
+  const auto check = [&](const Holder& found) {
+    EXPECT_EQ(found.standing, Standing::kDying);
+    ASSERT_TRUE(found.record.has_value()) << found.evidence;
+    EXPECT_EQ(found.record->identity.pid, holder.pid());
+  };
+  const Sighting sighting = layer->Look();
+  if (const auto* taken = std::get_if<Taken>(&sighting)) {
+    check(taken->holder);
+  } else {
+    ADD_FAILURE() << std::get<Unavailable>(sighting).status;
+  }
+  HolderRecord candidate;
+  candidate.identity = *OwnIdentity();
+  const Attempt attempt = layer->Try(candidate);
+  const auto* contested = std::get_if<Contested>(&attempt);
+  if (contested != nullptr) check(contested->holder);
+  EXPECT_NE(contested, nullptr);
+
+  ASSERT_EQ(ptrace(PTRACE_DETACH, holder.pid(), nullptr, nullptr), 0);
+  holder.Kill();
+  on_its_way_.reset();
+  const Verdict next = Acquire("port");
+  ASSERT_TRUE(std::holds_alternative<Unique>(next)) << Reason(next);
+  EXPECT_EQ(std::get<Unique>(next).guard.predecessor()->identity.pid, holder.pid());
 }
 
 TEST_F(PortTest, AnotherNetworkNamespaceIsAnotherPort) {
