@@ -212,7 +212,8 @@ class PortLayerImpl final : public Layer {
   explicit PortLayerImpl(Target target) : target_(std::move(target)), text_(target_.text()) {}
 
   std::string_view text() const override { return text_; }
-  Attempt Try(const HolderRecord& candidate) override;
+  Attempt Try(const HolderRecord& candidate) override { return Try(candidate, Word::kFirst); }
+  Attempt TryFinally(const HolderRecord& candidate) override { return Try(candidate, Word::kLast); }
   Sighting Look() const override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
@@ -224,12 +225,12 @@ class PortLayerImpl final : public Layer {
   absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener) const;
   // Whether the strangers are still the ones who listen.
   bool StillThere(const std::vector<os::Listener>& strangers) const;
-  // A listener that no record names, and that may be an instance all the same.
-  std::optional<Holder> Unsettled(const os::Listener& listener) const;
+  enum class Word { kFirst, kLast };
+  Attempt Try(const HolderRecord& candidate, Word word) const;
+  Contested Unsettled(std::string_view what, std::vector<ProcessIdentity> processes) const;
 
   const Target target_;
   const std::string text_;
-  int unsettled_ = 0;  // tries that met such a listener
 };
 
 // Somebody of the scope has the companion: whoever it is, it is about this very name.
@@ -287,69 +288,64 @@ bool PortLayerImpl::StillThere(const std::vector<os::Listener>& strangers) const
   return !now.ok() || std::all_of(strangers.begin(), strangers.end(), listens);
 }
 
-// Races leave a listener without a record of its own.
+// Races leave a port that is taken, and no record that says by whom.
+//  - A contender has its companion bound and does not listen there yet, or a holder ends between
+//    the look at its companion, or its port, and the next.
 //  - A contender that found the companion mute listens, and has not written its record yet. Or it
 //    was killed there, and is dying: its descriptors do not show any more.
 //  - Whoever reads /proc/PID/fd/N has the file of N for a moment (proc_fd_link, Linux 6.18). If a
 //    killed holder ends then, its socket outlives it by as long as the reader lacks a processor.
-// Closed by waiting for them as for a candidate and for a dying holder.
-std::optional<Holder> PortLayerImpl::Unsettled(const os::Listener& listener) const {
-  if (!listener.exact) return std::nullopt;
-  Holder holder;
-  holder.processes = ProcessesWithOpen(listener.socket);
-  if (holder.processes.empty()) {
-    holder.standing = Standing::kDying;
-    holder.evidence = absl::StrCat(Where(), " is listened on, and no process shows the socket");
-  } else {
-    holder.standing = Standing::kCandidate;
-    holder.evidence = absl::StrCat(Where(), " is listened on by pid ", holder.processes.front().pid,
-                                   ", which has no record yet");
-  }
-  return holder;
+// Closed by asking again, for as long as the arbiter's clock says. After that a companion that does
+// not answer is somebody's leftover, and a listener without a record is a stranger.
+Contested PortLayerImpl::Unsettled(std::string_view what,
+                                   std::vector<ProcessIdentity> processes) const {
+  Contested contested{.wake = {}, .unsettled = true};
+  contested.holder.evidence = absl::StrCat(Where(), " is taken: ", std::string(what));
+  contested.holder.processes = std::move(processes);
+  return contested;
 }
 
-Attempt PortLayerImpl::Try(const HolderRecord& candidate) {
+Attempt PortLayerImpl::Try(const HolderRecord& candidate, Word word) const {
   absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
   if (!ownership.ok()) return Unavailable{ownership.status()};
-  constexpr int kMaxVanished = 100;
-  constexpr int kMute = 50;  // tries, far more than a contender needs from bind to listen
-  for (int i = 0; i < kMaxVanished; ++i) {
-    auto claim = std::make_unique<PortClaim>(target_);
-    absl::StatusOr<PortClaim::Taking> taking = claim->Take(*ownership, /*mute=*/i >= kMute);
-    if (!taking.ok()) return Unavailable{taking.status()};
-    if (*taking == PortClaim::Taking::kTaken) {
-      absl::Status introduced = claim->Introduce(candidate);
-      if (!introduced.ok()) return Unavailable{introduced};
-      return Held{std::move(claim)};
-    }
-    claim.reset();  // its companion must not be taken for a holder's
-    if (*taking == PortClaim::Taking::kNameTaken) {
-      absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
-      if (absl::IsNotFound(peer.status())) continue;  // gone meanwhile
+  const bool finally = word == Word::kLast;
+  auto claim = std::make_unique<PortClaim>(target_);
+  absl::StatusOr<PortClaim::Taking> taking = claim->Take(*ownership, /*mute=*/finally);
+  if (!taking.ok()) return Unavailable{taking.status()};
+  if (*taking == PortClaim::Taking::kTaken) {
+    absl::Status introduced = claim->Introduce(candidate);
+    if (!introduced.ok()) return Unavailable{introduced};
+    return Held{std::move(claim)};
+  }
+  claim.reset();  // its companion must not be taken for a holder's
+  if (*taking == PortClaim::Taking::kNameTaken) {
+    absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
+    if (!absl::IsNotFound(peer.status())) {
       return RefusedBy(peer.ok() ? std::optional(*peer) : std::nullopt);
     }
-    absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
-    if (!listeners.ok()) return Unavailable{listeners.status()};
-    if (listeners->empty()) continue;  // gone meanwhile
-    for (const os::Listener& listener : *listeners) {
-      if (!MayHold(listener.uid, *ownership)) continue;
-      absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
-      if (!holder.ok()) return Unavailable{holder.status()};
-      if (holder->has_value()) return RefusedBy(std::nullopt);
-    }
-    if (!StillThere(*listeners)) continue;
-    constexpr int kUnsettled = 16;  // tries in about 0.3 s; then it is a stranger
-    if (MayHold(listeners->front().uid, *ownership) && unsettled_ < kUnsettled) {
-      ++unsettled_;
-      std::optional<Holder> holder = Unsettled(listeners->front());
-      if (holder.has_value()) return Contested{.holder = *std::move(holder), .wake = {}};
-    }
-    return Unavailable{Foreign(target_.endpoint(), listeners->front())};
+    return Unsettled("its companion socket is there and does not listen", {});
   }
-  return Unavailable{absl::AbortedError(
-      absl::StrCat(Where(),
-                   " is in use, and nobody listens: a socket is bound there, and its program "
-                   "does not show"))};
+  absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
+  if (!listeners.ok()) return Unavailable{listeners.status()};
+  for (const os::Listener& listener : *listeners) {
+    if (!MayHold(listener.uid, *ownership)) continue;
+    absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
+    if (!holder.ok()) return Unavailable{holder.status()};
+    if (holder->has_value()) return RefusedBy(std::nullopt);
+  }
+  if (listeners->empty() || !StillThere(*listeners)) {
+    if (!finally) return Unsettled("whoever listened has just ended", {});
+    return Unavailable{absl::AbortedError(
+        absl::StrCat(Where(),
+                     " is in use, and nobody listens: a socket is bound there, and its program "
+                     "does not show"))};
+  }
+  const os::Listener& listener = listeners->front();
+  if (finally || !listener.exact || !MayHold(listener.uid, *ownership)) {
+    return Unavailable{Foreign(target_.endpoint(), listener)};
+  }
+  return Unsettled("it is listened on, and no record says by whom",
+                   ProcessesWithOpen(listener.socket));
 }
 
 Sighting PortLayerImpl::Look() const {

@@ -49,9 +49,11 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
   if (next_ == members_.size()) return Decide();
   wake_.clear();
   Layer& layer = *members_[next_].layer;
-  Attempt attempt = layer.Try(record_);
+  const bool finally = wait_.has_value() && wait_->over;
+  Attempt attempt = finally ? layer.TryFinally(record_) : layer.Try(record_);
 
   if (auto* contested = std::get_if<Contested>(&attempt)) {
+    if (finally) contested->unsettled = false;
     return Settle(std::move(*contested), elapsed);
   }
   wait_.reset();
@@ -81,12 +83,14 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
           .outcome = LayerReport::Outcome::kContested,
           .holder = std::move(holder)});
   wake_ = std::move(contested.wake);
+  if (contested.unsettled) return AwaitUnsettled(elapsed);
   if (standing == Standing::kEstablished || standing == Standing::kUnguarded) {
     return OnAnotherInstance();
   }
 
   // From anew when another process is cited, or the same one got further.
-  if (!wait_.has_value() || wait_->standing != standing || wait_->process != process) {
+  if (!wait_.has_value() || wait_->unsettled || wait_->standing != standing ||
+      wait_->process != process) {
     wait_ = Wait{.standing = standing, .process = process, .since = elapsed};
   }
   absl::Duration limit = times_.deadline;
@@ -120,6 +124,23 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
                 absl::DeadlineExceededError(absl::StrCat("layer ", reports_.back().layer,
                                                          " is taken by ", Describe(unsettled),
                                                          ", which did not settle in time")));
+}
+
+// It is waited for by the clock, not by a number of tries: beside load a try takes as long as ten.
+// Whoever is seen there meanwhile, it is one wait: a stranger's workers come and go.
+Arbiter::Next Arbiter::AwaitUnsettled(absl::Duration elapsed) {
+  if (!wait_.has_value() || !wait_->unsettled) {
+    wait_ =
+        Wait{.standing = Standing::kUnknown, .process = {}, .since = elapsed, .unsettled = true};
+  }
+  const bool shows = !reports_.back().holder->processes.empty();
+  const absl::Duration limit =
+      std::min(times_.deadline, wait_->since + (shows ? times_.settle / 4 : times_.settle));
+  wait_->over = elapsed >= limit;
+  if (wait_->over) return {.action = Next::Action::kStep};
+  return {.action = Next::Action::kWait,
+          .wake = wake_,
+          .at_most = std::min(limit - elapsed, RetryAfter(wait_->rounds++))};
 }
 
 // Whether those who have the layer that is waited for, and say nothing, are others than a settle

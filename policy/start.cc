@@ -69,8 +69,9 @@ Next Start::AwaitTurn(absl::Duration elapsed) {
   // Whoever is ahead of a newcomer is about to take the name, as a candidate is.
   absl::Duration limit = setup_.wait;
   if (limit <= absl::ZeroDuration()) {
-    limit = *turn_began_ + (is_replacer() ? setup_.replace->grace + setup_.times.deadline
-                                          : 2 * setup_.times.settle);
+    limit =
+        *turn_began_ + (is_replacer() ? setup_.replace->grace + setup_.times.deadline
+                                      : std::min(2 * setup_.times.settle, setup_.times.deadline));
   }
   if (elapsed >= limit) return TurnNeverCame();
   return Wait(std::move(ahead->wake), limit - elapsed, RetryAfter(rounds_++));
@@ -113,8 +114,10 @@ Next Start::Arbitrate(absl::Duration elapsed) {
     arbitration_began_ = elapsed;
     if (!round_began_.has_value()) round_began_ = elapsed;
     ArbiterTimes times = setup_.times;
-    times.deadline -= elapsed - *round_began_;  // one for all slots
-    times.deadline = std::max(times.deadline, setup_.wait - elapsed);
+    // One for all slots; the caller's, if there is one.
+    times.deadline = setup_.wait > absl::ZeroDuration()
+                         ? setup_.wait - elapsed
+                         : times.deadline - (elapsed - *round_began_);
     HolderRecord candidate = setup_.candidate();
     candidate.slot = slot_;
     arbiter_ =
@@ -180,8 +183,11 @@ Next Start::OnRefusals(absl::Duration elapsed) {
   // The race: a slot that was taken when it was asked is free by now, and another one that was free
   // then is taken: at each moment one was free. Closed by asking until the same holders have
   // refused twice: between the two times they had all slots at once.
-  const bool in_time = elapsed - *round_began_ < setup_.times.deadline;
-  if (slots() > 1 && !RefusedByTheSame() && in_time) {
+  // After the caller's time they are asked once more, and not for as long as they change.
+  const bool once = refused_by_.empty();
+  const bool in_time =
+      setup_.wait <= absl::ZeroDuration() && elapsed - *round_began_ < setup_.times.deadline;
+  if (slots() > 1 && !RefusedByTheSame() && (once || in_time)) {
     AskAgain();
     return {.action = Next::Action::kStep};
   }

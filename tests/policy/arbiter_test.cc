@@ -19,6 +19,7 @@
 namespace soleguard {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -59,8 +60,10 @@ class FakeLayer : public Layer {
   FakeLayer(std::string text, Log& log) : text_(std::move(text)), log_(log) {}
 
   std::string_view text() const override { return text_; }
-  Attempt Try(const HolderRecord&) override {
-    log_.push_back(text_ + " tried");
+  Attempt Try(const HolderRecord&) override { return Next(" tried"); }
+  Attempt TryFinally(const HolderRecord&) override { return Next(" tried for the last time"); }
+  Attempt Next(const char* how) {
+    log_.push_back(text_ + how);
     if (answers_.empty()) return Held{std::make_unique<FakeClaim>(text_, log_)};
     Attempt answer = std::move(answers_.front());
     answers_.pop_front();
@@ -98,6 +101,14 @@ Contested By(Standing standing, std::int64_t pid = 7) {
 Contested PerhapsACandidate() {
   Contested contested = By(Standing::kUnknown);
   contested.holder.may_be_candidate = true;
+  return contested;
+}
+
+// What may be a stranger's; `shown`: a process shows that has it.
+Contested Unsettled(std::vector<ProcessIdentity> shown = {Process(9)}) {
+  Contested contested = By(Standing::kUnknown);
+  contested.holder.processes = std::move(shown);
+  contested.unsettled = true;
   return contested;
 }
 
@@ -353,6 +364,84 @@ TEST_F(ArbiterTest, AHolderThatCannotBeToldInTheTimeThatIsLeftIsUndetermined) {
   Make("file(path=/a)");
   for (int i = 0; i < 2; ++i) layer("/a").WillAnswer(By(Standing::kUnknown));
   EXPECT_EQ(Run(kDeadline - kSettle / 2).action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, kDeadline);
+}
+
+// However often it was tried by then, once or a hundred times.
+TEST_F(ArbiterTest, H17_WhatIsUnsettledIsWaitedForByTheClockAndThenCalledWhatItIs) {
+  for (const bool shown : {true, false}) {
+    for (const int tries : {2, 100}) {
+      const absl::Duration limit = shown ? kSettle / 4 : kSettle;
+      layers_.clear();
+      for (int i = 0; i < tries; ++i) {
+        layer("/a").WillAnswer(
+            Unsettled(shown ? std::vector{Process(9)} : std::vector<ProcessIdentity>{}));
+      }
+      layer("/a").WillAnswer(Unavailable{absl::UnavailableError("a stranger")});
+      Make("all(file(path=/a), file(path=/b))");
+      for (int i = 0; i < tries - 1; ++i) {
+        const Arbiter::Next next = Run(i * limit / tries);
+        ASSERT_EQ(next.action, Action::kWait);
+        EXPECT_LE(i * limit / tries + next.at_most, limit);
+        EXPECT_EQ(arbiter_->reports().back().outcome, LayerReport::Outcome::kContested);
+      }
+      log_.clear();
+      ExpectDecision(Decision::kUndetermined, limit);
+      EXPECT_THAT(arbiter_->status().ToString(), HasSubstr("a stranger"));
+      EXPECT_THAT(log_, ElementsAre("/a tried", "/a tried for the last time", "/b tried",
+                                    "/b releasing", "/b freed"));
+    }
+  }
+}
+
+TEST_F(ArbiterTest, WhoeverIsSeenWhereItIsUnsettledTheWaitIsOne) {
+  layer("/a").WillAnswer(Unsettled({Process(8)}));
+  layer("/a").WillAnswer(Unsettled({}));
+  layer("/a").WillAnswer(Unsettled({Process(9)}));
+  layer("/a").WillAnswer(Unavailable{absl::UnavailableError("a stranger")});
+  Make("file(path=/a)");
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(kSettle / 8).action, Action::kWait);
+  ExpectDecision(Decision::kUndetermined, kSettle / 4);
+}
+
+TEST_F(ArbiterTest, WhatIsUnsettledIsCalledWhatItIsAtTheDeadline) {
+  layer("/a").WillAnswer(Unsettled({}));
+  layer("/a").WillAnswer(Unsettled({}));
+  layer("/a").WillAnswer(Unavailable{absl::UnavailableError("a stranger")});
+  const auto policy = Policy::Parse("file(path=/a)");
+  const absl::Duration deadline = kSettle / 10;
+  Make("file(path=/a)");
+  arbiter_ = std::make_unique<Arbiter>(
+      *policy, std::vector<Arbiter::Member>{{.layer = &layer("/a"), .index = 0}}, HolderRecord{},
+      ArbiterTimes{.deadline = deadline, .settle = kSettle});
+  EXPECT_EQ(Run().at_most, absl::Milliseconds(1));
+  ExpectDecision(Decision::kUndetermined, deadline);
+  EXPECT_THAT(arbiter_->status().ToString(), HasSubstr("a stranger"));
+}
+
+TEST_F(ArbiterTest, WhatSettlesIsJudgedByWhatItHasBecome) {
+  layer("/a").WillAnswer(Unsettled());
+  layer("/a").WillAnswer(By(Standing::kCandidate));
+  layer("/a").WillAnswer(By(Standing::kCandidate));
+  layer("/a").WillAnswer(Unsettled());
+  layer("/a").WillAnswer(Unsettled());
+  layer("/a").WillAnswer(By(Standing::kEstablished));
+  Make("file(path=/a)");
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(kSettle / 5).action, Action::kWait);
+  EXPECT_EQ(Run(2 * kSettle).action, Action::kWait) << "a wait of its own";
+  EXPECT_EQ(Run(2 * kSettle + kSettle / 20).action, Action::kWait);
+  ExpectDecision(Decision::kDuplicate, 3 * kSettle);
+  EXPECT_THAT(log_, Contains("/a tried for the last time"));
+}
+
+// A layer that breaks its promise is not asked for ever.
+TEST_F(ArbiterTest, AFinalWordThatIsNoneEndsAtTheDeadline) {
+  for (int i = 0; i < 4; ++i) layer("/a").WillAnswer(Unsettled());
+  Make("file(path=/a)");
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(kSettle / 4).action, Action::kWait);
   ExpectDecision(Decision::kUndetermined, kDeadline);
 }
 

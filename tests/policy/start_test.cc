@@ -308,6 +308,26 @@ TEST_F(StartTest, AtItsDeadlineTheHeadTakesANameThatHasJustBecomeFree) {
   ExpectDecision(Decision::kUnique, kWait);
 }
 
+// One clock bounds one wait, whatever is in the way: the caller's.
+TEST_F(StartTest, AWaitThatIsShorterThanTheDeadlineBoundsEverything) {
+  for (const Standing standing : {Standing::kCandidate, Standing::kReleasing, Standing::kDying,
+                                  Standing::kUnknown, Standing::kEstablished}) {
+    for (const absl::Duration wait : {absl::Milliseconds(1), kSettle / 2, 3 * kSettle}) {
+      a_.has_it = standing;
+      Make(wait);
+      absl::Duration elapsed;
+      while (true) {
+        const Arbiter::Next next = Run(elapsed);
+        if (next.action == Action::kDecided) break;
+        ASSERT_GT(next.at_most, absl::ZeroDuration());
+        elapsed += next.at_most;
+        ASSERT_LE(elapsed, wait) << ToString(standing);
+      }
+      EXPECT_NE(start_->decision(), Decision::kUnique);
+    }
+  }
+}
+
 TEST_F(StartTest, AtItsDeadlineInLineAStandbyCitesTheHolder) {
   line_.somebody = true;
   Standby();
@@ -480,6 +500,15 @@ TEST_F(SlotsStartTest, HoldersThatChangeAllTheTimeRefuseItAtTheDeadline) {
   while (start_->Step(elapsed).action != Action::kDecided) elapsed += absl::Milliseconds(1);
   EXPECT_EQ(start_->decision(), Decision::kDuplicate);
   EXPECT_GE(elapsed, absl::Seconds(10));
+}
+
+TEST_F(SlotsStartTest, AWaitBoundsSlotsWhoseHoldersChangeAllTheTime) {
+  a_.has_it = Standing::kEstablished;
+  b_.has_it = Standing::kEstablished;
+  a_.tried = [this] { ++a_.pid; };
+  MakeWithSlots(kSettle);
+  ExpectWaits();
+  ExpectDecision(Decision::kDuplicate, kSettle);
 }
 
 TEST_F(SlotsStartTest, AStandbyWaitsForTheEndOfAnyOfTheHolders) {

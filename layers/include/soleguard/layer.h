@@ -126,6 +126,10 @@ struct Contested {
   // Each becomes readable or hangs up when it is worth trying again: the holder decided, gave up or
   // ended. Empty when the system has no event for it.
   std::vector<UniqueFd> wake;
+  // Perhaps no instance at all has it: what the kernel shows may be one that has not said so yet,
+  // what is left of one for a moment, or a stranger's. It is tried again for as long as one of ours
+  // could need (Arbiter), and then by TryFinally.
+  bool unsettled = false;
 };
 struct Unavailable {
   absl::Status status;
@@ -152,6 +156,10 @@ class Layer {
   // Tries to claim. Never blocks on another process. `candidate` is published as soon as the layer
   // is claimed. Leaves nothing behind unless Held.
   virtual Attempt Try(const HolderRecord& candidate) = 0;
+
+  // As Try, once what that calls unsettled has been so for as long as one of ours could need: says
+  // what it then is, and not that it is unsettled. For a layer whose Try says so; others need none.
+  virtual Attempt TryFinally(const HolderRecord& candidate) { return Try(candidate); }
 
   // Looks without disturbing: takes no lock, not for a moment, and creates nothing.
   virtual Sighting Look() const = 0;

@@ -31,7 +31,9 @@ std::string_view ToString(LayerReport::Outcome outcome);
 struct ArbiterTimes {
   absl::Duration deadline = absl::Seconds(10);  // for the whole of it
   // For a holder that cannot be told. For a candidate twice, and as often again as it is found
-  // runnable: it decides once it gets a processor.
+  // runnable: it decides once it gets a processor. For what a layer calls unsettled once, and a
+  // quarter of it when a process shows that is perhaps none of ours: one of ours has its record
+  // written in less than a millisecond.
   absl::Duration settle = absl::Seconds(1);
 };
 
@@ -95,6 +97,7 @@ class Arbiter {
 
  private:
   Next Settle(Contested contested, absl::Duration elapsed);
+  Next AwaitUnsettled(absl::Duration elapsed);
   bool GetsOn(const std::vector<ProcessIdentity>& suspects);
   Next OnAnotherInstance();
   Next Decide();
@@ -126,6 +129,8 @@ class Arbiter {
     absl::Duration since;
     int rounds = 0;
     std::optional<std::vector<ProcessIdentity>> suspects = std::nullopt;  // at the last expiry
+    bool unsettled = false;
+    bool over = false;  // what is unsettled has been so for long enough
   };
   std::optional<Wait> wait_;
   std::vector<UniqueFd> wake_;

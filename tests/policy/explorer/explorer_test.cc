@@ -164,6 +164,18 @@ TEST(ExplorerTest, NothingIsLostByReductions) {
   ExpectNothingIsLostByReductions(Of("3 processes, 1 layer, each by itself", 3, 1, false, 1, 1));
 }
 
+// One that is told by the clock, in the end, that a layer is a stranger's decides as one that is
+// told so at once.
+TEST(ExplorerTest, H17_AStrangerWhoMayBeOneOfOursAtFirstChangesNoVerdict) {
+  Survey two = Of("2 processes, 2 layers, strangers, 1 kill, 1 expired wait, each by itself", 2, 2,
+                  false, 1, 1);
+  two.space.strangers = true;
+  ExpectNothingIsLostByReductions(two);
+  Survey three = Of("3 processes, 1 layer, strangers, 1 kill, each by itself", 3, 1, false, 1, 0);
+  three.space.strangers = true;
+  ExpectNothingIsLostByReductions(three);
+}
+
 TEST(ExplorerSoakTest, Table) {
   Survey freed =
       Of("2 processes, 4 layers freed when stopped, 2 kills, 2 expired waits", 2, 4, false, 2, 2);

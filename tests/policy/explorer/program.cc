@@ -11,6 +11,7 @@ namespace soleguard::explorer {
 namespace {
 
 constexpr absl::Duration kDeadline = absl::Hours(1);
+constexpr absl::Duration kSettle = absl::Seconds(1);
 
 [[noreturn]] void Fail(const char* what) {
   (void)std::fprintf(stderr, "explorer: %s\n", what);
@@ -21,6 +22,7 @@ constexpr absl::Duration kDeadline = absl::Hours(1);
 struct Ear {
   const Answer* told = nullptr;  // of the step that is going on
   int asked = 0;                 // which layer it is about
+  bool finally = false;          // its final word is asked
   std::vector<Effect> effects;   // of that step
 };
 
@@ -55,7 +57,13 @@ class ToldLayer final : public Layer {
       : ear_(ear), index_(index), text_(1, static_cast<char>('a' + index)) {}
 
   std::string_view text() const override { return text_; }
+  Attempt TryFinally(const HolderRecord& candidate) override {
+    if (!ear_.finally) Fail("a layer's final word was asked too early");
+    ear_.finally = false;
+    return Try(candidate);
+  }
   Attempt Try(const HolderRecord& candidate) override {
+    if (ear_.finally) Fail("a layer's final word was not asked");
     if (ear_.told == nullptr || ear_.asked != index_) Fail("a layer was tried out of turn");
     const Answer& told = *std::exchange(ear_.told, nullptr);
     switch (told.kind) {
@@ -68,6 +76,9 @@ class ToldLayer final : public Layer {
       }
       case Answer::Kind::kUnavailable:
         return Unavailable{absl::UnavailableError("broken")};
+      case Answer::Kind::kUnsettled:
+      case Answer::Kind::kSettled:
+        return Contested{.holder = {}, .wake = {}, .unsettled = true};
       case Answer::Kind::kContested:
       case Answer::Kind::kExpired:
         break;
@@ -96,7 +107,7 @@ class Start final : public Program {
   Start(const Policy& policy, std::shared_ptr<const std::vector<int>> order)
       : order_(std::move(order)),
         arbiter_(policy, Members(policy), HolderRecord{},
-                 {.deadline = kDeadline, .settle = absl::Seconds(1)}) {
+                 {.deadline = kDeadline, .settle = kSettle}) {
     question_ = {.kind = Question::Kind::kTry, .layer = order_->front()};
   }
 
@@ -132,6 +143,10 @@ class Start final : public Program {
                       report.holder->record.has_value() ? report.holder->record->identity.pid
                                                         : Answer::kNobody);
     }
+    if (question_.finally) absl::StrAppend(&state, "f");
+    if (question_.waits.has_value() && question_.waits->kind == Answer::Kind::kUnsettled) {
+      absl::StrAppend(&state, "u");
+    }
     absl::StrAppend(&state, "/", static_cast<int>(question_.kind),
                     question_.decision.has_value() ? static_cast<int>(*question_.decision) : -1);
     return state;
@@ -152,12 +167,20 @@ class Start final : public Program {
     const bool trying = question_.kind == Question::Kind::kTry;
     ear_.told = trying ? &answer : nullptr;
     ear_.asked = question_.layer;
+    ear_.finally = question_.finally;
     // All waits begin at 0, so that at the deadline each of them is over.
     const bool expired = answer.kind == Answer::Kind::kExpired;
-    const Arbiter::Next next = arbiter_.Step(expired ? kDeadline : absl::ZeroDuration());
+    const bool settled = answer.kind == Answer::Kind::kSettled;
+    const Arbiter::Next next = arbiter_.Step(expired   ? kDeadline
+                                             : settled ? kSettle
+                                                       : absl::ZeroDuration());
     if (ear_.told != nullptr) Fail("the layer in turn was not tried");
     switch (next.action) {
       case Arbiter::Next::Action::kStep:
+        if (settled) {
+          question_ = {.layer = question_.layer, .finally = true};
+          return;
+        }
         if (answer.kind == Answer::Kind::kHeld) held_ |= Bit(question_.layer);
         ++next_;
         question_ = next_ == order_->size() ? Question{.kind = Question::Kind::kDecide}
@@ -218,6 +241,10 @@ std::string ToString(const Answer& answer) {
       return "nobody goes first";
     case Answer::Kind::kCancelled:
       return "cancelled";
+    case Answer::Kind::kUnsettled:
+      return "a stranger, perhaps";
+    case Answer::Kind::kSettled:
+      return "a stranger still";
     case Answer::Kind::kContested:
     case Answer::Kind::kExpired:
       break;

@@ -34,6 +34,8 @@ struct Answer {
     kAhead,        // somebody goes first
     kNobodyAhead,
     kCancelled,  // the start ends now
+    kUnsettled,  // perhaps nobody has the layer: a stranger is there
+    kSettled,    // still so, and one of ours would have said what it is
   };
   static constexpr int kNobody = -1;
 
@@ -41,7 +43,7 @@ struct Answer {
   Standing standing = Standing::kUnknown;
   int process = kNobody;  // who is cited
 
-  static constexpr int kCodes = 384;
+  static constexpr int kCodes = 480;
   // Different for different answers, below kCodes.
   int code() const {
     return (static_cast<int>(kind) * 6 + static_cast<int>(standing)) * 8 + process + 1;
@@ -78,6 +80,7 @@ struct Question {
   Kind kind = Kind::kTry;
   int layer = 0;
   std::optional<Answer> waits = std::nullopt;  // kTry: the answer that it waits to change
+  bool finally = false;                        // kTry: the layer's final word is asked
   std::optional<Arbiter::Decision> decision = std::nullopt;  // kHold, kEnd
   // Of a Start:
   bool boundary = false;        // the first of a step: here time may pass, and it may be cancelled

@@ -378,6 +378,13 @@ Answer World::Honest(const State& state, int p, int layer, bool probed) const {
   return {.kind = Answer::Kind::kHeld};
 }
 
+Answer World::HonestTo(const State& state, int p, const Question& question, bool probed) const {
+  const bool stranger = configuration_.strangers && configuration_.IsExclusive(question.layer) &&
+                        !configuration_.IsAvailable(p, question.layer);
+  if (stranger && !question.finally) return {.kind = Answer::Kind::kUnsettled};
+  return Honest(state, p, question.layer, probed);
+}
+
 Answer World::Mutate(Answer answer) const {
   if (answer.kind != Answer::Kind::kContested) return answer;
   const auto established_if = [&](Standing standing) {
@@ -765,12 +772,14 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
             const bool probed = (process.flags & ProcessState::kProbed) != 0;
             const bool idle =
                 question.waits.has_value() &&
-                *question.waits == Mutate(Honest(state, p, question.layer, false)) &&
-                (!probed || *question.waits == Mutate(Honest(state, p, question.layer, true)));
+                *question.waits == Mutate(HonestTo(state, p, question, false)) &&
+                (!probed || *question.waits == Mutate(HonestTo(state, p, question, true)));
             // An idle try is made all the same if it fails now and reads later.
             const bool splits = configuration_.split_reads && Fails(state, p, question.layer);
             if (!idle || probed || splits) add(Move::Kind::kStep, false, idle);
-            if (idle && !probed && state.expiries < configuration_.expiries) {
+            if (idle && question.waits->kind == Answer::Kind::kUnsettled) {
+              add(Move::Kind::kExpire, false);
+            } else if (idle && !probed && state.expiries < configuration_.expiries) {
               add(Move::Kind::kExpire, true);
             }
             break;
@@ -863,10 +872,15 @@ void World::Apply(State& state, const Move& move) {
         process.flags |= ProcessState::kProbed;
         break;
       }
-      Tell(state, p, Mutate(Honest(state, p, question.layer, probed)));
+      Tell(state, p, Mutate(HonestTo(state, p, question, probed)));
       break;
     }
     case Move::Kind::kExpire: {
+      const std::optional<Answer>& waits = QuestionOf(process, p).waits;
+      if (waits.has_value() && waits->kind == Answer::Kind::kUnsettled) {
+        Tell(state, p, {.kind = Answer::Kind::kSettled});
+        break;
+      }
       ++state.expiries;
       if (configuration_.starts) {
         Tell(state, p, {.kind = Answer::Kind::kExpired});

@@ -80,6 +80,9 @@ struct Configuration {
   bool restarts = false;  // whoever is gone may come back, as another process
   int kills = 0;          // SIGKILLs, at any step
   int expiries = 0;       // waits that expire
+  // A layer that is unavailable to a process is so because of a stranger, who may be one of ours
+  // for all that can be seen at first. (Of worlds that do not hurry.)
+  bool strangers = false;
   // A try of a taken layer fails at one moment and reads the holder's record at a later one.
   bool split_reads = true;
   // Whether a killed process can still act when its first layers are already free (a robust mutex
@@ -261,6 +264,7 @@ class World {
 
   // What a try shows. `probed`: it has failed already, and only reads.
   Answer Honest(const State& state, int p, int layer, bool probed) const;
+  Answer HonestTo(const State& state, int p, const Question& question, bool probed) const;
   Answer ByRecord(const State& state, std::uint8_t record) const;
   Answer Scan(const State& state, int p) const;
   Answer Mutate(Answer answer) const;
