@@ -13,6 +13,7 @@
 
 #include "hash.h"
 #include "os/os.h"
+#include "soleguard/patience.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -91,7 +92,8 @@ Claim::Token NextToken(const Scope& scope, const InstanceName& name,
 
   absl::StatusOr<std::string> state =
       scope.state_directory().empty() ? os::StateDirectory() : scope.state_directory();
-  if (!state.ok()) return token;
+  // Without it a start is as good, and its token only not durable: a server is not waited for.
+  if (!state.ok() || !AwaitFilesystem(*state).ok()) return token;
   const std::string directory = absl::StrCat(*state, "/", ScopeKey(scope), SlotKey(name));
   const std::string path = absl::StrCat(directory, "/", name.text());
   const std::string owner =

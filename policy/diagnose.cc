@@ -168,6 +168,17 @@ Finding PolicyFinding(const Policy& policy) {
           .fix = absl::StrCat(explain, "; policy default is safe")};
 }
 
+// What every start needs, whatever the policy.
+std::optional<Finding> DiagnoseSelf() {
+  const absl::StatusOr<ProcessDescription> own = DescribeSelf();
+  if (own.ok()) return std::nullopt;
+  return Finding{.severity = Severity::kProblem,
+                 .layer = "process",
+                 .what = std::string(own.status().message()),
+                 .consequence = "no start can say who it is: each one cannot tell, and is refused",
+                 .fix = "mount a /proc of this pid namespace, whole: not with subset=pid"};
+}
+
 std::optional<ProcessIdentity> EstablishedIn(const Sighting& sighting) {
   const auto* taken = std::get_if<Taken>(&sighting);
   if (taken == nullptr || !taken->holder.record.has_value() ||
@@ -225,6 +236,7 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   Diagnosis diagnosis;
   std::vector<Finding>& findings = diagnosis.findings;
   findings = DiagnoseScope(options.scope);
+  if (std::optional<Finding> finding = DiagnoseSelf()) findings.push_back(*std::move(finding));
 
   Options looking = options;
   looking.subject = {.unknown = true};

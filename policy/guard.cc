@@ -17,9 +17,11 @@
 
 #include "guard_core.h"
 #include "layers.h"
+#include "retry.h"
 #include "soleguard/arbiter.h"
 #include "soleguard/conflict.h"
 #include "soleguard/coverage.h"
+#include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "soleguard/start.h"
@@ -217,6 +219,11 @@ Clock::time_point Deadline(Clock::time_point begin, absl::Duration duration) {
   return begin + absl::ToChronoNanoseconds(std::min(duration, absl::Hours(100 * 365 * 24)));
 }
 
+// How long a start may take: what the caller said, and without a word of that the deadline.
+absl::Duration WaitOf(const Options& options) {
+  return options.wait > absl::ZeroDuration() ? options.wait : options.deadline;
+}
+
 std::optional<Start::Replace> ReplaceOf(const Options& options, const InstanceName& name) {
   if (!options.replace.has_value()) return std::nullopt;
   return Start::Replace{
@@ -254,6 +261,7 @@ void RegisterIfObserved(const Policy& policy, const Options& options) {
 
 Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Options& options) {
   const Clock::time_point begin = Clock::now();
+  const Patience patience(WaitOf(options));
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return Undetermined{.status = instance.status(), .layers = {}};
   absl::StatusOr<ProcessDescription> own = DescribeSelf();
@@ -268,8 +276,8 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   }
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{options.scope.directory(), instance->text()};
-  if (std::optional<HolderRecord> record = names.Reserve(
-          key, Deadline(begin, std::max(options.deadline, options.wait)), options.stop)) {
+  if (std::optional<HolderRecord> record =
+          names.Reserve(key, Deadline(begin, WaitOf(options)), options.stop)) {
     if (record->state == RecordState::kCandidate && options.stop.stop_requested()) {
       return Undetermined{.status = absl::CancelledError("the start was cancelled"), .layers = {}};
     }
@@ -502,10 +510,17 @@ Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options
 absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
                                const Options& options) {
   const Clock::time_point begin = Clock::now();
+  const Patience patience(options.deadline);
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
   absl::Status slots_fit = CheckSlots(policy, options.slots);
   if (!slots_fit.ok()) return slots_fit;
+  // What a start needs to say who it is.
+  if (const auto own = DescribeSelf(); !own.ok()) {
+    return Forecast{.decision = Arbiter::Decision::kUndetermined,
+                    .status = own.status(),
+                    .inspection = *Inspect(name, policy, options)};
+  }
   const auto slots = LayersOfSlots(policy, options, *instance);
   std::vector<std::unique_ptr<OnlyLooked>> looked;  // of one slot after the other
   const auto only_looked = [&looked](const Layer& layer) {

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -23,15 +24,16 @@
 
 #include "os/machine.h"
 #include "os/os.h"
+#include "soleguard/patience.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(2);
-
+// An automount is made by whoever comes there first, who waits for its server.
 bool IsServed(const std::string& type) {
-  return IsNetworkFilesystem(type) || type.starts_with("fuse") || type == "virtiofs";
+  return IsNetworkFilesystem(type) || type.starts_with("fuse") || type == "virtiofs" ||
+         type == "autofs";
 }
 
 // What a start does there: opens the directory and a file in it, and locks
@@ -106,29 +108,27 @@ class Directories {
       if (found != served_.end()) return found->second.get();
     }
     // Without the lock: the table of mounts can be long.
-    absl::StatusOr<Filesystem> mount = MountAbove(directory);
+    std::optional<Filesystem> mount = MountOnTheWay(directory, &IsServed);
     std::unique_ptr<const Filesystem> served;
-    if (mount.ok() && IsServed(mount->type)) {
-      served = std::make_unique<Filesystem>(*std::move(mount));
-    }
+    if (mount.has_value()) served = std::make_unique<Filesystem>(*std::move(mount));
     const std::lock_guard lock(mutex_);
     // What another thread has found out meanwhile stays: somebody may look at
     // it.
     const auto found = served_.try_emplace(directory, std::move(served)).first;
     return found->second.get();
   }
-  // Whether a helper still waits for its answer.
-  bool IsUnanswered(const std::string& directory) {
+  // Whether a helper still waits for an answer of what is mounted there.
+  bool IsUnanswered(const std::string& mount_point) {
     const std::lock_guard lock(mutex_);
-    const auto found = helpers_.find(directory);
+    const auto found = helpers_.find(mount_point);
     if (found == helpers_.end()) return false;
     if (!Ended(found->second, absl::ZeroDuration())) return true;
     helpers_.erase(found);
     return false;
   }
-  void SetUnanswered(const std::string& directory, UniqueFd helper) {
+  void SetUnanswered(const std::string& mount_point, UniqueFd helper) {
     const std::lock_guard lock(mutex_);
-    helpers_.insert_or_assign(directory, std::move(helper));
+    helpers_.insert_or_assign(mount_point, std::move(helper));
   }
 
  private:
@@ -149,23 +149,40 @@ bool IsNetworkFilesystem(const std::string& type) {
   return false;
 }
 
-absl::Status AwaitAnswer(const std::string& directory, Create create) {
+namespace {
+
+// `next`: what to do about a server that is silent.
+absl::Status Await(const std::string& directory, Create create, const char* next) {
   Directories& directories = Directories::OfThisProcess();
   const Filesystem* mount = directories.ServedBy(directory);
   if (mount == nullptr) return absl::OkStatus();
-  const absl::Status silent = absl::DeadlineExceededError(
-      absl::StrCat(EscapeBytes(directory), " is on ", EscapeBytes(mount->type), " (",
-                   EscapeBytes(mount->source), ", mounted at ", EscapeBytes(mount->mount_point),
-                   "), which does not answer within ", absl::FormatDuration(kPatience),
-                   ". Look at its server, or choose a scope on a local filesystem, such as "
-                   "/run"));
-  // The first one waits, the others know.
-  if (directories.IsUnanswered(directory)) return silent;
+  const absl::Duration patience = Patience::Left();
+  const absl::Status silent = absl::DeadlineExceededError(absl::StrCat(
+      EscapeBytes(directory), " is on ", EscapeBytes(mount->type), " (", EscapeBytes(mount->source),
+      ", mounted at ", EscapeBytes(mount->mount_point), "), which does not answer within ",
+      absl::FormatDuration(absl::Trunc(patience, absl::Milliseconds(1))), ". ", next));
+  // The first one waits, the others know, whatever they want of that server.
+  if (directories.IsUnanswered(mount->mount_point)) return silent;
   UniqueFd helper = StartHelper(directory, create);
   if (!helper) return ErrnoStatus(errno, "start a process that asks the filesystem");
-  if (Ended(helper, kPatience)) return absl::OkStatus();
-  directories.SetUnanswered(directory, std::move(helper));
+  if (Ended(helper, patience)) return absl::OkStatus();
+  directories.SetUnanswered(mount->mount_point, std::move(helper));
   return silent;
 }
 
+}  // namespace
+
+absl::Status AwaitAnswer(const std::string& directory, Create create) {
+  return Await(directory, create,
+               "Look at its server, or choose a scope on a local filesystem, such as /run");
+}
+
 }  // namespace soleguard::os
+
+namespace soleguard {
+
+absl::Status AwaitFilesystem(const std::string& directory) {
+  return os::Await(directory, os::Create::kNo, "Look at its server");
+}
+
+}  // namespace soleguard

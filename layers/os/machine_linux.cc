@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
@@ -123,20 +124,64 @@ UniqueFd OpenNearest(std::string path) {
 
 }  // namespace
 
-absl::StatusOr<Filesystem> MountAbove(const std::string& path) {
-  absl::StatusOr<std::vector<Mount>> mounts = Mounts();
-  if (!mounts.ok()) return mounts.status();
+namespace {
+
+// The mount that `path` lies below by its text; nullptr: the table shows no root.
+const Filesystem* MountAbove(const std::string& path, const std::vector<Mount>& mounts) {
   const std::string below = path + "/";
-  Filesystem* deepest = nullptr;
-  for (Mount& mount : *mounts) {
+  const Filesystem* deepest = nullptr;
+  for (const Mount& mount : mounts) {
     const std::string& point = mount.filesystem.mount_point;
     const bool is_above = point == "/" || below.starts_with(point + "/");
     const bool is_deeper =
         deepest == nullptr || point.size() >= deepest->mount_point.size();  // or mounted over it
     if (is_above && is_deeper) deepest = &mount.filesystem;
   }
-  if (deepest == nullptr) return absl::NotFoundError("/proc/self/mountinfo shows no root");
-  return std::move(*deepest);
+  return deepest;
+}
+
+// The target of a link; empty: it is none, or cannot be seen.
+std::string TargetOf(const std::string& path) {
+  std::array<char, PATH_MAX> target{};
+  const ssize_t size = readlink(path.c_str(), target.data(), target.size());
+  return {target.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+}  // namespace
+
+std::optional<Filesystem> MountOnTheWay(const std::string& path,
+                                        bool (*is_wanted)(const std::string& type)) {
+  const absl::StatusOr<std::vector<Mount>> mounts = Mounts();
+  if (!mounts.ok()) return std::nullopt;
+  std::string walked;            // without links
+  std::string rest = path;       // to be walked from there
+  constexpr int kMaxLinks = 40;  // as the kernel (path_resolution(7))
+  for (int links = 0; links < kMaxLinks;) {
+    const Filesystem* mount = MountAbove(walked, *mounts);
+    if (mount != nullptr && is_wanted(mount->type)) return *mount;
+    const std::size_t begin = rest.find_first_not_of('/');
+    if (begin == std::string::npos) return std::nullopt;
+    const std::size_t end = std::min(rest.find('/', begin), rest.size());
+    const std::string name = rest.substr(begin, end - begin);
+    rest.erase(0, end);
+    if (name == ".") continue;
+    if (name == "..") {
+      walked.erase(std::min(walked.rfind('/'), walked.size()));
+      continue;
+    }
+    const std::string next = absl::StrCat(walked, "/", name);
+    // Not of what is mounted there: readlink(2) of a mount point asks that filesystem.
+    const Filesystem* above = MountAbove(next, *mounts);
+    const std::string target = above != nullptr && is_wanted(above->type) ? "" : TargetOf(next);
+    if (target.empty()) {
+      walked = next;
+      continue;
+    }
+    ++links;
+    if (target.starts_with('/')) walked.clear();
+    rest = absl::StrCat(target, "/", rest);
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<Filesystem> FilesystemAt(const std::string& path) {

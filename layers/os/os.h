@@ -162,11 +162,11 @@ enum class Create { kNo, kYes };
 // Whether files of such a filesystem are on another machine, where a lock call may block and lie.
 bool IsNetworkFilesystem(const std::string& type);
 // DeadlineExceeded: `directory` is on a filesystem that another machine or a program serves, and an
-// open and a lock in it do not come back within two seconds. A helper process tries them, because a
-// thread that hangs in them could keep this process from exiting; its lock is given back when it
-// ends, however late. With kYes it makes the directory and a file in it. OK at once on other
-// filesystems. The race: the server goes away after it has answered; then the caller's own call
-// hangs.
+// open and a lock in it do not come back in the time of Patience, two seconds at most. A helper
+// process tries them, because a thread that hangs in them could keep this process from exiting; its
+// lock is given back when it ends, however late. With kYes it makes the directory and a file in it.
+// OK at once on other filesystems. The race: the server goes away after it has answered; then the
+// caller's own call hangs.
 absl::Status AwaitAnswer(const std::string& directory, Create create);
 
 // The scope's directory, opened and checked, created if that is asked for and the scope's rule
@@ -367,6 +367,9 @@ bool IsConnected(int socket);
 // Keeps what becomes readable when the file at the path of `entry` is deleted, moved or changed
 // (inotify(7)).
 absl::Status KeepWatchOf(const Entry& entry, KeptFd& kept);
+// Becomes readable when something is made, renamed or removed in an open directory. Invalid where
+// the system gives none.
+UniqueFd WatchNamesIn(int directory);
 
 // Blocks until one of them is ready, or `timeout` has passed.
 struct Waited {

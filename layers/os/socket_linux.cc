@@ -400,6 +400,15 @@ absl::Status KeepWatchOf(const Entry& entry, KeptFd& kept) {
   return ErrnoStatus(error, absl::StrCat("watch ", EscapeBytes(entry.path)));
 }
 
+UniqueFd WatchNamesIn(int directory) {
+  UniqueFd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!watch) return watch;
+  const std::string path = absl::StrCat("/proc/self/fd/", directory);
+  constexpr std::uint32_t kNames = IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE;
+  if (inotify_add_watch(watch.get(), path.c_str(), kNames) < 0) watch.reset();
+  return watch;
+}
+
 void WaitForReady(std::vector<Waited>& all, absl::Duration timeout) {
   std::vector<pollfd> polled;
   for (const Waited& one : all) {

@@ -8,12 +8,14 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -24,6 +26,9 @@
 #include <vector>
 
 #include "os/os.h"
+#include "soleguard/fd.h"
+#include "soleguard/patience.h"
+#include "soleguard/watch.h"
 
 namespace soleguard::os {
 namespace {
@@ -74,7 +79,7 @@ std::optional<User> FindEntry(std::string_view text, std::uint32_t uid) {
 // A program that was started without a dynamic loader.
 bool IsStatic() { return getauxval(AT_BASE) == 0; }
 
-std::optional<User> AskNameServices(std::uint32_t uid) {
+std::optional<User> AskHere(std::uint32_t uid) {
   for (std::vector<char> buffer(1024); buffer.size() <= kLimit; buffer.resize(buffer.size() * 2)) {
     passwd entry = {};
     passwd* found = nullptr;
@@ -86,7 +91,49 @@ std::optional<User> AskNameServices(std::uint32_t uid) {
   return std::nullopt;
 }
 
+// What a thread was asked that may hang in a name service.
+struct Asked {
+  enum Phase { kOpen, kAnswered, kGivenUp };
+  std::atomic<Phase> phase = kOpen;
+  WaitFlag answered;
+  std::optional<User> user;  // once it is answered
+};
+
+// In a thread: the server of a directory may be away, and getpwuid_r(3) knows no deadline.
+std::optional<User> AskNameServices(std::uint32_t uid) {
+  static std::atomic<int> silent{0};  // threads that have not answered in time, and hang still
+  if (silent > 0) return std::nullopt;
+  const auto asked = std::make_shared<Asked>();
+  const absl::Status begun = RunInThread([asked, uid] {
+    asked->user = AskHere(uid);
+    if (asked->phase.exchange(Asked::kAnswered) == Asked::kGivenUp) --silent;
+    asked->answered.Set();
+  });
+  if (!begun.ok() || !asked->answered.fd()) return AskHere(uid);
+  if (WaitForAny({&asked->answered.fd(), 1}, Patience::Left())) return asked->user;
+  ++silent;
+  if (asked->phase.exchange(Asked::kGivenUp) == Asked::kAnswered) --silent;
+  return std::nullopt;
+}
+
+// What a program answers; nullopt: it does not in the time of Patience.
+std::optional<std::string> ReadInTime(const UniqueFd& answer) {
+  const Patience patience(Patience::Left());
+  std::string text;
+  std::array<char, 4096> buffer;
+  while (text.size() < kLimit) {
+    if (!WaitForAny({&answer, 1}, Patience::Left())) return std::nullopt;
+    const ssize_t size =
+        RetryOnEintr([&] { return read(answer.get(), buffer.data(), buffer.size()); });
+    if (size <= 0) break;  // an error is the end: what was read may do
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return text;
+}
+
 std::optional<User> AskGetent(std::uint32_t uid) {
+  static std::atomic<bool> silent{false};  // it is not asked again by this process
+  if (silent) return std::nullopt;
   std::array<int, 2> ends = {};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
   const UniqueFd answer(ends[0]);
@@ -104,9 +151,13 @@ std::optional<User> AskGetent(std::uint32_t uid) {
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return std::nullopt;
   output.reset();
-  const std::string text = ReadAll(answer.get());
+  const std::optional<std::string> text = ReadInTime(answer);
+  if (!text.has_value()) {
+    silent = true;
+    (void)kill(child, SIGKILL);  // it waits for a socket, which that ends
+  }
   (void)RetryOnEintr([&] { return waitpid(child, nullptr, 0); });  // ECHILD: SIGCHLD is ignored
-  return FindEntry(text, uid);
+  return text.has_value() ? FindEntry(*text, uid) : std::nullopt;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "config_file.h"
 #include <soleguard/name.h>
+#include <soleguard/patience.h>
 #include <soleguard/text.h>
 #include <soleguard/version.h>
 
@@ -312,6 +313,14 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
   if (called->takes == Takes::kNothing) {
     for (const Option& option : options) Read(option, given.Of(option), option.name);
     return parsed;
+  }
+  // The time that the caller gives for all of it is for a home's server too.
+  std::optional<soleguard::Patience> patience;
+  for (const Option& option : options) {
+    absl::Duration time;
+    const bool bounds = option.name == "--wait" || option.name == "--timeout";
+    if (!bounds || given.Of(option).size() != 1) continue;
+    if (absl::ParseDuration(given.Of(option).front(), &time)) patience.emplace(time);
   }
   const std::vector<std::string>& named = given.Of(options.front());  // --config
   const Config files(ConfigFile(named.empty() ? "" : named.front()),

@@ -3,6 +3,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -104,6 +105,15 @@ Config::Config(const std::string& file, const std::string& name, const IsKnown& 
   for (const std::string& place : file.empty() ? Places() : std::vector{file}) {
     const absl::StatusOr<std::string> text = ReadTrustedFile(place);
     if (file.empty() && absl::IsNotFound(text.status())) continue;
+    // Nobody asked for it by name, and nothing says that it is there: a home that is hidden
+    // (ProtectHome=, a ~/.config that sudo left) or whose server is away stops no service. See
+    // docs/decisions/0060-hidden-settings.md.
+    if (file.empty() && absl::IsUnavailable(text.status())) {
+      (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n",
+                         soleguard::EscapeBytes(place).c_str(),
+                         std::string(text.status().message()).c_str());
+      continue;
+    }
     if (!text.ok()) throw UsageError(std::string(text.status().message()));
     Contents contents = Read(place, *text, name, is_known);
     std::move(contents.of_the_name.begin(), contents.of_the_name.end(),

@@ -16,10 +16,11 @@ class Config {
   // password database names. ($HOME and XDG_CONFIG_HOME differ under sudo, cron and services.)
   static std::vector<std::string> Places();
 
-  // Reads `file`, which must be there, or those of Places that are, if it is empty. `name` may be
-  // empty: no name. `is_known` tells which keys there are: another one is a mistake, and not passed
-  // over. Throws UsageError, with the file and the line. A file that somebody else than root and
-  // the caller may write is refused: it can name commands.
+  // Reads `file`, which must be there, or those of Places that are, if it is empty; where it cannot
+  // be seen whether one of those is there, that is said on stderr and it counts as absent. `name`
+  // may be empty: no name. `is_known` tells which keys there are: another one is a mistake, and not
+  // passed over. Throws UsageError, with the file and the line. A file that somebody else than root
+  // and the caller may write is refused: it can name commands.
   Config(const std::string& file, const std::string& name,
          const std::function<bool(const std::string& key)>& is_known);
 

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "trusted_file.h"
 #include <soleguard/fd.h>
+#include <soleguard/patience.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {
@@ -16,17 +18,27 @@ namespace guardcheck {
 absl::StatusOr<std::string> ReadTrustedFile(const std::string& path) {
   constexpr std::size_t kMost = std::size_t{1024} * 1024;
   const std::string shown = soleguard::EscapeBytes(path);
+  // A home whose server is away would hang this process for ever.
+  const absl::Status answered = soleguard::AwaitFilesystem(path.substr(0, path.rfind('/')));
+  if (!answered.ok()) return absl::UnavailableError(answered.message());
   // Without waiting for a writer, were it a FIFO.
   const soleguard::UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file) {
     // A part of the path that is no directory: there is no such file either.
     const int error = errno == ENOTDIR ? ENOENT : errno;
-    return absl::ErrnoToStatus(error, absl::StrCat("cannot open ", shown));
+    const std::string what = absl::StrCat("cannot open ", shown);
+    struct stat there = {};
+    if (error == ENOENT || lstat(path.c_str(), &there) == 0) {
+      return absl::ErrnoToStatus(error, what);
+    }
+    return absl::UnavailableError(absl::ErrnoToStatus(error, what).message());
   }
   struct stat status = {};
   if (fstat(file.get(), &status) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot look at ", shown));
   }
+  const bool is_null = S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+  if (is_null) return std::string();  // how a person says: none
   if (!S_ISREG(status.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(shown, " is not a regular file"));
   }
