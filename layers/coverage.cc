@@ -83,10 +83,20 @@ std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name) {
   if (!directory.Open(os::Create::kNo).ok()) return watches;
   const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
   for (const std::string& file : files.ok() ? *files : std::vector<std::string>()) {
-    if (!file.starts_with("end.")) continue;
+    if (!file.starts_with("end.") && !file.starts_with("wake.")) continue;
     UniqueFd watch = os::WatchFifo(directory.EntryOf(file), directory.ownership());
     if (watch) watches.push_back(std::move(watch));
   }
+  return watches;
+}
+
+std::vector<UniqueFd> WatchChange(const Scope& scope, const InstanceName& name) {
+  NameDirectory directory(scope, name);
+  if (!directory.Open(os::Create::kNo).ok()) return {};
+  UniqueFd made = os::WatchNamesIn(directory.fd().get());
+  if (!made) return {};
+  std::vector<UniqueFd> watches = WatchEnd(scope, name);
+  watches.push_back(std::move(made));
   return watches;
 }
 

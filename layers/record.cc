@@ -38,6 +38,7 @@ namespace json = boost::json;
 constexpr std::string_view kMagic = "soleguard-record ";
 constexpr std::uint64_t kFormat = 1;
 constexpr std::uint64_t kSchema = 1;
+constexpr std::string_view kNoMessages = "none";
 
 // "1 ", 20 digits and a blank, 4 digits and a blank, 16 digits and '\n'.
 constexpr std::size_t kHeaderSize = kMagic.size() + 2 + 21 + 5 + 17;
@@ -144,6 +145,7 @@ std::string Json(const HolderRecord& record, const Texts& texts) {
   }
   absl::StrAppend(&out, "],\"token\":", record.token);
   append("version", texts.version);
+  if (!record.takes_messages) append("messages", kNoMessages);
   out += '}';
   return out;
 }
@@ -389,6 +391,7 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   record.layers = members.Texts("layers");
   record.token = members.Number("token");
   record.version = members.Text("version");
+  if (members.Has("messages")) record.takes_messages = members.Text("messages") != kNoMessages;
   if (!status.ok()) return status;
   return record;
 }

@@ -91,6 +91,10 @@ absl::Status Guard::Core::Receive(Answerer answerer) {
   {
     const auto entered = Enter();
     if (!entered.ok()) return entered.status();
+    if (!record_.takes_messages) {
+      return absl::FailedPreconditionError(
+          "the record says that no messages are taken: Options::takes_messages");
+    }
     inbox = inbox_;
   }
   // Before the new one: it removes its socket. It stays where Release finds it: its answerer may be

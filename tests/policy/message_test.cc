@@ -171,7 +171,7 @@ TEST_F(MessageTest, WithoutAHolderItIsNotFound) {
 TEST_F(MessageTest, AHolderThatTakesNoneIsNamed) {
   Claimant holder(scope_.Another());
   ASSERT_TRUE(holder.unique());
-  const absl::Status status = SendTo({}).status();
+  const absl::Status status = SendTo({}, absl::Milliseconds(100)).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(status.ToString(), HasSubstr(absl::StrCat("pid ", holder.pid())));
 }

@@ -184,6 +184,7 @@ class GuardedRun final : public Command {
     options.wait = wait_;
     options.replace = replace_;
     options.hand_on = true;
+    options.takes_messages = hook.has_value();
     options.subject = {.argv = call.command, .working_directory = ""};
     options.waiting = [this, &call] { MentionWait(call, slots_, replace_.has_value()); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);

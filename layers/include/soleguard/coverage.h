@@ -41,9 +41,13 @@ class Coverage {
   std::vector<HolderRecord> known_;
 };
 
-// What wakes who waits for the end of a claim of `name`: each hangs up when a layer that keeps its
-// events in the name's directory is freed. Empty when no holder has such an event. Takes no lock
-// and creates nothing.
+// What wakes who waits for a candidate's decision, or for the end of a claim of `name`: each hangs
+// up when a layer that keeps its events in the name's directory is decided or freed. Empty when no
+// holder has such an event. Takes no lock and creates nothing.
 std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name);
+// The same, and what becomes readable when something is made or removed in that directory, the
+// place where messages are taken among it. Costs a user one of 128 inotify instances. Empty without
+// one, and where there is no such directory.
+std::vector<UniqueFd> WatchChange(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

@@ -41,6 +41,8 @@ struct HolderRecord {
   std::vector<std::string> layers;  // held, canonical text
   std::uint64_t token = 0;          // of this holder; of the last holder while a candidate
   std::string version;              // of soleguard
+  // False: it has said that it takes no messages, and never will. True: it may, perhaps later.
+  bool takes_messages = true;
 };
 
 // The size of the area that a record fills, in a file or a segment. Always written whole.

@@ -32,14 +32,16 @@ inline constexpr std::uint32_t kMaxSlots = 1000;
 
 struct Options {
   Scope scope = Scope::User();
-  // How long a dying holder is waited for before the verdict is Undetermined.
+  // How long a dying holder is waited for before the verdict is Undetermined. `wait`, if it is
+  // said, is the deadline of everything instead.
   absl::Duration deadline = absl::Seconds(10);
   // How long a holder that cannot be told is waited for before it counts as another instance. A
   // candidate is waited for twice as long, and until the deadline while it only lacks a processor.
   absl::Duration settle = absl::Seconds(1);
   // How long the end of an established holder is waited for, as a standby: first come first served
-  // among standbys, and before whoever comes without waiting. It costs no CPU time.
-  // absl::InfiniteDuration: without end. Zero: not at all.
+  // among standbys, and before whoever comes without waiting. It costs no CPU time, and bounds all
+  // of Acquire: within this time and what one look takes there is a verdict, whatever was waited
+  // for. absl::InfiniteDuration: without end. Zero: not at all.
   absl::Duration wait = absl::ZeroDuration();
   // Up to this many instances may run under the name, each with another slot number: 1 to
   // kMaxSlots. All starts should say the same; one of 3 does not see what runs in slot 3 of
@@ -60,6 +62,9 @@ struct Options {
   // directory is locked too, whatever the policy, as the file layer does: a mutex alone would be
   // free when this process ends. That lock vetoes and must be held, but it does not confirm.
   bool hand_on = false;
+  // Whether Receive may be called. False: the record says so, and senders are told at once, where
+  // they would wait for one that starts slowly.
+  bool takes_messages = true;
   // What will run as the instance, when that is not the calling process itself.
   Subject subject = {};
 };
@@ -166,8 +171,8 @@ class Guard {
   // `answerer` is called in a thread of its own, one message at a time, until Release, which waits
   // for a call that has begun. It may use the Guard no more than any other thread may, and is not
   // to wait for one that releases it. Once more replaces the answerer. Does not block.
-  // FailedPrecondition after Release and in a forked child; otherwise why the socket `inbox` in the
-  // name's directory cannot be made.
+  // FailedPrecondition after Release, in a forked child, and without Options::takes_messages;
+  // otherwise why the socket `inbox` in the name's directory cannot be made.
   absl::Status Receive(Answerer answerer);
 
   // A remote says that another instance acts under the same key: verifies each claim, and looks on
@@ -236,9 +241,12 @@ struct Undetermined {
 };
 
 // Hands a message to the holder of `name`, of the lowest slot that has one, and returns its answer.
-// Only an answer says that it was delivered. Blocks, at most `timeout`; never signals anybody.
-// NotFound: nobody has the name. Unavailable: a layer cannot tell, or the holder is about to
-// change. Else as Deliver (message.h). Thread-safe.
+// Only an answer says that it was delivered. Blocks, at most `timeout`; never signals anybody. Of
+// two starts at the same time the one that is refused finds the other before that takes messages:
+// so a holder that takes none yet is waited for, unless its record says that it never will
+// (Options::takes_messages), and one that is deciding, releasing or dying, too. NotFound: nobody
+// has the name. Unavailable: a layer cannot tell, or the holder is still about to change. Else as
+// Deliver (message.h). Thread-safe.
 absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const Options& options,
                             const Message& message, absl::Duration timeout);
 
