@@ -8,6 +8,7 @@
 
 #include "name_directory.h"
 #include "os/os.h"
+#include "ownership.h"
 #include "records.h"
 #include "registration.h"
 #include "soleguard/text.h"
@@ -26,6 +27,23 @@ const HolderRecord* Naming(const std::vector<HolderRecord>& records,
     return record.state != RecordState::kReleasing && Covers(record, {process});
   });
   return found == records.end() ? nullptr : &*found;
+}
+
+// The users of a scope write its records. What one of them may not end himself root must not end
+// for him: what root is asked to end there must be theirs. Of anybody else the kernel decides.
+absl::Status CheckMayBeNamed(const Scope& scope, const ProcessIdentity& process) {
+  if (os::OwnUid() != 0) return absl::OkStatus();
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(scope, os::Create::kNo);
+  if (!ownership.ok()) return ownership.status();
+  if (ownership->rule == os::Ownership::Rule::kOwner && ownership->uid == 0) {
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(process.pid);
+  const absl::StatusOr<std::uint32_t> user = view.ok() ? view->EffectiveUser() : view.status();
+  if (!user.ok()) return user.status();
+  if (os::MayOwn(*user, *ownership)) return absl::OkStatus();
+  return Refuse(process, absl::StrCat("is named by a record, and is a process of ", os::Who(*user),
+                                      ", who does not share the scope"));
 }
 
 }  // namespace
@@ -63,7 +81,11 @@ absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) con
     if (const HolderRecord* other = Naming(others.found, each)) {
       return Refuse(process, absl::StrCat(by, "holds the name ", EscapeBytes(other->name)));
     }
-    if (Naming(records.found, each) != nullptr) return Whose::kOfTheName;
+    if (Naming(records.found, each) != nullptr) {
+      absl::Status may_be = CheckMayBeNamed(scope_, each);
+      if (!may_be.ok()) return may_be;
+      return Whose::kOfTheName;
+    }
     const absl::StatusOr<bool> registered = registrations.Has(each);
     if (!registered.ok()) return registered.status();
     if (*registered) {

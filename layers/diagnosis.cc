@@ -32,10 +32,9 @@ std::string Text(const absl::Status& status) {
 }
 
 // Who made it, and whether it can be used.
-Finding DirectoryFinding(const Scope& scope) {
+Finding LookOfDirectory(const Scope& scope) {
   const std::string path = EscapeBytes(scope.directory());
   os::KeptFd directory;
-  // As a start opens it; what is not there is not made.
   const absl::StatusOr<os::Ownership> opened =
       os::KeepScopeDirectory(scope, os::Create::kNo, directory);
   const absl::Status& status = opened.status();
@@ -87,6 +86,22 @@ Finding DirectoryFinding(const Scope& scope) {
           .what = Text(status),
           .consequence = "",
           .fix = "find out who made it, then remove it or choose another scope",
+          .event = Event::kScopeDirectorySquatted};
+}
+
+// As a start opens it, which makes what is not there.
+Finding DirectoryFinding(const Scope& scope) {
+  Finding finding = LookOfDirectory(scope);
+  if (finding.severity == Severity::kProblem) return finding;
+  os::KeptFd directory;
+  const absl::Status may_start =
+      os::KeepScopeDirectory(scope, os::Create::kAsIf, directory).status();
+  if (may_start.ok() || absl::IsNotFound(may_start)) return finding;
+  return {.severity = Severity::kProblem,
+          .layer = kScope,
+          .what = Text(may_start),
+          .consequence = "",
+          .fix = "mend what it names, or choose another scope",
           .event = Event::kScopeDirectorySquatted};
 }
 
@@ -317,7 +332,7 @@ std::vector<Finding> DiagnoseInvokingUser(std::uint32_t user, const InstanceName
   os::KeptFd file;
   const absl::Status opened =
       os::KeepFile({.parent = -1, .name = path, .path = path},
-                   {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo, file);
+                   {.rule = os::Ownership::Rule::kOwner, .uid = user}, os::Create::kNo, file);
   if (!opened.ok()) return {};
   const absl::StatusOr<DecodedRecord> decoded =
       ReadRecord([&] { return os::ReadAt(file.get(), kRecordSize); });

@@ -556,6 +556,7 @@ class FileLayerImpl final : public Layer {
   std::string_view text() const override { return text_; }
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
+  Sighting Forecast() const override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
 
@@ -565,6 +566,8 @@ class FileLayerImpl final : public Layer {
   std::unique_lock<std::mutex> BeforeOpening() const;
   std::optional<Holder> HolderHere() const;
   std::vector<ProcessIdentity> Lockers() const;
+  // What a look says of an object that nobody has.
+  static Sighting Nobody(const absl::Status& no_lock, std::optional<HolderRecord> last);
 
   const Target target_;
   const std::string text_;
@@ -656,13 +659,13 @@ Sighting FileLayerImpl::Look() const {
   if (absl::IsNotFound(opened)) return Free{};
   if (!opened.ok()) return Unavailable{opened};
 
-  // Anyone's files may be looked at: what is read is bounded and checked.
-  const os::Ownership anyone{.rule = os::Ownership::Rule::kAnyone};
   const os::Entry entry = place.Lock();
   os::KeptFd lock;
-  opened = os::KeepFile(entry, anyone, os::Create::kNo, lock);
-  if (!opened.ok() && !absl::IsNotFound(opened)) return Unavailable{opened};
-  std::optional<HolderRecord> record = RecordOf(RecordAt(place.Record(), anyone));
+  opened = os::KeepFile(entry, place.ownership(), os::Create::kNo, lock);
+  // A lock file that is not the scope's says nothing. The name's directory is locked before it.
+  const absl::Status no_lock = absl::IsNotFound(opened) ? absl::OkStatus() : opened;
+  if (!no_lock.ok() && place.plain()) return Unavailable{no_lock};
+  std::optional<HolderRecord> record = RecordOf(RecordAt(place.Record(), place.ownership()));
 
   if (lock) {
     absl::StatusOr<std::optional<std::int64_t>> locker = os::PosixLockOwner(lock.get());
@@ -678,7 +681,7 @@ Sighting FileLayerImpl::Look() const {
     // Nobody had the name yet, or its objects were deleted under the holder: only the kernel can
     // tell.
     std::vector<ProcessIdentity> suspects = Lockers();
-    if (suspects.empty()) return Free{};
+    if (suspects.empty()) return Nobody(no_lock, std::nullopt);
     return Taken{{.standing = Standing::kUnknown,
                   .record = std::nullopt,
                   .processes = std::move(suspects),
@@ -711,7 +714,30 @@ Sighting FileLayerImpl::Look() const {
                                                     EscapeBytes(place.path())))};
     }
   }
-  return Free{std::move(record)};
+  return Nobody(no_lock, std::move(record));
+}
+
+Sighting FileLayerImpl::Nobody(const absl::Status& no_lock, std::optional<HolderRecord> last) {
+  if (!no_lock.ok()) return Unavailable{no_lock};
+  return Free{std::move(last)};
+}
+
+Sighting FileLayerImpl::Forecast() const {
+  if (!target_.plain()) {
+    Place place(target_);
+    const absl::Status opened = place.Open(os::Create::kAsIf);
+    if (!opened.ok() && !absl::IsNotFound(opened)) return Unavailable{opened};
+  }
+  Sighting sighting = Look();
+  if (!std::holds_alternative<Free>(sighting)) return sighting;
+  const std::unique_lock guard = BeforeOpening();
+  Place place(target_);
+  absl::Status could_be = place.Open(os::Create::kAsIf);
+  if (absl::IsNotFound(could_be)) return sighting;  // and it could be made
+  if (could_be.ok()) could_be = os::CheckFile(place.Lock(), place.ownership(), 0);
+  if (could_be.ok()) could_be = os::CheckFile(place.Record(), place.ownership(), kRecordSize);
+  if (!could_be.ok()) return Unavailable{could_be};
+  return sighting;
 }
 
 std::vector<ProcessIdentity> FileLayerImpl::Suspects() const {
@@ -724,7 +750,7 @@ std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
   Place place(target_);
   if (!place.Open(os::Create::kNo).ok()) return {};
   os::KeptFd lock;
-  (void)os::KeepFile(place.Lock(), {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo, lock);
+  (void)os::KeepFile(place.Lock(), place.ownership(), os::Create::kNo, lock);
 
   std::vector<ProcessIdentity> suspects;
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
@@ -793,7 +819,7 @@ void FileLayerImpl::DiagnoseLocks(std::vector<Finding>& findings) const {
   Place place(target_);
   if (!place.Open(os::Create::kNo).ok()) return;  // nobody has had the name yet
   os::KeptFd lock;
-  (void)os::KeepFile(place.Lock(), {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo, lock);
+  (void)os::KeepFile(place.Lock(), place.ownership(), os::Create::kNo, lock);
   for (const os::KeptFd* kept : {&std::as_const(place.directory().fd()), &std::as_const(lock)}) {
     if (!*kept) continue;
     for (const std::string& foreign : ForeignLocks(kept->file(), record)) {

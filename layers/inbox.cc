@@ -30,7 +30,6 @@
 
 #include "name_directory.h"
 #include "os/os.h"
-#include "ownership.h"
 #include "soleguard/fd.h"
 #include "soleguard/message.h"
 #include "soleguard/text.h"
@@ -361,7 +360,7 @@ void Server::Accept() {
   if (!accepted.ok() && !absl::IsNotFound(accepted)) Pause();
   const absl::StatusOr<os::PeerProcess> peer =
       accepted.ok() ? os::PeerOf(conversation.socket.get()) : accepted;
-  if (!peer.ok() || !MayHold(peer->uid, ownership_)) {
+  if (!peer.ok() || !os::MayOwn(peer->uid, peer->groups, ownership_)) {
     conversations_.pop_back();
     return;
   }
@@ -468,7 +467,8 @@ class Exchange {
 
 absl::Status Verify(const os::PeerProcess& peer, const os::Ownership& ownership,
                     const ProcessIdentity& holder, const std::string& path) {
-  if (MayHold(peer.uid, ownership) && peer.identity == holder) return absl::OkStatus();
+  if (os::MayOwn(peer.uid, peer.groups, ownership) && peer.identity == holder)
+    return absl::OkStatus();
   return absl::PermissionDeniedError(
       absl::StrCat(EscapeBytes(path), " is a socket of pid ", peer.identity.pid, " of ",
                    EscapeBytes(UserName(peer.uid)), ", and not of the holder, pid ", holder.pid,

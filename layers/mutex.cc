@@ -12,7 +12,6 @@
 // The key is a hash, so two names may share a semaphore. The record beside it, in a shared-memory
 // segment of the same hash, says whose it is: the other name then learns Unavailable, never
 // Contested.
-#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,8 +21,6 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
-#include <boost/interprocess/exceptions.hpp>
-#include <boost/interprocess/shared_memory_object.hpp>
 
 #include "hash.h"
 #include "holder.h"
@@ -39,48 +36,30 @@
 namespace soleguard {
 namespace {
 
-namespace ipc = boost::interprocess;
-
 constexpr char kLayer[] = "mutex";
 
 struct Target {
   Scope scope;
   InstanceName name;
 
-  // Positive, so never IPC_PRIVATE.
-  std::int32_t key() const {
+  // Positive, so never IPC_PRIVATE. The first is that of a scope with one owner.
+  os::UndoSemaphore::Keys keys() const {
     constexpr std::uint64_t kRange = 0x7ffffffe;
-    return static_cast<std::int32_t>(HashOf(scope, name) % kRange) + 1;
+    constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
+    os::UndoSemaphore::Keys keys{};
+    std::uint64_t hash = HashOf(scope, name);
+    for (std::int32_t& key : keys) {
+      key = static_cast<std::int32_t>(hash % kRange) + 1;
+      hash += kStep;
+    }
+    return keys;
   }
-  // Named after the key: who meets another name's semaphore finds that name's record.
-  std::string segment() const { return absl::StrFormat("soleguard-%08x", key()); }
 };
 
-absl::Status KeepSegment(const Target& target, const os::Ownership& ownership, os::Create create,
-                         os::KeptFd& kept) {
-  const std::string name = target.segment();
-  // What Boost opened is duplicated, so that the descriptor is kept like all others: it must not be
-  // written once the program has reused its number.
-  return os::KeepOpened(
-      "shared memory " + name, ownership,
-      [&]() -> int {
-        try {
-          if (create == os::Create::kNo) {
-            const ipc::shared_memory_object segment(ipc::open_only, name.c_str(), ipc::read_only);
-            return os::DuplicateDescriptor(segment.get_mapping_handle().handle);
-          }
-          const bool shared = ownership.rule == os::Ownership::Rule::kGroup;
-          const ipc::shared_memory_object segment(ipc::open_or_create, name.c_str(),
-                                                  ipc::read_write,
-                                                  ipc::permissions(shared ? 0660 : 0600));
-          return os::DuplicateDescriptor(segment.get_mapping_handle().handle);
-        } catch (const ipc::interprocess_exception& error) {
-          errno = error.get_native_error();
-          return -1;
-        }
-      },
-      kept);
-}
+// The segment with the record. Named after the key: who meets another name's semaphore finds that
+// name's record.
+std::string SegmentOf(std::int32_t key) { return absl::StrFormat("soleguard-%08x", key); }
+std::string SegmentOf(const os::UndoSemaphore& semaphore) { return SegmentOf(semaphore.key()); }
 
 // Read like a file, not mapped: a segment that is truncated meanwhile cannot raise SIGBUS.
 absl::StatusOr<DecodedRecord> RecordIn(const os::KeptFd& segment) {
@@ -97,10 +76,12 @@ bool IsOf(const HolderRecord& record, const Target& target) {
 // ipc namespace may share it (unshare(1) --ipc leaves /dev/shm as it is), with a holder of its own.
 // So the kernel is asked who took this semaphore: an operation that fails leaves the number of the
 // process that succeeded last (sempid in ipc/sem.c).
-std::optional<HolderRecord> RecordOfHolder(const Target& target, const os::Ownership& ownership,
+std::optional<HolderRecord> RecordOfHolder(const os::Ownership& ownership,
                                            const os::UndoSemaphore& semaphore) {
   os::KeptFd segment;
-  if (!KeepSegment(target, ownership, os::Create::kNo, segment).ok()) return std::nullopt;
+  if (!os::KeepSegment(SegmentOf(semaphore), ownership, os::Create::kNo, segment).ok()) {
+    return std::nullopt;
+  }
   absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
   if (!decoded.ok()) return std::nullopt;
   const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
@@ -121,7 +102,7 @@ absl::Status Collision(const HolderRecord& record) {
 class MutexClaim final : public Claim {
  public:
   MutexClaim(const Target& target, os::UndoSemaphore semaphore)
-      : target_(target), semaphore_(semaphore) {}
+      : target_(target), semaphore_(std::move(semaphore)) {}
   ~MutexClaim() override { Release(); }
 
   // Says who this is, now that the semaphore is taken.
@@ -140,7 +121,7 @@ class MutexClaim final : public Claim {
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::StatusOr<bool> IsLastProcess() const;
   absl::Status WatchSemaphore(Alarm& alarm);
-  std::string SegmentPath() const { return "/dev/shm/" + target_.segment(); }
+  std::string SegmentPath() const { return os::SegmentPath(SegmentOf(semaphore_)); }
   absl::Status RenewRecord(const HolderRecord& record);
   absl::Status RenewWake();
 
@@ -165,7 +146,7 @@ class MutexClaim final : public Claim {
 absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate) {
   NameDirectory directory(target_.scope, target_.name);
   if (directory.Open(os::Create::kYes).ok()) wake_.Begin(WakeFilesIn(directory, kLayer));
-  absl::Status kept = KeepSegment(target_, ownership, os::Create::kYes, segment_);
+  absl::Status kept = os::KeepSegment(SegmentOf(semaphore_), ownership, os::Create::kYes, segment_);
   if (!kept.ok()) return kept;
   absl::StatusOr<DecodedRecord> last = RecordIn(segment_);
   if (last.ok()) {
@@ -240,9 +221,10 @@ absl::Status MutexClaim::Watch(Alarm& alarm) {
 }
 
 absl::Status MutexClaim::RenewRecord(const HolderRecord& record) {
-  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return ownership.status();
-  absl::Status kept = KeepSegment(target_, *ownership, os::Create::kYes, segment_);
+  absl::Status kept =
+      os::KeepSegment(SegmentOf(semaphore_), *ownership, os::Create::kYes, segment_);
   if (!kept.ok()) return kept;
   return os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
 }
@@ -283,13 +265,17 @@ void MutexClaim::Release() {
 absl::Status MutexClaim::RemoveObjects() {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  (void)ipc::shared_memory_object::remove(target_.segment().c_str());  // or there is none
+  os::RemoveSegment(SegmentOf(semaphore_));
   return semaphore_.Remove();
 }
 
 absl::Status MutexClaim::KeepOverExec() {
   absl::Status owner = CheckOwner();  // the kernel keeps the semaphore (semop(2))
   return owner.ok() && wake_.end() ? wake_.end().KeepOverExec() : owner;
+}
+
+std::string Where(const os::UndoSemaphore& semaphore) {
+  return absl::StrFormat("System V semaphore 0x%08x", semaphore.key());
 }
 
 class MutexLayerImpl final : public Layer {
@@ -299,12 +285,14 @@ class MutexLayerImpl final : public Layer {
   std::string_view text() const override { return kLayer; }
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
+  Sighting Forecast() const override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
 
  private:
+  Sighting LookFor(os::Create create) const;
+  absl::Status CheckObjects() const;
   Attempt Refused(const os::Ownership& ownership, const os::UndoSemaphore& semaphore) const;
-  std::string Where() const { return absl::StrFormat("System V semaphore 0x%08x", target_.key()); }
 
   const Target target_;
 };
@@ -316,24 +304,24 @@ Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
   Watch watch;
   NameDirectory directory(target_.scope, target_.name);
   if (directory.Open(os::Create::kNo).ok()) watch = WatchOf(WakeFilesIn(directory, kLayer));
-  std::optional<HolderRecord> record = RecordOfHolder(target_, ownership, semaphore);
+  std::optional<HolderRecord> record = RecordOfHolder(ownership, semaphore);
   if (record.has_value() && !IsOf(*record, target_)) {
     if (LivenessOf(record->identity) == Liveness::kAlive) return Unavailable{Collision(*record)};
     record.reset();  // left by the other name's last holder
   }
   Contested contested;
-  contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"));
+  contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(semaphore), " is taken"));
   contested.wake = WakeUps(contested.holder, std::move(watch));
   return contested;
 }
 
 Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
-  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return Unavailable{ownership.status()};
   constexpr int kMaxRemovals = 100;
   for (int i = 0; i < kMaxRemovals; ++i) {
     absl::StatusOr<os::UndoSemaphore> semaphore =
-        os::UndoSemaphore::Open(target_.key(), *ownership, os::Create::kYes);
+        os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kYes);
     if (!semaphore.ok()) return Unavailable{semaphore.status()};
     absl::StatusOr<bool> taken = semaphore->TryTake();
     if (absl::IsAborted(taken.status())) continue;
@@ -349,19 +337,23 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
     return Held{std::move(claim)};
   }
   return Unavailable{absl::AbortedError(
-      absl::StrCat(Where(), " was removed ", kMaxRemovals, " times while it was being taken"))};
+      absl::StrCat("the semaphore was removed ", kMaxRemovals, " times while it was being taken"))};
 }
 
-Sighting MutexLayerImpl::Look() const {
-  const os::Ownership anyone{.rule = os::Ownership::Rule::kAnyone};
+Sighting MutexLayerImpl::Look() const { return LookFor(os::Create::kNo); }
+
+// The semaphore first, as Try has it: whose it is decides who is believed.
+Sighting MutexLayerImpl::LookFor(os::Create create) const {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, create);
+  if (!ownership.ok()) return Unavailable{ownership.status()};
   absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target_.key(), anyone, os::Create::kNo);
+      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
   if (absl::IsNotFound(semaphore.status())) return Free{};
   if (!semaphore.ok()) return Unavailable{semaphore.status()};
   absl::StatusOr<bool> taken = semaphore->IsTaken();
   if (!taken.ok()) return Unavailable{taken.status()};
 
-  std::optional<HolderRecord> record = RecordOfHolder(target_, anyone, *semaphore);
+  std::optional<HolderRecord> record = RecordOfHolder(*ownership, *semaphore);
   if (record.has_value() && !IsOf(*record, target_)) {
     if (*taken && LivenessOf(record->identity) == Liveness::kAlive) {
       return Unavailable{Collision(*record)};
@@ -369,12 +361,37 @@ Sighting MutexLayerImpl::Look() const {
     record.reset();  // left by the other name's last holder
   }
   if (!*taken) return Free{std::move(record)};
-  return Taken{JudgeHolder(std::move(record), absl::StrCat(Where(), " is taken"))};
+  return Taken{JudgeHolder(std::move(record), absl::StrCat(Where(*semaphore), " is taken"))};
+}
+
+Sighting MutexLayerImpl::Forecast() const {
+  Sighting sighting = LookFor(os::Create::kAsIf);
+  if (!std::holds_alternative<Free>(sighting)) return sighting;
+  const absl::Status could_be = CheckObjects();
+  if (!could_be.ok()) return Unavailable{could_be};
+  return sighting;
+}
+
+// Whether a start could have what it needs.
+absl::Status MutexLayerImpl::CheckObjects() const {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kAsIf);
+  if (!ownership.ok()) return ownership.status();
+  const absl::StatusOr<os::UndoSemaphore> semaphore =
+      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
+  if (!semaphore.ok() && !absl::IsNotFound(semaphore.status())) return semaphore.status();
+  const absl::StatusOr<os::SemaphoreSets> sets = os::CountSemaphoreSets();
+  if (!semaphore.ok() && sets.ok() && sets->used >= sets->limit) {
+    return absl::ResourceExhaustedError("the limit of kernel.sem is reached (ipcs -ls, sysctl)");
+  }
+  return os::CheckSegment(semaphore.ok() ? SegmentOf(*semaphore) : SegmentOf(target_.keys()[0]),
+                          *ownership, kRecordSize);
 }
 
 std::vector<ProcessIdentity> MutexLayerImpl::Suspects() const {
-  absl::StatusOr<os::UndoSemaphore> semaphore = os::UndoSemaphore::Open(
-      target_.key(), {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo);
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
+  if (!ownership.ok()) return {};
+  absl::StatusOr<os::UndoSemaphore> semaphore =
+      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
   if (!semaphore.ok()) return {};
   const absl::StatusOr<bool> taken = semaphore->IsTaken();
   if (!taken.ok() || !*taken) return {};
@@ -425,15 +442,13 @@ std::optional<Finding> DiagnoseLogout() {
 
 std::vector<Finding> MutexLayerImpl::Diagnose() const {
   std::vector<Finding> findings;
-  // OwnershipOf would make the directory of a scope that has none.
-  const os::Ownership ownership =
-      target_.scope.kind() == Scope::Kind::kUser
-          ? os::Ownership{.rule = os::Ownership::Rule::kOwner, .uid = os::OwnUid()}
-          : os::Ownership{.rule = os::Ownership::Rule::kAnyone};
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
+  if (!ownership.ok()) return findings;  // the scope's findings say why
   const absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target_.key(), ownership, os::Create::kNo);
+      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
   os::KeptFd segment;
-  const absl::Status record = KeepSegment(target_, ownership, os::Create::kNo, segment);
+  const std::string name = semaphore.ok() ? SegmentOf(*semaphore) : SegmentOf(target_.keys()[0]);
+  const absl::Status record = os::KeepSegment(name, *ownership, os::Create::kNo, segment);
   for (const absl::Status& status : {semaphore.status(), record}) {
     if (!absl::IsFailedPrecondition(status) && !absl::IsPermissionDenied(status)) continue;
     findings.push_back({.severity = Severity::kProblem,
@@ -466,11 +481,12 @@ std::vector<Finding> MutexLayerImpl::Diagnose() const {
   if (semaphore.ok()) {
     const absl::StatusOr<bool> taken = semaphore->IsTaken();
     if (taken.ok() && !*taken) {
-      findings.push_back({.severity = Severity::kNote,
-                          .layer = kLayer,
-                          .what = absl::StrCat(Where(), " is left of an earlier holder, and free"),
-                          .consequence = "nothing: the next start takes it",
-                          .fix = ""});
+      findings.push_back(
+          {.severity = Severity::kNote,
+           .layer = kLayer,
+           .what = absl::StrCat(Where(*semaphore), " is left of an earlier holder, and free"),
+           .consequence = "nothing: the next start takes it",
+           .fix = ""});
     }
   }
   std::optional<Finding> logout = DiagnoseLogout();

@@ -1,5 +1,5 @@
-// Who may share the objects of a scope, for layers that live outside of its directory. Private to
-// layers/.
+// Who may share the objects of a scope, for layers that live outside of its directory. One rule for
+// those who try and those who look. Private to layers/.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -10,27 +10,16 @@
 namespace soleguard {
 
 // In user scope no file system is asked: one that fails must not take other layers with it.
-// Otherwise the scope's directory tells, which is created if its rule allows that.
-inline absl::StatusOr<os::Ownership> OwnershipOf(const Scope& scope) {
-  if (scope.kind() == Scope::Kind::kUser) {
-    return os::Ownership{.rule = os::Ownership::Rule::kOwner, .uid = os::OwnUid()};
-  }
+// Otherwise the scope's directory tells, which kYes creates if its rule allows that. A look, which
+// creates nothing, is told what that start would be where there is no directory: its objects may
+// have been deleted under a holder.
+inline absl::StatusOr<os::Ownership> OwnershipOf(const Scope& scope, os::Create create) {
+  if (scope.kind() == Scope::Kind::kUser) return os::OwnershipOfCaller();
   os::KeptFd directory;
-  return os::KeepScopeDirectory(scope, os::Create::kYes, directory);
-}
-
-// Whether a process of user `uid` may hold what belongs to the scope.
-inline bool MayHold(std::uint32_t uid, const os::Ownership& ownership) {
-  switch (ownership.rule) {
-    case os::Ownership::Rule::kOwner:
-    case os::Ownership::Rule::kOwnerOrRoot:
-      return uid == ownership.uid;
-    case os::Ownership::Rule::kGroup:
-      return uid == 0 || os::IsMember(uid, ownership.gid);
-    case os::Ownership::Rule::kAnyone:
-      return true;
-  }
-  return false;
+  absl::StatusOr<os::Ownership> ownership = os::KeepScopeDirectory(scope, create, directory);
+  const bool would_be_made = scope.kind() == Scope::Kind::kDirectory && create != os::Create::kYes;
+  if (absl::IsNotFound(ownership.status()) && would_be_made) return os::OwnershipOfCaller();
+  return ownership;
 }
 
 }  // namespace soleguard

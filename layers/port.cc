@@ -83,6 +83,19 @@ absl::Status Foreign(const os::Endpoint& endpoint, const os::Listener& listener)
       ProgramOf(listener), ", which is not an instance; end it or choose another port"));
 }
 
+absl::Status Squatted(const Target& target, std::uint32_t owner) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the socket @", target.companion(), ", which says who has ", target.endpoint().ToString(),
+      ", was made by another user; it belongs to ", os::Who(owner), ". ss -xlp shows it"));
+}
+
+// FailedPrecondition: a stranger listens on the companion's name. OK where it is not known.
+absl::Status CheckCompanion(const Target& target, const os::Ownership& ownership) {
+  const absl::StatusOr<std::uint32_t> owner = os::CompanionOwner(target.companion());
+  if (!owner.ok() || os::MayOwn(*owner, ownership)) return absl::OkStatus();
+  return Squatted(target, *owner);
+}
+
 class PortClaim final : public Claim {
  public:
   explicit PortClaim(const Target& target) : target_(target), record_(target.Record()) {}
@@ -120,12 +133,17 @@ absl::StatusOr<PortClaim::Taking> PortClaim::Take(const os::Ownership& ownership
   absl::StatusOr<bool> named = os::KeepCompanion(target_.companion(), companion_);
   if (!named.ok()) return named.status();
   if (!*named) {
-    absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
-    // A stranger who took the name, or a descriptor of a holder's that a raw clone(2) kept, can
-    // hide who holds the port, but cannot hold it.
-    const bool answers = !absl::IsNotFound(peer.status());
-    const bool stranger = peer.ok() && !MayHold(peer->uid, ownership);
-    if (answers ? !stranger : !mute) return Taking::kNameTaken;
+    const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
+    if (peer.ok()) {
+      if (!os::MayOwn(peer->uid, peer->groups, ownership)) return Squatted(target_, peer->uid);
+      return Taking::kNameTaken;
+    }
+    // A descriptor of a holder's that a raw clone(2) kept says nothing.
+    if (absl::IsNotFound(peer.status()) && !mute) return Taking::kNameTaken;
+    // Its backlog is full, by all who have asked or by a stranger: that alone tells of nobody. The
+    // port decides, and the record.
+    absl::Status owned = CheckCompanion(target_, ownership);
+    if (!owned.ok()) return owned;
   }
   absl::StatusOr<bool> listens = os::TryListen(socket_, target_.endpoint());
   if (!listens.ok()) return listens.status();
@@ -215,14 +233,18 @@ class PortLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override { return Try(candidate, Word::kFirst); }
   Attempt TryFinally(const HolderRecord& candidate) override { return Try(candidate, Word::kLast); }
   Sighting Look() const override;
+  Sighting Forecast() const override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
 
  private:
   std::string Where() const { return target_.endpoint().ToString(); }
+  Sighting LookFor(os::Create create) const;
+  absl::Status BoundOnly() const;
   Contested RefusedBy(std::optional<os::Peer> peer) const;
   // The listener that is in the way, if it is an instance of this name by its record.
-  absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener) const;
+  absl::StatusOr<std::optional<Holder>> KnownHolder(const os::Listener& listener,
+                                                    const os::Ownership& ownership) const;
   // Whether the strangers are still the ones who listen.
   bool StillThere(const std::vector<os::Listener>& strangers) const;
   enum class Word { kFirst, kLast };
@@ -248,8 +270,9 @@ Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
 }
 
 absl::StatusOr<std::optional<Holder>> PortLayerImpl::KnownHolder(
-    const os::Listener& listener) const {
+    const os::Listener& listener, const os::Ownership& ownership) const {
   if (!listener.exact) return std::nullopt;
+  if (!os::MayOwn(listener.uid, ownership)) return std::nullopt;
   absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
   // Without its record a holder looks like a stranger, and a person would be told to end it.
   if (!last.ok()) {
@@ -306,7 +329,7 @@ Contested PortLayerImpl::Unsettled(std::string_view what,
 }
 
 Attempt PortLayerImpl::Try(const HolderRecord& candidate, Word word) const {
-  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return Unavailable{ownership.status()};
   const bool finally = word == Word::kLast;
   auto claim = std::make_unique<PortClaim>(target_);
@@ -328,27 +351,38 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate, Word word) const {
   absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
   if (!listeners.ok()) return Unavailable{listeners.status()};
   for (const os::Listener& listener : *listeners) {
-    if (!MayHold(listener.uid, *ownership)) continue;
-    absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
+    absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener, *ownership);
     if (!holder.ok()) return Unavailable{holder.status()};
     if (holder->has_value()) return RefusedBy(std::nullopt);
   }
   if (listeners->empty() || !StillThere(*listeners)) {
     if (!finally) return Unsettled("whoever listened has just ended", {});
-    return Unavailable{absl::AbortedError(
-        absl::StrCat(Where(),
-                     " is in use, and nobody listens: a socket is bound there, and its program "
-                     "does not show"))};
+    return Unavailable{BoundOnly()};
   }
   const os::Listener& listener = listeners->front();
-  if (finally || !listener.exact || !MayHold(listener.uid, *ownership)) {
+  if (finally || !listener.exact || !os::MayOwn(listener.uid, *ownership)) {
     return Unavailable{Foreign(target_.endpoint(), listener)};
   }
   return Unsettled("it is listened on, and no record says by whom",
                    ProcessesWithOpen(listener.socket));
 }
 
-Sighting PortLayerImpl::Look() const {
+absl::Status PortLayerImpl::BoundOnly() const {
+  return absl::AbortedError(
+      absl::StrCat(Where(),
+                   " is in use, and nobody listens: a socket is bound there, and its program "
+                   "does not show"));
+}
+
+Sighting PortLayerImpl::Look() const { return LookFor(os::Create::kNo); }
+
+Sighting PortLayerImpl::LookFor(os::Create create) const {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, create);
+  if (!ownership.ok()) return Unavailable{ownership.status()};
+  if (create == os::Create::kAsIf) {
+    const absl::Status companion = CheckCompanion(target_, *ownership);
+    if (!companion.ok()) return Unavailable{companion};
+  }
   while (true) {  // again each time that a listener ended meanwhile
     absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
     if (!listeners.ok()) return Unavailable{listeners.status()};
@@ -359,7 +393,7 @@ Sighting PortLayerImpl::Look() const {
       return Free{*std::move(last)};
     }
     for (const os::Listener& listener : *listeners) {
-      absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener);
+      absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener, *ownership);
       if (!holder.ok()) return Unavailable{holder.status()};
       if (holder->has_value()) return Taken{**std::move(holder)};
     }
@@ -368,11 +402,24 @@ Sighting PortLayerImpl::Look() const {
   }
 }
 
+Sighting PortLayerImpl::Forecast() const {
+  Sighting sighting = LookFor(os::Create::kAsIf);
+  if (!std::holds_alternative<Free>(sighting)) return sighting;
+  absl::Status could_be = os::CheckMayBind(target_.endpoint());
+  // What is bound and does not listen shows in no list of listeners.
+  if (absl::IsNotFound(could_be)) could_be = BoundOnly();
+  if (could_be.ok()) could_be = target_.Record().CheckMayBegin();
+  if (!could_be.ok()) return Unavailable{could_be};
+  return sighting;
+}
+
 std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {
   std::vector<ProcessIdentity> suspects;
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
   absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
-  if (!listeners.ok()) return suspects;
+  if (!ownership.ok() || !listeners.ok()) return suspects;
   for (const os::Listener& listener : *listeners) {
+    if (!os::MayOwn(listener.uid, *ownership)) continue;
     for (ProcessIdentity& process : ProcessesWithOpen(listener.socket)) {
       suspects.push_back(std::move(process));
     }
@@ -380,7 +427,8 @@ std::vector<ProcessIdentity> PortLayerImpl::Suspects() const {
   if (!listeners->empty()) return suspects;
   // Whoever was stopped between its two sockets has the companion and does not listen yet. Asking
   // it takes a place in its queue, which is there for that.
-  if (absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion()); peer.ok()) {
+  const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.companion());
+  if (peer.ok() && os::MayOwn(peer->uid, peer->groups, *ownership)) {
     absl::StatusOr<ProcessIdentity> process = IdentityOf(peer->pid);
     if (process.ok()) suspects.push_back(*std::move(process));
   }

@@ -29,6 +29,16 @@ absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
   return os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
 }
 
+absl::Status PublishedRecord::CheckMayBegin() {
+  absl::Status opened = directory_.Open(os::Create::kAsIf);
+  if (absl::IsNotFound(opened)) return absl::OkStatus();
+  if (!opened.ok()) return opened;
+  absl::Status checked =
+      os::CheckFile(directory_.EntryOf(record_file_), directory_.ownership(), kRecordSize);
+  directory_.Close();
+  return checked;
+}
+
 absl::Status PublishedRecord::Write(const HolderRecord& record) {
   // A program that closed all descriptors may have a file of its own at this number by now.
   absl::Status ours = record_.CheckStillOurs(directory_.path() + "/" + record_file_);

@@ -30,6 +30,8 @@ class PublishedRecord {
   // As soon as the process has the layer: finds its predecessor's record and writes its own.
   absl::Status Begin(const HolderRecord& candidate);
   const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
+  // Whether Begin would work, as far as that can be known without it. Makes nothing.
+  absl::Status CheckMayBegin();
 
   // At each change. Wakes those who wait for a decision. DataLoss when the program closed
   // the descriptor.

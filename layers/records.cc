@@ -22,8 +22,7 @@ absl::Status ReadRecords(const Scope& scope, const InstanceName& name, Records& 
   for (const std::string& file : *files) {
     if (!file.starts_with("record")) continue;
     os::KeptFd kept;
-    opened = os::KeepFile(directory.EntryOf(file), {.rule = os::Ownership::Rule::kAnyone},
-                          os::Create::kNo, kept);
+    opened = os::KeepFile(directory.EntryOf(file), directory.ownership(), os::Create::kNo, kept);
     absl::StatusOr<DecodedRecord> decoded =
         opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
     if (decoded.ok()) {

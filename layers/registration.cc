@@ -89,6 +89,11 @@ absl::Status CheckFilesystem(const os::KeptFd& file, const std::string& path) {
       "registering candidates needs a scope directory on a local one"));
 }
 
+absl::Status TooMany() {
+  return absl::ResourceExhaustedError(absl::StrCat("too many candidates at once: the ", kWindow,
+                                                   " slots for this process are taken"));
+}
+
 std::string PathIn(const Scope& scope) { return absl::StrCat(scope.directory(), "/", kFile); }
 
 // The registration of this process in one scope.
@@ -154,8 +159,7 @@ class OwnSlot {
       slot_ = slot;
       if (*locked) return absl::OkStatus();
     }
-    return absl::ResourceExhaustedError(absl::StrCat("too many candidates at once: the ", kWindow,
-                                                     " slots for this process are taken"));
+    return TooMany();
   }
 
   os::KeptFd directory_;
@@ -206,14 +210,41 @@ absl::Status KeepRegistrationOverExec(const Scope& scope) {
   return OwnRegistrations::OfThisProcess().KeepOverExec(scope);
 }
 
+absl::Status CheckMayRegister(const Scope& scope) {
+  os::KeptFd directory;
+  const absl::StatusOr<os::Ownership> ownership =
+      os::KeepScopeDirectory(scope, os::Create::kAsIf, directory);
+  if (absl::IsNotFound(ownership.status())) return absl::OkStatus();
+  if (!ownership.ok()) return ownership.status();
+  const std::string path = PathIn(scope);
+  const os::Entry entry{.parent = directory.get(), .name = kFile, .path = path};
+  absl::Status checked = os::CheckFile(entry, *ownership, kSlotSize);
+  if (!checked.ok()) return checked;
+  os::KeptFd file;
+  const absl::Status opened = os::KeepFile(entry, *ownership, os::Create::kNo, file);
+  if (absl::IsNotFound(opened)) return absl::OkStatus();
+  if (!opened.ok()) return opened;
+  checked = CheckFilesystem(file, path);
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!checked.ok() || !own.ok()) return checked.ok() ? own.status() : checked;
+  const std::size_t first = FirstSlot(*own);
+  for (std::size_t i = 0; i < kWindow; ++i) {
+    const absl::StatusOr<bool> taken = os::SeesOfdLock(file.get(), RangeOf((first + i) % kSlots));
+    if (!taken.ok()) return taken.status();
+    if (!*taken) return absl::OkStatus();
+  }
+  return TooMany();
+}
+
 absl::Status Registrations::Open(const Scope& scope) {
   file_.Close();
   os::KeptFd directory;
-  const os::Ownership anyone{.rule = os::Ownership::Rule::kAnyone};
-  absl::Status opened = os::KeepScopeDirectory(scope, os::Create::kNo, directory).status();
+  const absl::StatusOr<os::Ownership> ownership =
+      os::KeepScopeDirectory(scope, os::Create::kNo, directory);
+  absl::Status opened = ownership.status();
   const std::string path = PathIn(scope);
   if (opened.ok()) {
-    opened = os::KeepFile({.parent = directory.get(), .name = kFile, .path = path}, anyone,
+    opened = os::KeepFile({.parent = directory.get(), .name = kFile, .path = path}, *ownership,
                           os::Create::kNo, file_);
   }
   if (opened.ok()) return CheckFilesystem(file_, path);

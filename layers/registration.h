@@ -42,6 +42,9 @@ class Registrations {
   os::KeptFd file_;
 };
 
+// Whether Register would work here, as far as that can be known without it. Makes nothing.
+absl::Status CheckMayRegister(const Scope& scope);
+
 // Lets the registration survive execve(2) of this process. It must have registered.
 absl::Status KeepRegistrationOverExec(const Scope& scope);
 

@@ -511,6 +511,7 @@ class ScanLayerImpl final : public Layer {
   std::string_view text() const override { return text_; }
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
+  Sighting Forecast() const override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
   absl::StatusOr<std::vector<Holder>> LookAtAll() const override;
@@ -634,6 +635,12 @@ Sighting ScanLayerImpl::Look() const {
   if (!found.ok()) return Unavailable{found.status()};
   if (found->empty()) return Free{};
   return Taken{std::move(found->front().holder)};
+}
+
+Sighting ScanLayerImpl::Forecast() const {
+  const absl::Status registers = CheckMayRegister(context_.scope);
+  if (!registers.ok()) return Unavailable{registers};
+  return Look();
 }
 
 std::vector<ProcessIdentity> ScanLayerImpl::Suspects() const {

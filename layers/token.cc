@@ -51,8 +51,9 @@ std::string Encode(std::uint64_t ceiling, const std::string& owner) {
 // NotFound: this name never had a ceiling. DataLoss: it had one, and what stands there is not it.
 absl::StatusOr<std::uint64_t> ReadCeiling(const std::string& path, const std::string& owner) {
   os::KeptFd file;
-  absl::Status opened = os::KeepFile({.parent = -1, .name = path, .path = path},
-                                     {.rule = os::Ownership::Rule::kAnyone}, os::Create::kNo, file);
+  absl::Status opened = os::KeepFile(
+      {.parent = -1, .name = path, .path = path},
+      {.rule = os::Ownership::Rule::kOwnerOrRoot, .uid = os::OwnUid()}, os::Create::kNo, file);
   if (!opened.ok()) return opened;
   absl::StatusOr<std::string> text = os::ReadAt(file.get(), kMaxCeilingFile);
   if (!text.ok()) return text.status();

@@ -112,8 +112,8 @@ void Weigh(Finding& finding, const Policy& policy, bool hand_on) {
 
 // All that is the case at once: each alone may be survived, and all together not.
 std::optional<Finding> Together(const std::vector<Finding>& findings, const Policy& policy,
-                                const Options& options, LayerSet cannot_tell) {
-  Damage all{.unavailable = cannot_tell};
+                                const Options& options, const Damage& unexplained) {
+  Damage all = unexplained;
   Consequence worst = Consequence::kStarts;
   for (const Finding& finding : findings) {
     if (!finding.event.has_value() || finding.threat) continue;
@@ -189,6 +189,14 @@ std::optional<ProcessIdentity> EstablishedIn(const Sighting& sighting) {
   return record.instance.value_or(record.identity);
 }
 
+Finding CannotTell(const Layer& layer, const absl::Status& why) {
+  return {.severity = Severity::kWarning,
+          .layer = std::string(layer.text()),
+          .what = absl::StrCat("cannot tell: ", why.message()),
+          .consequence = "it confirms no start",
+          .fix = ""};
+}
+
 // What the layers themselves say of now, and which of them cannot tell without a finding of
 // theirs.
 LayerSet Look(const std::vector<std::unique_ptr<Layer>>& layers, std::vector<Finding>& findings,
@@ -196,7 +204,8 @@ LayerSet Look(const std::vector<std::unique_ptr<Layer>>& layers, std::vector<Fin
   LayerSet cannot_tell = 0;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     std::vector<Finding> own = layers[i]->Diagnose();
-    const Sighting sighting = layers[i]->Look();
+    // As a start would find it.
+    const Sighting sighting = layers[i]->Forecast();
     const auto* unavailable = std::get_if<Unavailable>(&sighting);
     const auto is_explained = [](const Finding& finding) {
       return finding.event.has_value() && !finding.threat;
@@ -204,11 +213,7 @@ LayerSet Look(const std::vector<std::unique_ptr<Layer>>& layers, std::vector<Fin
     if (unavailable != nullptr) {
       cannot_tell |= LayerSet{1} << i;
       if (std::none_of(own.begin(), own.end(), is_explained)) {
-        own.push_back({.severity = Severity::kWarning,
-                       .layer = std::string(layers[i]->text()),
-                       .what = absl::StrCat("cannot tell: ", unavailable->status.message()),
-                       .consequence = "it confirms no start",
-                       .fix = ""});
+        own.push_back(CannotTell(*layers[i], unavailable->status));
       }
     }
     if (!holder.has_value()) holder = EstablishedIn(sighting);
@@ -244,10 +249,20 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   std::optional<ProcessIdentity> holder;
   const LayerSet cannot_tell = Look(layers, findings, holder);
   // What `guardcheck run` holds beside the policy's layers may show a holder that they do not.
-  if (options.hand_on && !holder.has_value()) {
+  Damage unexplained{.unavailable = cannot_tell};
+  if (options.hand_on) {
     const std::unique_ptr<Layer> carrier = LayerKinds().front().make(
         {.scope = options.scope, .name = *name, .parameters = {}, .subject = {}});
-    holder = EstablishedIn(carrier->Look());
+    const Sighting sighting = carrier->Forecast();
+    if (!holder.has_value()) holder = EstablishedIn(sighting);
+    const auto* unavailable = std::get_if<Unavailable>(&sighting);
+    const bool is_told =
+        std::any_of(policy.layers().begin(), policy.layers().end(),
+                    [](const LayerSpec& spec) { return spec.kind == LayerKinds().front().name; });
+    if (unavailable != nullptr) {
+      unexplained.carrier = true;
+      if (!is_told) findings.push_back(CannotTell(*carrier, unavailable->status));
+    }
   }
   if (holder.has_value()) {
     for (Finding& finding : DiagnoseHolder(*holder)) findings.push_back(std::move(finding));
@@ -260,7 +275,7 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   }
 
   for (Finding& finding : findings) Weigh(finding, policy, options.hand_on);
-  std::optional<Finding> together = Together(findings, policy, options, cannot_tell);
+  std::optional<Finding> together = Together(findings, policy, options, unexplained);
   if (together.has_value()) findings.push_back(*std::move(together));
   findings.push_back(PolicyFinding(policy));
   return diagnosis;

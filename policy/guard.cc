@@ -427,7 +427,7 @@ class OnlyLooked final : public Layer {
 
   std::string_view text() const override { return layer_.text(); }
   Attempt Try(const HolderRecord&) override {
-    seen_ = layer_.Look();
+    seen_ = layer_.Forecast();
     if (std::holds_alternative<Free>(*seen_)) {
       if (std::optional<Holder> locker = ForeignLocker(layer_)) seen_ = Taken{*std::move(locker)};
     }
@@ -442,10 +442,11 @@ class OnlyLooked final : public Layer {
     return contested;
   }
   Sighting Look() const override { return layer_.Look(); }
+  Sighting Forecast() const override { return layer_.Forecast(); }
   std::vector<ProcessIdentity> Suspects() const override { return layer_.Suspects(); }
 
   // What was seen last; looks if it was not tried.
-  Sighting TakeSeen() { return seen_.has_value() ? *std::move(seen_) : Look(); }
+  Sighting TakeSeen() { return seen_.has_value() ? *std::move(seen_) : Forecast(); }
 
  private:
   const Layer& layer_;

@@ -2,7 +2,9 @@
 // to layers/; what the world above needs of the process table is in soleguard/process.h.
 #pragma once
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -143,21 +145,49 @@ class KeptFd {
   KeptFd* next_ = nullptr;
 };
 
-// Who may have made the objects of a scope. Everything else at their paths was planted, or left by
-// a mistake that would let others in: it is refused, not mended.
+// Who may have made the objects of a scope, for a start and for a look alike: nothing of another
+// user's object is believed, counted or acted upon. What he planted, or what a mistake left that
+// would let others in, is refused and its owner named; it is never mended.
 struct Ownership {
   enum class Rule {
     kOwner,        // `uid` only: directories 0700, files 0600
-    kGroup,        // any member of `gid`: directories 2770, files 0660
+    kGroup,        // any member of `gid`, and root: directories 2770, files 0660
     kOwnerOrRoot,  // `uid` or root, whatever the mode: files that other programs made
-    kAnyone,       // for lookers, who only read
   };
   Rule rule = Rule::kOwner;
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
+  std::string directory = {};  // of a scope that a group shares: where its members show themselves
 };
 
-enum class Create { kNo, kYes };
+// Whether a user may own what belongs to the scope. In a group's scope that is a member (a process
+// that may write the scope's directory), or root. A start leaves the empty file `member.UID` in
+// the directory, which only a member can have made: neither the password database nor the groups
+// of a process that may have ended show what setpriv(1) or a service's SupplementaryGroups= gave.
+bool MayOwn(std::uint32_t uid, const Ownership& ownership);
+// The same of a process at the other end of a socket, with all its groups (socket(7)).
+bool MayOwn(std::uint32_t uid, const std::vector<std::uint32_t>& groups,
+            const Ownership& ownership);
+// The rule of the calling user's own scope. FailedPrecondition in a user namespace that does not
+// map him: all whom it does not map look alike there.
+absl::StatusOr<Ownership> OwnershipOfCaller();
+
+// "trader (uid 1000)"; says where a user namespace hides who it is (user_namespaces(7)).
+std::string Who(std::uint32_t uid);
+
+// Whether the number stands for all whom the caller's user namespace does not map (65534), and so
+// tells nothing.
+bool IsHiddenUser(std::uint32_t uid);
+bool IsHiddenGroup(std::uint32_t gid);
+
+// Calls `make`, which makes a file and returns what open(2) does, without a umask: the mode of what
+// a group shares is right from its birth, and a process that is killed leaves nothing that only it
+// may use. In a thread of its own, which has a umask of its own (unshare(2), CLONE_FS): that of the
+// process is all threads'. Where there can be none, `make` is called as it is. Keeps errno.
+int WithoutUmask(const std::function<int()>& make);
+
+// kAsIf: as for kYes, and makes nothing; NotFound where something would be made.
+enum class Create { kNo, kYes, kAsIf };
 
 // Whether files of such a filesystem are on another machine, where a lock call may block and lie.
 bool IsNetworkFilesystem(const std::string& type);
@@ -170,7 +200,10 @@ bool IsNetworkFilesystem(const std::string& type);
 absl::Status AwaitAnswer(const std::string& directory, Create create);
 
 // The scope's directory, opened and checked, created if that is asked for and the scope's rule
-// allows it. Says who may own what is inside. NotFound when it does not exist.
+// allows it. Says who may own what is inside, whoever asks: in a directory its owner, or the
+// members of its group. NotFound when it does not exist. For a start (kYes, kAsIf) also an error
+// where the caller may not write it, or where a user to whom it does not belong can move it away:
+// two processes would then meet two directories at one path.
 absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, KeptFd& kept);
 
 // The directory, regular file or FIFO `name` inside `parent`, opened and checked against
@@ -184,9 +217,19 @@ struct Entry {
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept);
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept);
-// The same for a regular file that `open` opens, which returns a descriptor or -1 with errno.
-absl::Status KeepOpened(const std::string& path, const Ownership& ownership,
-                        const std::function<int()>& open, KeptFd& kept);
+// Whether KeepFile could open the file for writing, or make it, and the file could have `size`
+// bytes then. Finds that out by a file without a name (O_TMPFILE), which nobody sees and the kernel
+// drops; on a filesystem that has none by rights and free space.
+absl::Status CheckFile(const Entry& entry, const Ownership& ownership, std::size_t size);
+// A segment of POSIX shared memory, as a file. A new one appears with its owner, group and mode in
+// one step: nobody finds one that is half made. (shm_open(3) gives it the creator's own group.)
+absl::Status KeepSegment(const std::string& name, const Ownership& ownership, Create create,
+                         KeptFd& kept);
+// Whether a start could have the segment, with `size` bytes: opens what is there, makes nothing.
+absl::Status CheckSegment(const std::string& name, const Ownership& ownership, std::size_t size);
+void RemoveSegment(const std::string& name);
+// Where it stands.
+std::string SegmentPath(const std::string& name);
 // Open for reading and writing, so that the opener counts as a writer.
 absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept);
 // Open for reading: hangs up when the last writer is gone. Nothing when there is no writer.
@@ -266,20 +309,32 @@ absl::StatusOr<UniqueFd> WriteForOthers(const std::string& path, std::string_vie
 // to a thread; it survives exec, is not inherited by fork, and the kernel gives it back (SEM_UNDO)
 // once the process is gone, after its memory is (exit_sem follows exit_mm). Lives in the ipc
 // namespace.
+//
+// The kernel makes one with the caller's own group (semget(2)), and only its maker, or root, can
+// give it another or remove it. Who has the scope's group as a supplementary one is killed between
+// the two now and then. So what a group shares may stand at any of several keys. One that its maker
+// has not given to the group (mode 0) is passed over; whoever takes one looks at the others once it
+// has it, and gives it back when another is taken. Of two who do so at one time at most one sees
+// the other's free.
 class UndoSemaphore {
  public:
-  // The semaphore of `key`, created free if that is asked for. There is no moment in which a new
-  // one is not yet usable: Linux creates it with value 0 (semget(2)). NotFound when it does not
-  // exist.
-  static absl::StatusOr<UndoSemaphore> Open(std::int32_t key, const Ownership& ownership,
+  // Of a scope with one owner the first key is the only one.
+  static constexpr std::size_t kKeys = 8;
+  using Keys = std::array<std::int32_t, kKeys>;
+
+  // The semaphore that decides, made free if that is asked for and there is none. NotFound when it
+  // does not exist. FailedPrecondition: a user to whom the scope does not belong made it. One that
+  // is taken goes before one that is free.
+  static absl::StatusOr<UndoSemaphore> Open(const Keys& keys, const Ownership& ownership,
                                             Create create);
 
   // Waits for zero and adds one, in one atomic operation that does not block. False when it is
-  // taken. Aborted when it was removed meanwhile.
+  // taken, or another one that decides is: this is that one then. Aborted when it was removed
+  // meanwhile.
   absl::StatusOr<bool> TryTake();
   void Give();
-  // From the ipc namespace: who waits for it or has opened it learns that it is gone.
-  // PermissionDenied: it was made by another user.
+  // From the ipc namespace, with what stands at the other keys: who waits for it or has opened it
+  // learns that it is gone. PermissionDenied: it was made by another user.
   absl::Status Remove();
 
   absl::StatusOr<bool> IsTaken() const;
@@ -290,12 +345,20 @@ class UndoSemaphore {
   absl::StatusOr<std::int64_t> LastProcess() const;
   // Whether the key still leads to it.
   bool IsAtKey() const;
+  std::int32_t key() const { return keys_[at_]; }
 
  private:
-  UndoSemaphore(std::int32_t key, int id) : key_(key), id_(id) {}
+  UndoSemaphore(const Keys& keys, const Ownership& ownership)
+      : keys_(keys), ownership_(ownership) {}
 
-  std::int32_t key_;
-  int id_;
+  std::size_t count() const { return ownership_.rule == Ownership::Rule::kGroup ? kKeys : 1; }
+  absl::Status Find(Create create);
+  absl::StatusOr<bool> IsAnotherTaken();
+
+  Keys keys_;
+  Ownership ownership_;
+  std::size_t at_ = 0;
+  int id_ = -1;
 };
 
 // An IPv4 address and port of this network namespace.
@@ -313,6 +376,10 @@ absl::Status KeepTcpSocket(KeptFd& kept);
 // Binds and listens. False when another socket is in the way: listen decides, as two binds with
 // SO_REUSEADDR coexist until one of them listens (tcp(7)).
 absl::StatusOr<bool> TryListen(const KeptFd& socket, const Endpoint& endpoint);
+// Whether TryListen could bind there. Its socket is bound for a moment, and does not listen: it is
+// in the way of nobody who sets SO_REUSEADDR, as all soleguard's sockets do. NotFound: another
+// socket is in the way.
+absl::Status CheckMayBind(const Endpoint& endpoint);
 // Ends the listening, duplicates of the descriptor included. A Unix socket keeps its name, but
 // refuses connections.
 void StopListening(const KeptFd& socket);
@@ -336,9 +403,14 @@ absl::StatusOr<bool> KeepCompanion(const std::string& name, KeptFd& kept);
 struct Peer {
   std::int64_t pid = 0;  // in the caller's pid namespace; 0: of another one
   std::uint32_t uid = 0;
+  std::vector<std::uint32_t> groups;
 };
-// NotFound: nobody listens. ResourceExhausted: its backlog is full, who it is cannot be told.
+// NotFound: nobody listens. ResourceExhausted: its backlog is full, so that this does not tell who
+// it is: those who have asked take its places for as long as it lives.
 absl::StatusOr<Peer> CompanionPeer(const std::string& name);
+// The user whose process listens there, by sock_diag(7), which connects to nobody (Linux 5.3).
+// NotFound: nobody, or the kernel does not say.
+absl::StatusOr<std::uint32_t> CompanionOwner(const std::string& name);
 
 // A Unix stream socket that listens at the path of `entry`, in place of whatever stands there: one
 // that a dead process left. The address is taken below the open parent, so that the length of the
@@ -354,6 +426,7 @@ absl::StatusOr<UniqueFd> ConnectTo(const Entry& entry, absl::Duration timeout);
 struct PeerProcess {
   ProcessIdentity identity;
   std::uint32_t uid = 0;
+  std::vector<std::uint32_t> groups;
 };
 // NotFound: it is gone, or is in another pid namespace.
 absl::StatusOr<PeerProcess> PeerOf(int socket);

@@ -2,11 +2,14 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 #include <absl/strings/str_cat.h>
 
@@ -18,8 +21,6 @@ namespace {
 
 // O_NONBLOCK: a planted FIFO or device must not hang the caller.
 constexpr int kSafe = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-
-std::string Who(uid_t uid) { return absl::StrCat(EscapeBytes(UserName(uid)), " (uid ", uid, ")"); }
 
 std::string_view TypeName(mode_t mode) {
   switch (mode & S_IFMT) {
@@ -57,13 +58,11 @@ absl::Status CheckOwnership(const std::string& path, const struct stat& status,
   // that others may write was not made here.
   const mode_t forbidden = S_ISDIR(status.st_mode) ? 0077 : 0022;
   switch (ownership.rule) {
-    case Ownership::Rule::kAnyone:
-      return absl::OkStatus();
     case Ownership::Rule::kOwnerOrRoot:
-      if (status.st_uid == ownership.uid || status.st_uid == 0) return absl::OkStatus();
+      if (MayOwn(status.st_uid, ownership) || status.st_uid == 0) return absl::OkStatus();
       return Refused(path, status, absl::StrCat("was not made by ", Who(ownership.uid)));
     case Ownership::Rule::kOwner:
-      if (status.st_uid != ownership.uid) {
+      if (!MayOwn(status.st_uid, ownership)) {
         return Refused(path, status, absl::StrCat("was not made by ", Who(ownership.uid)));
       }
       if ((status.st_mode & forbidden) != 0) {
@@ -71,7 +70,8 @@ absl::Status CheckOwnership(const std::string& path, const struct stat& status,
       }
       return absl::OkStatus();
     case Ownership::Rule::kGroup:
-      if (status.st_gid != ownership.gid) {
+      // Nobody can give his file to a group that he is not in (chown(2)).
+      if (status.st_gid != ownership.gid || IsHiddenGroup(ownership.gid)) {
         return Refused(path, status, absl::StrCat("is not of the group ", ownership.gid));
       }
       if ((status.st_mode & 0007) != 0) {
@@ -84,7 +84,7 @@ absl::Status CheckOwnership(const std::string& path, const struct stat& status,
 
 // `status` is what was looked at.
 absl::Status CheckOpened(const KeptFd& kept, mode_t type, const std::string& path,
-                         const Ownership& ownership, struct stat& status) {
+                         const Ownership* ownership, struct stat& status) {
   if (fstat(kept.get(), &status) != 0) {
     return ErrnoStatus(errno, absl::StrCat("fstat ", EscapeBytes(path)));
   }
@@ -93,13 +93,14 @@ absl::Status CheckOpened(const KeptFd& kept, mode_t type, const std::string& pat
                    absl::StrCat("is ", std::string(TypeName(status.st_mode)), ", not ",
                                 std::string(TypeName(type))));
   }
+  if (ownership == nullptr) return absl::OkStatus();
   // A second name for the file may stand where somebody else reads or replaces it, or the file may
   // be somebody's that must not be written. 0 is a file that was just unlinked: the caller compares
   // paths.
-  if (type == S_IFREG && ownership.rule != Ownership::Rule::kAnyone && status.st_nlink > 1) {
+  if (type == S_IFREG && status.st_nlink > 1) {
     return Refused(path, status, "has more than one hard link");
   }
-  return CheckOwnership(path, status, ownership);
+  return CheckOwnership(path, status, *ownership);
 }
 
 // The error of an open that failed, with the planter named where something was in the way.
@@ -125,8 +126,16 @@ struct Wanted {
   mode_t at_least = 0;   // the mode of what this user made
 };
 
-// Opens and checks; what is refused is closed again.
-absl::Status KeepChecked(const Entry& entry, const Wanted& wanted, const Ownership& ownership,
+// What a file in a new directory needs, at least.
+constexpr std::size_t kRoom = 4096;
+
+// What a group shares is right from its birth; what has one owner is his with any mode.
+int Make(const Ownership& ownership, const std::function<int()>& make) {
+  return ownership.rule == Ownership::Rule::kGroup ? WithoutUmask(make) : make();
+}
+
+// Opens and checks; what is refused is closed again. `ownership`: nullptr checks the type alone.
+absl::Status KeepChecked(const Entry& entry, const Wanted& wanted, const Ownership* ownership,
                          KeptFd& kept) {
   int error = 0;
   absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(entry.path)), [&] {
@@ -146,124 +155,242 @@ absl::Status KeepChecked(const Entry& entry, const Wanted& wanted, const Ownersh
   return checked;
 }
 
-// A directory in which strangers can rename or remove entries keeps nothing in its place.
-absl::Status CheckParent(const std::string& parent) {
-  struct stat status = {};
-  if (stat(parent.c_str(), &status) != 0) return ErrnoStatus(errno, absl::StrCat("stat ", parent));
-  const bool open_to_others = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
-  const bool owned_by_stranger = status.st_uid != 0 && status.st_uid != geteuid();
-  if (!open_to_others && !owned_by_stranger) return absl::OkStatus();
-  return Refused(parent, status, "lets other users move what is in it");
+// A directory in which strangers can rename or remove entries keeps nothing in its place, nor does
+// one that lies below such a one. `user` may: the scope is his. Of a user's own scope the place is
+// decided by rule, and the directories above the first are root's.
+absl::Status CheckDirectoriesAbove(const std::string& path, UniqueFd above, std::uint32_t user,
+                                   bool is_own) {
+  constexpr int kMostSteps = 4096;
+  FileIdentity last;
+  std::string parent = path;
+  for (int step = 0; step < kMostSteps && above; ++step) {
+    if (step > 0 && is_own) return absl::OkStatus();
+    struct stat status = {};
+    if (fstat(above.get(), &status) != 0) break;
+    const FileIdentity directory{.device = status.st_dev, .inode = status.st_ino};
+    if (step > 0 && directory == last) return absl::OkStatus();  // the root directory
+    last = directory;
+    parent = parent.substr(0, std::max<std::size_t>(parent.rfind('/'), 1));
+    const bool open_to_others = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
+    // Whom a user namespace hides is root above all: a directory that was asked for by its path
+    // serves there all the same. A user's own scope would be at another place than outside.
+    const bool is_hidden = IsHiddenUser(status.st_uid) && !is_own;
+    const bool owned_by_stranger =
+        status.st_uid != 0 && status.st_uid != geteuid() && status.st_uid != user && !is_hidden;
+    if (open_to_others || owned_by_stranger) {
+      return Refused(parent, status, "lets other users move what is in it");
+    }
+    above = UniqueFd(openat(above.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  }
+  return ErrnoStatus(errno, absl::StrCat("look at the directories above ", EscapeBytes(path)));
 }
 
-absl::StatusOr<Ownership> DirectoryScopeOwnership(const std::string& path, const KeptFd& kept) {
-  struct stat status = {};
-  if (fstat(kept.get(), &status) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("fstat ", EscapeBytes(path)));
+UniqueFd OpenParent(const std::string& path) {
+  const std::string parent = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  return UniqueFd(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+// Whether a file of `size` bytes could be made beside `entry`.
+absl::Status CheckMayMake(const Entry& entry, std::size_t size) {
+  const std::string what = absl::StrCat("make ", EscapeBytes(entry.path));
+  // An absolute path has no open parent.
+  const UniqueFd above = entry.path == entry.name ? OpenParent(entry.path) : UniqueFd();
+  const int parent = above ? above.get() : entry.parent;
+  const UniqueFd probe(openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  if (probe) {
+    const absl::Status written = WriteAt(probe.get(), std::string(size, '\0'));
+    if (written.ok()) return written;
+    return absl::Status(written.code(), absl::StrCat("cannot ", what, ": ", written.message()));
   }
+  int error = errno;
+  // What a filesystem without such files, or a kernel, says of them.
+  if (error == EOPNOTSUPP || error == EISDIR || error == EINVAL) {
+    error = faccessat(parent, ".", W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
+    struct statvfs space = {};
+    if (error == 0 && fstatvfs(parent, &space) == 0) {
+      const bool full =
+          (size > 0 && space.f_bavail == 0) || (space.f_files > 0 && space.f_favail == 0);
+      error = full ? ENOSPC : 0;
+    }
+  }
+  if (error == 0) return absl::OkStatus();
+  // NotFound is what could be made.
+  if (error == ENOENT || error == EBADF) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot ", what, ": No such file or directory"));
+  }
+  return ErrnoStatus(error, what);
+}
+
+// Who shares the scope: its directory says so, whoever asks.
+absl::StatusOr<Ownership> OwnershipBy(const std::string& path, const struct stat& status) {
   if ((status.st_mode & S_IWGRP) != 0 && (status.st_mode & S_IWOTH) == 0) {
-    return Ownership{.rule = Ownership::Rule::kGroup, .uid = geteuid(), .gid = status.st_gid};
+    if ((status.st_mode & S_ISGID) == 0) {
+      return Refused(path, status, "does not give its group to what is made in it (chmod g+s)");
+    }
+    return Ownership{.rule = Ownership::Rule::kGroup,
+                     .uid = status.st_uid,
+                     .gid = status.st_gid,
+                     .directory = path};
   }
   if ((status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0) {
     return Refused(path, status, "lets other users move what is in it (chmod o-w mends that)");
   }
-  // A sticky bit does not stop the directory's own owner.
-  if (status.st_uid != 0 && status.st_uid != geteuid()) {
+  // With the sticky bit it has an owner and many users: each has only what is his.
+  const bool is_public = (status.st_mode & S_IWOTH) != 0;
+  return Ownership{.rule = Ownership::Rule::kOwner,
+                   .uid = is_public ? geteuid() : status.st_uid,
+                   .gid = status.st_gid};
+}
+
+// What a start needs beside that.
+absl::Status CheckMayStart(const std::string& path, const struct stat& status, const KeptFd& kept,
+                           const Ownership& ownership) {
+  absl::StatusOr<Ownership> caller = OwnershipOfCaller();
+  if (!caller.ok()) return caller.status();
+  if (ownership.rule == Ownership::Rule::kOwner && status.st_uid != 0 &&
+      status.st_uid != geteuid()) {
     return Refused(path, status, "lets its owner move what is in it");
   }
-  return Ownership{.rule = Ownership::Rule::kOwner, .uid = geteuid(), .gid = status.st_gid};
+  // On a filesystem that cannot be written the layers say so, each for itself.
+  if (faccessat(kept.get(), ".", W_OK | X_OK, AT_EACCESS) != 0 && errno != EROFS) {
+    return Refused(path, status,
+                   absl::StrCat("cannot be written by ", Who(geteuid()),
+                                ", so that nothing in it can be the caller's: start as its owner "
+                                "or as a member of its group, or choose another scope"));
+  }
+  return CheckDirectoriesAbove(
+      path, UniqueFd(openat(kept.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)), ownership.uid,
+      /*is_own=*/false);
+}
+
+// Shows that this user is a member of the group (MayOwn).
+void ShowMembership(const KeptFd& kept, const Ownership& ownership) {
+  if (ownership.rule != Ownership::Rule::kGroup || geteuid() == 0) return;
+  const std::string name = absl::StrCat("member.", geteuid());
+  struct stat status = {};
+  if (fstatat(kept.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) return;
+  // Fails on a full disk, say: then what this user makes elsewhere is not believed by others.
+  const UniqueFd made(openat(kept.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | kSafe, 0660));
+}
+
+// Whatever its owner.
+absl::Status KeepDirectoryOfAny(const Entry& entry, KeptFd& kept) {
+  return KeepChecked(entry, {.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY}, nullptr, kept);
+}
+
+absl::StatusOr<Ownership> KeepOwnScopeDirectory(const Entry& entry, Create create, KeptFd& kept) {
+  absl::StatusOr<Ownership> owner = OwnershipOfCaller();
+  if (!owner.ok()) return owner;
+  absl::Status opened =
+      CheckDirectoriesAbove(entry.path, OpenParent(entry.path), owner->uid, /*is_own=*/true);
+  if (opened.ok()) opened = KeepDirectory(entry, *owner, create, kept);
+  if (!opened.ok()) return opened;
+  return owner;
 }
 
 }  // namespace
 
-std::uint32_t OwnUid() { return geteuid(); }
-
 absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, KeptFd& kept) {
   const std::string& path = scope.directory();
   const Entry entry{.parent = AT_FDCWD, .name = path, .path = path};
-  const Ownership anyone{.rule = Ownership::Rule::kAnyone};
-  const Ownership owner{.rule = Ownership::Rule::kOwner, .uid = geteuid()};
+  if (scope.kind() == Scope::Kind::kUser) return KeepOwnScopeDirectory(entry, create, kept);
 
-  switch (scope.kind()) {
-    case Scope::Kind::kUser: {
-      absl::Status parent = CheckParent(path.substr(0, path.rfind('/')));
-      if (!parent.ok()) return parent;
-      absl::Status opened = KeepDirectory(entry, owner, create, kept);
-      if (!opened.ok()) return opened;
-      return owner;
-    }
-    case Scope::Kind::kSystem: {
+  if (scope.kind() == Scope::Kind::kDirectory) {
+    absl::Status answered = AwaitAnswer(path, create);
+    if (!answered.ok()) return answered;
+  }
+  absl::Status opened = KeepDirectoryOfAny(entry, kept);
+  if (absl::IsNotFound(opened) && create != Create::kNo) {
+    if (scope.kind() == Scope::Kind::kSystem) {
       // Which group shares the system scope is the administrator's choice: it is never created
       // here.
-      absl::Status opened = KeepDirectory(entry, anyone, Create::kNo, kept);
-      if (absl::IsNotFound(opened) && create == Create::kYes) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            path, " does not exist. Create it for the group that shares it: install -d ",
-            "-m 2770 -g GROUP ", path));
-      }
-      if (!opened.ok()) return opened;
-      break;
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, " does not exist. Create it for the group that shares it: install -d ",
+                       "-m 2770 -g GROUP ", path));
     }
-    case Scope::Kind::kDirectory: {
-      absl::Status answered = AwaitAnswer(path, create);
-      if (!answered.ok()) return answered;
-      absl::Status opened = KeepDirectory(entry, anyone, create, kept);
-      if (!opened.ok()) return opened;
-      break;
+    UniqueFd parent = OpenParent(path);
+    if (parent) {
+      absl::Status above = CheckDirectoriesAbove(path, std::move(parent), geteuid(), false);
+      if (!above.ok()) return above;
     }
+    opened =
+        KeepDirectory(entry, {.rule = Ownership::Rule::kOwner, .uid = geteuid()}, create, kept);
   }
-  if (create == Create::kNo) return anyone;
-  return DirectoryScopeOwnership(path, kept);
+  if (!opened.ok()) return opened;
+  struct stat status = {};
+  if (fstat(kept.get(), &status) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fstat ", EscapeBytes(path)));
+  }
+  absl::StatusOr<Ownership> ownership = OwnershipBy(path, status);
+  if (!ownership.ok() || create == Create::kNo) return ownership;
+  absl::Status may_start = CheckMayStart(path, status, kept, *ownership);
+  if (!may_start.ok()) return may_start;
+  if (create == Create::kYes) ShowMembership(kept, *ownership);
+  return ownership;
 }
 
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept) {
   Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
-  absl::Status opened = KeepChecked(entry, wanted, ownership, kept);
+  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
   if (create == Create::kNo || !absl::IsNotFound(opened)) return opened;
+  if (create == Create::kAsIf) {
+    absl::Status may_make = CheckMayMake(entry, kRoom);
+    return may_make.ok() ? opened : may_make;
+  }
 
   // Made only where it is missing: to learn from mkdir(2) that it is there takes the lock of the
   // parent, in which all starts of a scope meet.
   const mode_t mode = DirectoryMode(ownership);
-  if (mkdirat(entry.parent, entry.name.c_str(), mode) == 0) {
+  if (Make(ownership, [&] { return mkdirat(entry.parent, entry.name.c_str(), mode); }) == 0) {
     wanted.at_least = mode;
   } else if (errno != EEXIST) {
     return OpenError(errno, entry, "create");
   }
-  return KeepChecked(entry, wanted, ownership, kept);
+  return KeepChecked(entry, wanted, &ownership, kept);
 }
 
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
-  Wanted wanted{.type = S_IFREG, .flags = O_RDONLY};
-  if (create == Create::kYes) {
-    wanted.flags = O_RDWR | O_CREAT;
-    wanted.made_with = FileMode(ownership);
-    // The mode of a file that another program may have made is its own business.
-    if (ownership.rule != Ownership::Rule::kOwnerOrRoot) wanted.at_least = wanted.made_with;
+  Wanted wanted{.type = S_IFREG, .flags = create == Create::kNo ? O_RDONLY : O_RDWR};
+  if (create != Create::kYes) return KeepChecked(entry, wanted, &ownership, kept);
+  const mode_t mode = FileMode(ownership);
+  // The mode of a file that another program may have made is its own business.
+  if (ownership.rule != Ownership::Rule::kOwnerOrRoot) wanted.at_least = mode;
+  if (ownership.rule != Ownership::Rule::kGroup) {
+    wanted.flags |= O_CREAT;
+    wanted.made_with = mode;
+    return KeepChecked(entry, wanted, &ownership, kept);
   }
-  return KeepChecked(entry, wanted, ownership, kept);
+  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
+  if (!absl::IsNotFound(opened)) return opened;
+  const UniqueFd made(WithoutUmask(
+      [&] { return openat(entry.parent, entry.name.c_str(), O_RDWR | O_CREAT | kSafe, mode); }));
+  if (!made) return OpenError(errno, entry, "create");
+  return KeepChecked(entry, wanted, &ownership, kept);
 }
 
-absl::Status KeepOpened(const std::string& path, const Ownership& ownership,
-                        const std::function<int()>& open, KeptFd& kept) {
-  absl::Status opened = kept.Keep(absl::StrCat("open ", EscapeBytes(path)), open);
-  if (!opened.ok()) return opened;
+absl::Status CheckFile(const Entry& entry, const Ownership& ownership, std::size_t size) {
+  KeptFd kept;
+  const absl::Status opened = KeepFile(entry, ownership, Create::kAsIf, kept);
   struct stat status = {};
-  absl::Status checked = CheckOpened(kept, S_IFREG, path, ownership, status);
-  if (!checked.ok()) kept.Close();
-  return checked;
+  if (opened.ok() && fstat(kept.get(), &status) == 0 &&
+      std::cmp_greater_equal(status.st_size, size)) {
+    return absl::OkStatus();
+  }
+  return opened.ok() || absl::IsNotFound(opened) ? CheckMayMake(entry, size) : opened;
 }
 
 absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept) {
   const mode_t mode = FileMode(ownership);
   // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
   const Wanted wanted{.type = S_IFIFO, .flags = O_RDWR, .at_least = mode};
-  absl::Status opened = KeepChecked(entry, wanted, ownership, kept);
+  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
-  if (mkfifoat(entry.parent, entry.name.c_str(), mode) != 0 && errno != EEXIST) {
-    return OpenError(errno, entry, "create");
-  }
-  return KeepChecked(entry, wanted, ownership, kept);
+  const int made =
+      Make(ownership, [&] { return mkfifoat(entry.parent, entry.name.c_str(), mode); });
+  if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
+  return KeepChecked(entry, wanted, &ownership, kept);
 }
 
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
@@ -288,7 +415,7 @@ void Wake(const KeptFd& write_end) {
 
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
-  if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, ownership, kept).ok())
+  if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, &ownership, kept).ok())
     return UniqueFd();
   // A FIFO that had no writer since this open never hangs up (poll(2) on it waits), and read(2)
   // tells: end of file without a writer, EAGAIN with one. A writer that goes between the two is

@@ -1,11 +1,10 @@
+#include <sched.h>
 #include <sys/ipc.h>
 #include <sys/sem.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
-#include <memory>
 #include <optional>
 
 #include <absl/strings/str_cat.h>
@@ -17,6 +16,10 @@
 namespace soleguard::os {
 namespace {
 
+#ifndef SEM_STAT_ANY
+constexpr int SEM_STAT_ANY = 20;
+#endif
+
 union SemaphoreArgument {  // semctl(2): the caller defines it
   int value;
   semid_ds* status;
@@ -26,98 +29,167 @@ std::string NameOf(std::int32_t key) {
   return absl::StrFormat("System V semaphore 0x%08x", static_cast<std::uint32_t>(key));
 }
 
-// The owner of a semaphore that the caller may not read: /proc/sysvipc/sem lists all of the
-// namespace.
-std::optional<std::uint32_t> OwnerOf(std::int32_t key) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> list(std::fopen("/proc/sysvipc/sem", "re"),
-                                                             &std::fclose);
-  if (list == nullptr) return std::nullopt;
-  std::array<char, 256> line{};
-  while (std::fgets(line.data(), line.size(), list.get()) != nullptr) {
-    int listed = 0;
-    unsigned owner = 0;
-    // NOLINTNEXTLINE(cert-err34-c): a line of the kernel's; the heading does not match
-    if (std::sscanf(line.data(), "%d %*d %*o %*u %u", &listed, &owner) == 2 && listed == key) {
-      return owner;
-    }
-  }
-  return std::nullopt;
-}
+bool IsRemoved(int error) { return error == EIDRM || error == EINVAL; }
 
-absl::Status Refused(std::int32_t key, std::uint32_t owner, std::string_view why) {
-  return absl::FailedPreconditionError(
-      absl::StrCat(NameOf(key), " ", std::string(why), "; it belongs to ",
-                   EscapeBytes(UserName(owner)), " (uid ", owner, "). ipcs -s shows it"));
-}
-
-absl::Status CheckOwnership(std::int32_t key, int id, const Ownership& ownership) {
+// Also of one that the caller may not read (SEM_STAT_ANY, Linux 4.17, which takes the index that
+// the id ends in and gives the id of what stands there now). Aborted: it was removed.
+absl::StatusOr<semid_ds> StatusOf(std::int32_t key, int id) {
   semid_ds status = {};
   SemaphoreArgument argument = {};
   argument.status = &status;
-  if (semctl(id, 0, IPC_STAT, argument) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key)));
-  }
+  if (semctl(id, 0, SEM_STAT_ANY, argument) == id) return status;
+  if (semctl(id, 0, IPC_STAT, argument) == 0) return status;
+  const int error = errno;
+  if (IsRemoved(error)) return absl::AbortedError(absl::StrCat(NameOf(key), " was removed"));
+  return ErrnoStatus(error, absl::StrCat("look at ", NameOf(key)));
+}
+
+absl::Status Refused(std::int32_t key, std::uint32_t owner, std::string_view why) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      NameOf(key), " ", std::string(why), "; it belongs to ", Who(owner), ". ipcs -s shows it"));
+}
+
+// FailedPrecondition: it is not what the scope's users would have made. NotFound: a member of the
+// group made it and has not given it to the group, or never will: it decides nothing.
+absl::Status CheckOwnership(std::int32_t key, const semid_ds& status, const Ownership& ownership) {
   const ipc_perm& permissions = status.sem_perm;
   if (status.sem_nsems != 1) {
     return Refused(key, permissions.uid, absl::StrCat("is a set of ", status.sem_nsems));
   }
-  switch (ownership.rule) {
-    case Ownership::Rule::kAnyone:
-    case Ownership::Rule::kOwnerOrRoot:
-      return absl::OkStatus();
-    case Ownership::Rule::kOwner:
-      if (permissions.uid != ownership.uid || permissions.cuid != ownership.uid) {
-        return Refused(key, permissions.cuid, "was made by another user");
-      }
-      if ((permissions.mode & 0077) != 0) {
-        return Refused(key, permissions.uid, "is open to other users");
-      }
-      return absl::OkStatus();
-    case Ownership::Rule::kGroup:
-      if (permissions.gid != ownership.gid) {
-        return Refused(key, permissions.cuid, absl::StrCat("is not of the group ", ownership.gid));
-      }
-      if ((permissions.mode & 0007) != 0) {
-        return Refused(key, permissions.uid, "is open to others than its group");
-      }
-      return absl::OkStatus();
+  if (ownership.rule != Ownership::Rule::kGroup) {
+    if (!MayOwn(permissions.uid, ownership) || !MayOwn(permissions.cuid, ownership)) {
+      return Refused(key, permissions.cuid, "was made by another user");
+    }
+    if ((permissions.mode & 0077) != 0) {
+      return Refused(key, permissions.uid, "is open to other users");
+    }
+    return absl::OkStatus();
   }
-  return absl::InternalError("unknown ownership rule");
+  // Its maker stays its owner for ever, whatever group it shows: he can free it under its holder.
+  // The group that he had when he made it is a proof (cgid, which nothing changes).
+  const bool by_member = (permissions.cgid == ownership.gid && !IsHiddenGroup(ownership.gid)) ||
+                         MayOwn(permissions.cuid, ownership);
+  const bool of_member = permissions.uid == permissions.cuid || MayOwn(permissions.uid, ownership);
+  if (!by_member || !of_member) {
+    return Refused(key, by_member ? permissions.uid : permissions.cuid,
+                   absl::StrCat("was made by a user who is not of the group ", ownership.gid));
+  }
+  if ((permissions.mode & 0007) != 0) {
+    return Refused(key, permissions.uid, "is open to others than its group");
+  }
+  constexpr int kShared = 0660;
+  if (permissions.gid == ownership.gid && (permissions.mode & kShared) == kShared) {
+    return absl::OkStatus();
+  }
+  return absl::NotFoundError(absl::StrCat(NameOf(key), " is not of the group yet"));
 }
 
-// A new one gets the creator's own group; the scope's must be able to use it.
-void GiveToGroup(int id, const Ownership& ownership) {
-  semid_ds status = {};
+// Free from the begin: Linux makes it with value 0 (semget(2)). Aborted: another was faster.
+absl::Status Make(std::int32_t key, const Ownership& ownership) {
+  const bool shared = ownership.rule == Ownership::Rule::kGroup;
+  const bool born_right = !shared || getegid() == ownership.gid;
+  const int mode = !shared ? 0600 : born_right ? 0660 : 0;
+  const int id = semget(key, 1, IPC_CREAT | IPC_EXCL | mode);
+  if (id < 0 && errno == EEXIST) return absl::AbortedError("another process made it");
+  if (id < 0 && errno == ENOSPC) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "cannot create ", NameOf(key), ": the limit of kernel.sem is reached (ipcs -ls, sysctl)"));
+  }
+  if (id < 0) return ErrnoStatus(errno, absl::StrCat("create ", NameOf(key)));
+  if (born_right) return absl::OkStatus();
+  absl::StatusOr<semid_ds> status = StatusOf(key, id);
+  if (!status.ok()) return status.status();
+  status->sem_perm.gid = ownership.gid;
+  status->sem_perm.mode = 0660;
   SemaphoreArgument argument = {};
-  argument.status = &status;
-  if (semctl(id, 0, IPC_STAT, argument) != 0) return;
-  if (status.sem_perm.cuid != geteuid() || status.sem_perm.gid == ownership.gid) return;
-  status.sem_perm.gid = ownership.gid;
-  (void)semctl(id, 0, IPC_SET, argument);  // fails: the check that follows says so
+  argument.status = &*status;
+  if (semctl(id, 0, IPC_SET, argument) == 0) return absl::OkStatus();
+  const int error = errno;
+  if (IsRemoved(error)) return absl::AbortedError("another process removed it");
+  (void)semctl(id, 0, IPC_RMID);
+  return ErrnoStatus(error, absl::StrCat("give ", NameOf(key), " to the group"));
 }
 
 }  // namespace
 
-absl::StatusOr<UndoSemaphore> UndoSemaphore::Open(std::int32_t key, const Ownership& ownership,
+absl::StatusOr<UndoSemaphore> UndoSemaphore::Open(const Keys& keys, const Ownership& ownership,
                                                   Create create) {
-  const bool shared = ownership.rule == Ownership::Rule::kGroup;
-  const int flags = create == Create::kYes ? IPC_CREAT | (shared ? 0660 : 0600) : 0;
-  const int id = semget(key, 1, flags);
-  if (id < 0) {
-    const int error = errno;
-    const std::optional<std::uint32_t> owner = error == EACCES ? OwnerOf(key) : std::nullopt;
-    if (owner.has_value()) return Refused(key, *owner, "was made by another user");
-    if (error == ENOSPC) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("cannot create ", NameOf(key),
-                       ": the limit of kernel.sem is reached (ipcs -ls, sysctl)"));
+  UndoSemaphore semaphore(keys, ownership);
+  absl::Status found = semaphore.Find(create);
+  if (!found.ok()) return found;
+  return semaphore;
+}
+
+absl::Status UndoSemaphore::Find(Create create) {
+  constexpr int kPatience = 100;  // looks, far more than a maker needs for its next system call
+  constexpr int kMostLooks = 1000;
+  for (int look = 0; look < kMostLooks; ++look) {
+    std::optional<std::size_t> vacant;
+    absl::Status refused;
+    bool again = false;
+    id_ = -1;
+    for (std::size_t i = 0; i < count() && !again; ++i) {
+      const int id = semget(keys_[i], 1, 0);
+      if (id < 0 && errno == ENOENT) {
+        if (!vacant.has_value()) vacant = i;
+        continue;
+      }
+      if (id < 0) return ErrnoStatus(errno, absl::StrCat("open ", NameOf(keys_[i])));
+      const absl::StatusOr<semid_ds> status = StatusOf(keys_[i], id);
+      absl::Status usable =
+          status.ok() ? CheckOwnership(keys_[i], *status, ownership_) : status.status();
+      if (usable.ok()) {
+        if (id_ >= 0 && semctl(id, 0, GETVAL) <= 0) continue;
+        at_ = i;
+        id_ = id;
+      } else if (absl::IsNotFound(usable) && create == Create::kYes) {
+        // Its maker is at work, or was killed. Only he and root can remove it: then the next key
+        // serves.
+        again = look < kPatience || semctl(id, 0, IPC_RMID) == 0;
+      } else if (absl::IsAborted(usable)) {
+        again = true;
+      } else if (!absl::IsNotFound(usable)) {
+        refused.Update(usable);
+      }
     }
-    return ErrnoStatus(error, absl::StrCat("open ", NameOf(key)));
+    if (again) {
+      (void)sched_yield();
+      continue;
+    }
+    if (id_ >= 0) return absl::OkStatus();
+    if (!refused.ok()) return refused;
+    if (create != Create::kYes) return absl::NotFoundError("nobody has made the semaphore");
+    if (!vacant.has_value()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          NameOf(keys_.front()),
+          " and those in its place were left by members of the group who have not given them to "
+          "it; root's next start removes them (ipcs -s shows them)"));
+    }
+    absl::Status made = Make(keys_[*vacant], ownership_);
+    if (!made.ok() && !absl::IsAborted(made)) return made;
   }
-  if (create == Create::kYes && shared) GiveToGroup(id, ownership);
-  absl::Status checked = CheckOwnership(key, id, ownership);
-  if (!checked.ok()) return checked;
-  return UndoSemaphore(key, id);
+  return absl::AbortedError(
+      absl::StrCat(NameOf(keys_.front()), " was made and removed ", kMostLooks, " times"));
+}
+
+absl::StatusOr<bool> UndoSemaphore::IsAnotherTaken() {
+  for (std::size_t i = 0; i < count(); ++i) {
+    const int id = i == at_ ? -1 : semget(keys_[i], 1, 0);
+    if (id < 0) continue;
+    const absl::StatusOr<semid_ds> status = StatusOf(keys_[i], id);
+    if (!status.ok() && !absl::IsAborted(status.status())) return status.status();
+    if (!status.ok() || !CheckOwnership(keys_[i], *status, ownership_).ok()) continue;
+    const int value = semctl(id, 0, GETVAL);
+    if (value < 0 && !IsRemoved(errno)) {
+      return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(keys_[i])));
+    }
+    if (value <= 0) continue;
+    Give();
+    at_ = i;
+    id_ = id;
+    return true;
+  }
+  return false;
 }
 
 // NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
@@ -126,13 +198,16 @@ absl::StatusOr<bool> UndoSemaphore::TryTake() {
       sembuf{.sem_num = 0, .sem_op = 0, .sem_flg = IPC_NOWAIT},
       sembuf{.sem_num = 0, .sem_op = 1, .sem_flg = IPC_NOWAIT | SEM_UNDO}};
   if (RetryOnEintr([&] { return semop(id_, operations.data(), operations.size()); }) == 0) {
-    return true;
+    // Once it is taken, as all others do: of two who hold two of them the later one sees the
+    // other's.
+    const absl::StatusOr<bool> another = IsAnotherTaken();
+    if (another.ok()) return !*another;
+    Give();
+    return another.status();
   }
   if (errno == EAGAIN) return false;
-  if (errno == EIDRM || errno == EINVAL) {
-    return absl::AbortedError(absl::StrCat(NameOf(key_), " was removed"));
-  }
-  return ErrnoStatus(errno, absl::StrCat("take ", NameOf(key_)));
+  if (IsRemoved(errno)) return absl::AbortedError(absl::StrCat(NameOf(key()), " was removed"));
+  return ErrnoStatus(errno, absl::StrCat("take ", NameOf(key())));
 }
 
 // NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
@@ -141,14 +216,26 @@ void UndoSemaphore::Give() {
   (void)semop(id_, &operation, 1);  // fails when it was removed: then it is given back already
 }
 
+// The one that is held last: until then it keeps out who comes for one of the others.
 absl::Status UndoSemaphore::Remove() {
-  if (semctl(id_, 0, IPC_RMID) == 0 || errno == EIDRM || errno == EINVAL) return absl::OkStatus();
-  return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(key_)));
+  for (std::size_t i = 0; i < count(); ++i) {
+    const int id = i == at_ ? -1 : semget(keys_[i], 1, 0);
+    if (id < 0) continue;
+    const absl::StatusOr<semid_ds> status = StatusOf(keys_[i], id);
+    if (absl::IsAborted(status.status())) continue;
+    if (!status.ok()) return status.status();
+    // A stranger's is none of ours.
+    if (absl::IsFailedPrecondition(CheckOwnership(keys_[i], *status, ownership_))) continue;
+    if (semctl(id, 0, IPC_RMID) == 0 || IsRemoved(errno)) continue;
+    return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(keys_[i])));
+  }
+  if (semctl(id_, 0, IPC_RMID) == 0 || IsRemoved(errno)) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(key())));
 }
 
 absl::StatusOr<bool> UndoSemaphore::IsTaken() const {
   const int value = semctl(id_, 0, GETVAL);
-  if (value < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key_)));
+  if (value < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key())));
   return value > 0;
 }
 
@@ -160,10 +247,10 @@ void UndoSemaphore::WaitUntilFree() const {
 
 absl::StatusOr<std::int64_t> UndoSemaphore::LastProcess() const {
   const int pid = semctl(id_, 0, GETPID);
-  if (pid < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key_)));
+  if (pid < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key())));
   return pid;
 }
 
-bool UndoSemaphore::IsAtKey() const { return semget(key_, 1, 0) == id_; }
+bool UndoSemaphore::IsAtKey() const { return semget(key(), 1, 0) == id_; }
 
 }  // namespace soleguard::os

@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -161,6 +163,16 @@ absl::StatusOr<bool> TryListen(const KeptFd& socket, const Endpoint& endpoint) {
   return ErrnoStatus(errno, absl::StrCat("listen at ", endpoint.ToString()));
 }
 
+absl::Status CheckMayBind(const Endpoint& endpoint) {
+  KeptFd socket;
+  absl::Status made = KeepTcpSocket(socket);
+  if (!made.ok()) return made;
+  const sockaddr_in address = AddressOf(endpoint);
+  if (bind(socket.get(), General(address), sizeof address) == 0) return absl::OkStatus();
+  if (errno == EADDRINUSE) return absl::NotFoundError("another socket is in the way");
+  return ErrnoStatus(errno, absl::StrCat("listen at ", endpoint.ToString()));
+}
+
 void StopListening(const KeptFd& socket) {
   (void)shutdown(socket.get(),
                  SHUT_RDWR);  // a listening socket becomes a closed one (tcp_disconnect)
@@ -205,6 +217,95 @@ absl::StatusOr<std::vector<Listener>> ListenersInTheWay(const Endpoint& endpoint
   return listeners;
 }
 
+namespace {
+
+// All groups of the process at the other end, as they were when it listened or connected
+// (Linux 4.13); the effective one alone where the kernel does not say.
+std::vector<std::uint32_t> GroupsOf(int socket, const ucred& credentials) {
+#ifndef SO_PEERGROUPS
+  constexpr int SO_PEERGROUPS = 59;
+#endif
+  std::vector<std::uint32_t> groups(64);
+  for (int tries = 0; tries < 2; ++tries) {
+    auto size = static_cast<socklen_t>(groups.size() * sizeof groups.front());
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) == 0) {
+      groups.resize(size / sizeof groups.front());
+      groups.push_back(credentials.gid);
+      return groups;
+    }
+    if (errno != ERANGE) break;
+    groups.resize(size / sizeof groups.front());
+  }
+  return {credentials.gid};
+}
+
+// The user of the listening socket `name` in one datagram of the dump, if it is there. True at the
+// end of the dump.
+absl::StatusOr<bool> ReadOwner(std::string_view datagram, std::string_view name,
+                               std::optional<std::uint32_t>& owner) {
+  constexpr std::size_t kAlignment = 4;
+  const auto aligned = [](std::size_t size) {
+    return (size + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  while (const auto header = ValueAt<nlmsghdr>(datagram, 0)) {
+    if (header->nlmsg_type == NLMSG_DONE) return true;
+    if (header->nlmsg_len < sizeof *header) break;
+    std::string_view message = datagram.substr(0, header->nlmsg_len);
+    datagram.remove_prefix(std::min(aligned(message.size()), datagram.size()));
+    if (header->nlmsg_type == NLMSG_ERROR) {
+      return absl::UnavailableError("sock_diag lists no Unix sockets");
+    }
+    message.remove_prefix(std::min(sizeof *header + sizeof(unix_diag_msg), message.size()));
+    bool is_it = false;
+    std::optional<std::uint32_t> uid;
+    while (const auto attribute = ValueAt<rtattr>(message, 0)) {
+      if (attribute->rta_len < sizeof *attribute) break;
+      const std::string_view value =
+          message.substr(0, attribute->rta_len).substr(sizeof *attribute);
+      if (attribute->rta_type == UNIX_DIAG_NAME) {
+        is_it = value.size() == name.size() + 1 && value.front() == '\0' && value.substr(1) == name;
+      }
+      if (attribute->rta_type == UNIX_DIAG_UID) uid = ValueAt<std::uint32_t>(value, 0);
+      message.remove_prefix(std::min(aligned(attribute->rta_len), message.size()));
+    }
+    if (is_it && uid.has_value()) owner = uid;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::StatusOr<std::uint32_t> CompanionOwner(const std::string& name) {
+  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
+  struct {
+    nlmsghdr header;
+    unix_diag_req request;
+  } message = {};
+  message.header.nlmsg_len = sizeof message;
+  message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  message.request.sdiag_family = AF_UNIX;
+  message.request.udiag_states = kListening;
+  message.request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_UID;
+  if (RetryOnEintr([&] { return send(netlink.get(), &message, sizeof message, 0); }) < 0) {
+    return ErrnoStatus(errno, "ask sock_diag for Unix sockets");
+  }
+  std::optional<std::uint32_t> owner;
+  std::array<char, 32768> buffer{};
+  while (true) {
+    const ssize_t got =
+        RetryOnEintr([&] { return recv(netlink.get(), buffer.data(), buffer.size(), 0); });
+    if (got < 0) return ErrnoStatus(errno, "read from sock_diag");
+    const absl::StatusOr<bool> ended =
+        ReadOwner({buffer.data(), static_cast<std::size_t>(got)}, name, owner);
+    if (!ended.ok()) return ended.status();
+    if (*ended) break;
+  }
+  if (owner.has_value()) return *owner;
+  return absl::NotFoundError("nobody listens there, or the kernel does not say who");
+}
+
 absl::StatusOr<bool> KeepCompanion(const std::string& name, KeptFd& kept) {
   absl::Status made = kept.Keep("make a Unix socket", [] {
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -236,7 +337,9 @@ absl::StatusOr<Peer> CompanionPeer(const std::string& name) {
   if (getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
     return ErrnoStatus(errno, "ask for the companion's credentials");
   }
-  return Peer{.pid = credentials.pid, .uid = credentials.uid};
+  return Peer{.pid = credentials.pid,
+              .uid = credentials.uid,
+              .groups = GroupsOf(client.get(), credentials)};
 }
 
 namespace {
@@ -360,7 +463,9 @@ absl::StatusOr<PeerProcess> PeerOf(int socket) {
     const absl::Status alive = IsAlive(pidfd.get(), credentials.pid);
     if (!alive.ok()) return alive;
   }
-  return PeerProcess{.identity = *std::move(identity), .uid = credentials.uid};
+  return PeerProcess{.identity = *std::move(identity),
+                     .uid = credentials.uid,
+                     .groups = GroupsOf(socket, credentials)};
 }
 
 absl::StatusOr<std::size_t> SendSome(int socket, std::string_view bytes) {

@@ -89,6 +89,29 @@ class PortTest : public ::testing::Test {
     }
     return "";
   }
+  struct Abstract {
+    explicit Abstract(const std::string& name)
+        : size(static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())) {
+      address.sun_family = AF_UNIX;
+      name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+    }
+    const sockaddr* general() const { return reinterpret_cast<const sockaddr*>(&address); }
+    sockaddr_un address = {};
+    socklen_t size;
+  };
+  // Listens there for as long as the process lives.
+  static bool Squat(const std::string& name) {
+    const Abstract at(name);
+    const int squats = socket(AF_UNIX, SOCK_STREAM, 0);
+    return bind(squats, at.general(), at.size) == 0 && listen(squats, 1) == 0;
+  }
+  static void FillBacklog(const std::string& name) {
+    const Abstract at(name);
+    while (true) {
+      const UniqueFd client(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      if (connect(client.get(), at.general(), at.size) != 0) return;
+    }
+  }
   static std::string Reason(const Verdict& verdict) {
     const auto* undetermined = std::get_if<Undetermined>(&verdict);
     return undetermined != nullptr ? std::string(undetermined->status.message()) : "no reason";
@@ -123,7 +146,7 @@ TEST_F(PortTest, AChosenPortIsHeldOnLoopbackOnly) {
   EXPECT_THROW(Foreigner(INADDR_LOOPBACK, port), std::runtime_error);
 }
 
-TEST_F(PortTest, ACompanionThatAStrangerSquatsHidesTheHolderButOpensNothing) {
+TEST_F(PortTest, H37_ACompanionThatAStrangerSquatsIsUnavailableAndHeIsNamed) {
   if (getuid() != 0) GTEST_SKIP() << "only root can be two users";
   std::string name;
   {
@@ -135,20 +158,38 @@ TEST_F(PortTest, ACompanionThatAStrangerSquatsHidesTheHolderButOpensNothing) {
   ASSERT_FALSE(name.empty());
   const testing::Child squatter([&] {
     if (setuid(65534) != 0) return std::string("setuid failed");
-    const int socket_fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    if (bind(socket_fd, reinterpret_cast<const sockaddr*>(&address), size) != 0)
-      return std::string("bind failed");
-    return std::string(listen(socket_fd, 1) == 0 ? "squats" : "listen failed");
+    return std::string(Squat(name) ? "squats" : "bind failed");
   });
   ASSERT_EQ(squatter.answer(), "squats");
+  const Verdict verdict = Acquire("port");
+  EXPECT_THAT(Reason(verdict), AllOf(HasSubstr(name), HasSubstr("nobody (uid 65534)")));
+  EXPECT_EQ(Check("x", *Policy::Parse("port"), {.scope = scope()})->decision,
+            Arbiter::Decision::kUndetermined);
+}
+
+// Those who have asked the companion take the places of its backlog for as long as it lives.
+TEST_F(PortTest, H37_AFullBacklogTellsOfNobody) {
+  if (getuid() != 0) GTEST_SKIP() << "only root can be two users";
   Claimant first({.scope = directory_.path(), .policy = "port"});
-  EXPECT_TRUE(first.unique()) << first.verdict();
+  ASSERT_TRUE(first.unique()) << first.verdict();
+  const std::string name = CompanionName();
+  FillBacklog(name);
   Claimant second({.scope = directory_.path(), .policy = "port"});
   EXPECT_EQ(second.verdict(), absl::StrCat("duplicate ", first.pid(), " established"));
+  EXPECT_EQ(second.Ask("layers"), absl::StrCat("port contested ", first.pid(), " established"));
+  EXPECT_EQ(first.Ask("release"), "released");
+  // R2_CompanionBacklog
+  const testing::Child squatter([&] {
+    if (setuid(65534) != 0) return std::string("setuid failed");
+    if (!Squat(name)) return std::string("bind failed");
+    FillBacklog(name);
+    return std::string("squats");
+  });
+  ASSERT_EQ(squatter.answer(), "squats");
+  const Verdict verdict = Acquire("port");
+  EXPECT_THAT(Reason(verdict), HasSubstr("nobody (uid 65534)"));
+  EXPECT_EQ(Check("x", *Policy::Parse("port"), {.scope = scope()})->decision,
+            Arbiter::Decision::kUndetermined);
 }
 
 // The limit that docs/layer-port.md names; all(file, port) would still refuse.

@@ -439,7 +439,7 @@ SLIPS = [
          "  alarm.hang_ups.push_back(socket_.get());  // of a listening socket only a shutdown shows so\n",
          "", "a shut socket gives no event"),
     Slip("port-foreign-is-contested", "layers/port.cc",
-         "      if (!MayHold(listener.uid, *ownership)) continue;\n", "",
+         "  if (!os::MayOwn(listener.uid, ownership)) return std::nullopt;\n", "",
          "a stranger's listener is looked up in the record",
          equivalent="the record names a process of the scope's, which a stranger's socket is not of"),
     Slip("port-older-record-is-believed", "layers/port.cc",

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/sem.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 
@@ -19,9 +20,11 @@ namespace {
 namespace fs = std::filesystem;
 
 // As layers/mutex.cc has it.
-int KeyOf(const std::string& scope, const std::string& name) {
+int KeyOf(const std::string& scope, const std::string& name, int which = 0) {
   const std::string text = absl::StrCat(scope, "\n", name);
-  return static_cast<int>(XXH64(text.data(), text.size(), 0) % 0x7ffffffe) + 1;
+  const std::uint64_t hash =
+      XXH64(text.data(), text.size(), 0) + static_cast<std::uint64_t>(which) * 0x9e3779b97f4a7c15;
+  return static_cast<int>(hash % 0x7ffffffe) + 1;
 }
 
 }  // namespace
@@ -44,8 +47,13 @@ void RemoveMutexObjects(const std::string& directory) {
   std::error_code ignored;  // what is not there has left nothing
   for (const fs::path& scope : {fs::path(directory), fs::path(directory) / "scope"}) {
     for (const fs::directory_entry& name : fs::directory_iterator(scope / "names", ignored)) {
-      (void)RemoveSemaphore(scope.string(), name.path().filename().string());
-      (void)RemoveSegment(scope.string(), name.path().filename().string());
+      constexpr int kKeys = 8;  // of a scope that a group shares
+      for (int which = 0; which < kKeys; ++which) {
+        const int key = KeyOf(scope.string(), name.path().filename().string(), which);
+        const int id = semget(key, 1, 0);
+        if (id >= 0) (void)semctl(id, 0, IPC_RMID);
+        (void)shm_unlink(absl::StrFormat("/soleguard-%08x", key).c_str());
+      }
     }
   }
 }

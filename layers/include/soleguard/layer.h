@@ -175,6 +175,11 @@ class Layer {
   // Of an observer: everybody that it sees, as Look would show each one, what decides first.
   // Others see nobody.
   virtual absl::StatusOr<std::vector<Holder>> LookAtAll() const { return std::vector<Holder>{}; }
+
+  // What Try would answer now, as far as it can be known without trying: what Look shows, and
+  // Unavailable also where the layer is free and this process could not take it (rights, space, a
+  // stranger's object). Disturbs as little as Look.
+  virtual Sighting Forecast() const { return Look(); }
 };
 
 // What a layer is told of the policy's text: `file(path=/x, mode=posix)` has path and mode.

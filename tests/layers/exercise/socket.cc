@@ -153,7 +153,7 @@ Contested SocketLayerImpl::RefusedBy(const absl::StatusOr<os::Peer>& peer) const
 }
 
 Attempt SocketLayerImpl::Try(const HolderRecord& candidate) {
-  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope);
+  absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return Unavailable{ownership.status()};
   constexpr int kMaxMute = 100;  // tries, far more than a contender needs from bind to listen
   for (int i = 0; i < kMaxMute; ++i) {
@@ -167,7 +167,7 @@ Attempt SocketLayerImpl::Try(const HolderRecord& candidate) {
     }
     const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.address());
     if (absl::IsNotFound(peer.status())) continue;  // gone meanwhile, or not listening yet
-    if (peer.ok() && !MayHold(peer->uid, *ownership)) {
+    if (peer.ok() && !os::MayOwn(peer->uid, peer->groups, *ownership)) {
       return Unavailable{absl::UnavailableError(
           absl::StrCat(Evidence(), " by a program of ", EscapeBytes(UserName(peer->uid)), " (pid ",
                        peer->pid, "), who may not hold it; end it or use another scope"))};

@@ -53,7 +53,6 @@ class PathTest : public ::testing::Test {
     return UniqueFd(open((directory_ / name).c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0600));
   }
   const Ownership owner_{.rule = Ownership::Rule::kOwner, .uid = OwnUid()};
-  const Ownership anyone_{.rule = Ownership::Rule::kAnyone};
   const soleguard::testing::TempDir directory_;
   KeptFd kept_;
 };
@@ -89,7 +88,7 @@ TEST_F(PathTest, WhatIsOpenToOthersIsRefusedAndNotMended) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("is open to other users"));
   EXPECT_FALSE(kept_) << "what is refused is not kept";
   EXPECT_EQ(ModeOf(directory_ / "file"), 0606U);
-  EXPECT_TRUE(KeepFile(At("file"), anyone_, Create::kNo, kept_).ok()) << "looking is harmless";
+  EXPECT_FALSE(KeepFile(At("file"), owner_, Create::kNo, kept_).ok()) << "nor is it looked at";
 }
 
 TEST_F(PathTest, AFileThatAnyoneMayReadIsNoHarmInADirectoryThatNobodyPasses) {

@@ -1,0 +1,382 @@
+// `check` says what `run` would say, and doctor never calls healthy where a start ends with 69:
+// each object that a start needs, under each condition that it can be in, under each policy.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/file.h>
+#include <sys/ipc.h>
+#include <sys/prctl.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "hash.h"
+#include "soleguard/guard.h"
+#include "support/child.h"
+#include "support/program.h"
+#include "support/temp_dir.h"
+#include "support/users.h"
+
+namespace soleguard::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+// Who starts: a user with a scope of his own.
+const User kUser{"user", 4010, 4010};
+
+class Place {
+ public:
+  Place() {
+    (void)chmod(directory_.path().c_str(), 0755);
+    (void)mkdir(path().c_str(), 0700);
+    Give("");
+    (void)mkdir(state().c_str(), 0700);
+    (void)chown(state().c_str(), kUser.uid, kUser.gid);
+  }
+  ~Place() {
+    (void)semctl(semget(key(), 1, 0), 0, IPC_RMID);
+    (void)fs::remove_all(segment());
+  }
+
+  std::string path() const { return directory_ / "scope"; }
+  std::string state() const { return directory_ / "state"; }
+  std::string At(const std::string& file) const { return path() + "/names/x/" + file; }
+  Scope scope() const { return *Scope::Directory(path()); }
+  std::uint64_t hash() const { return HashOf(scope(), *InstanceName::Parse("x")); }
+  key_t key() const { return static_cast<key_t>(hash() % 0x7ffffffe) + 1; }
+  std::string segment() const { return absl::StrFormat("/dev/shm/soleguard-%08x", key()); }
+  // As layers/port.cc has it.
+  in_addr_t address() const {
+    return static_cast<in_addr_t>(0x7f000000U | (1 + hash() % 254) << 16 |
+                                  (hash() / 254 % 256) << 8 | (1 + hash() / 254 / 256 % 254));
+  }
+  std::string companion() const {
+    return absl::StrFormat("soleguard/%016x/127.%d.%d.%d:23717", hash(), address() >> 16 & 255,
+                           address() >> 8 & 255, address() & 255);
+  }
+
+  // The path in the scope becomes the user's.
+  void Give(const std::string& file) const {
+    (void)chown((path() + file).c_str(), kUser.uid, kUser.gid);
+  }
+  // Objects as a start leaves them.
+  void MakeObjects() const {
+    ASSERT_EQ(Run({"run", "x", "--policy", "all(file, mutex, port, scan(cmdline=zzzz))"}), 0);
+  }
+  void Replace(const std::string& file, const std::string& content, mode_t mode = 0600) const {
+    (void)fs::remove_all(file);
+    std::ofstream(file) << content;
+    (void)chmod(file.c_str(), mode);
+    (void)chown(file.c_str(), kUser.uid, kUser.gid);
+  }
+
+  int Run(const Words& words) const {
+    Words argv = prefix;
+    for (const std::string& word : LauncherOf(kUser)) argv.push_back(word);
+    argv.insert(argv.end(), {"env", "HOME=/", "SOLEGUARD_DIR="});
+    argv.push_back(Beside("guardcheck"));
+    argv.insert(argv.end(), words.begin(), words.end());
+    argv.insert(argv.end(), {"--scope", path(), "--state-dir", state()});
+    if (words.front() != "doctor")
+      argv.insert(argv.end(), {"--settle", "50ms", "--deadline", "2s"});
+    if (words.front() == "run") argv.insert(argv.end(), {"--", "true"});
+    last = RunProgram({.argv = argv});
+    return last.code;
+  }
+
+  Words prefix;  // in a mount namespace of its own, say
+  mutable Finished last;
+
+ private:
+  const TempDir directory_;
+};
+
+// Keeps what it needs until the end of the comparison.
+using Keeper = std::shared_ptr<void>;
+struct Condition {
+  std::string name;
+  std::function<Keeper(Place&)> make;
+};
+
+Keeper Nothing() { return nullptr; }
+Keeper In(const User& user, const std::function<std::string()>& body) {
+  auto child = std::make_shared<Child>(
+      [&]() -> std::string { return Become(user) ? body() : "cannot become"; });
+  EXPECT_EQ(child->answer(), "");
+  return child;
+}
+
+std::string Listen(const Place& place, bool listens) {
+  const int squats = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in name = {};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(place.address());
+  name.sin_port = htons(23717);
+  if (bind(squats, reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) return "bind";
+  return !listens || listen(squats, 1) == 0 ? "" : "listen";
+}
+
+std::string Squat(const Place& place, bool fill) {
+  const std::string name = place.companion();
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  const auto* general = reinterpret_cast<const sockaddr*>(&address);
+  const int squats = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (bind(squats, general, size) != 0 || listen(squats, 1) != 0) return "bind";
+  while (fill && connect(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), general, size) == 0) {
+  }
+  return "";
+}
+
+std::string Semaphore(const Place& place, int count, bool taken) {
+  const int id = semget(place.key(), count, IPC_CREAT | 0600);
+  sembuf take = {.sem_num = 0, .sem_op = 1, .sem_flg = SEM_UNDO};
+  return id >= 0 && (!taken || semop(id, &take, 1) == 0) ? "" : "semget";
+}
+
+// Each file that a start has, in each state that it can be found in.
+void AddFiles(std::vector<Condition>& all) {
+  struct File {
+    std::string name;
+    std::function<std::string(const Place&)> path;
+  };
+  std::vector<File> files;
+  for (const char* file :
+       {"lock", "record", "record.port", "queue", "inbox", "wake.file", "end.port", "end.mutex"}) {
+    files.push_back({file, [file](const Place& place) { return place.At(file); }});
+  }
+  files.push_back({"candidates", [](const Place& place) { return place.path() + "/candidates"; }});
+  files.push_back({"segment", [](const Place& place) { return place.segment(); }});
+  struct State {
+    std::string name;
+    std::function<void(const Place&, const std::string&)> make;
+  };
+  const std::vector<State> states = {
+      {"is missing", [](const Place&, const std::string& path) { fs::remove_all(path); }},
+      {"is another user's",
+       [](const Place& place, const std::string& path) {
+         place.Replace(path, "");
+         (void)chown(path.c_str(), kOutsider.uid, kOutsider.gid);
+       }},
+      {"is damaged",
+       [](const Place& place, const std::string& path) {
+         place.Replace(path, std::string(5000, '\xff'));
+       }},
+      {"is empty", [](const Place& place, const std::string& path) { place.Replace(path, ""); }},
+      {"may not be written",
+       [](const Place& place, const std::string& path) { place.Replace(path, "", 0400); }},
+      {"is open to others",
+       [](const Place& place, const std::string& path) { place.Replace(path, "", 0666); }},
+      {"is a directory",
+       [](const Place&, const std::string& path) {
+         fs::remove_all(path);
+         fs::create_directory(path);
+       }},
+      {"is a link",
+       [](const Place&, const std::string& path) {
+         fs::remove_all(path);
+         fs::create_symlink("/etc/passwd", path);
+       }},
+      {"is a FIFO",
+       [](const Place&, const std::string& path) {
+         fs::remove_all(path);
+         (void)mkfifo(path.c_str(), 0600);
+         (void)chown(path.c_str(), kUser.uid, kUser.gid);
+       }},
+  };
+  for (const File& file : files) {
+    for (const State& state : states) {
+      all.push_back({file.name + " " + state.name, [file, state](Place& place) {
+                       place.MakeObjects();
+                       state.make(place, file.path(place));
+                       return Nothing();
+                     }});
+    }
+  }
+}
+
+void AddDirectories(std::vector<Condition>& all) {
+  struct State {
+    std::string name;
+    uid_t owner = 0;
+    gid_t group = 0;
+    mode_t mode = 0;
+  };
+  for (const char* directory : {"", "/names", "/names/x"}) {
+    for (const State& state : std::vector<State>{{"is root's", 0, 0, 0700},
+                                                 {"is root's and readable", 0, 0, 0755},
+                                                 {"is an outsider's", 65534, 65534, 0755},
+                                                 {"is open to all", kUser.uid, kUser.gid, 0777},
+                                                 {"is read-only", kUser.uid, kUser.gid, 0500},
+                                                 {"is a group's", 0, kUser.gid, 0770},
+                                                 {"is a group's by setgid", 0, kUser.gid, 02770},
+                                                 {"is another group's", 0, 4242, 02770},
+                                                 {"is public", 0, 0, 01777}}) {
+      all.push_back(
+          {absl::StrCat("SCOPE", directory, " ", state.name), [directory, state](Place& place) {
+             place.MakeObjects();
+             const std::string path = place.path() + directory;
+             (void)chown(path.c_str(), state.owner, state.group);
+             (void)chmod(path.c_str(), state.mode);
+             return Nothing();
+           }});
+    }
+    all.push_back({absl::StrCat("SCOPE", directory, " is missing"), [directory](Place& place) {
+                     place.MakeObjects();
+                     fs::remove_all(place.path() + directory);
+                     return Nothing();
+                   }});
+  }
+  all.push_back({"the directory above the scope is an outsider's", [](Place& place) {
+                   (void)chown(fs::path(place.path()).parent_path().c_str(), 65534, 65534);
+                   return Nothing();
+                 }});
+}
+
+void AddKernelsObjects(std::vector<Condition>& all) {
+  all.push_back({"nothing is there", [](Place&) { return Nothing(); }});
+  all.push_back({"objects of an earlier start", [](Place& place) {
+                   place.MakeObjects();
+                   return Nothing();
+                 }});
+  for (const bool taken : {false, true}) {
+    for (const User& user : {kOutsider, kUser}) {
+      all.push_back({absl::StrCat("a semaphore of the ", user.name, taken ? ", taken" : ", free"),
+                     [user, taken](Place& place) {
+                       return In(user, [&] { return Semaphore(place, 1, taken); });
+                     }});
+    }
+  }
+  all.push_back({"a set of two semaphores", [](Place& place) {
+                   return In(kUser, [&] { return Semaphore(place, 2, false); });
+                 }});
+  for (const bool listens : {false, true}) {
+    for (const User& user : {kOutsider, kUser}) {
+      all.push_back({absl::StrCat("a socket of the ", user.name, " on the port, ",
+                                  listens ? "listening" : "bound only"),
+                     [user, listens](Place& place) {
+                       return In(user, [&] { return Listen(place, listens); });
+                     }});
+    }
+  }
+  for (const bool fill : {false, true}) {
+    all.push_back(
+        {absl::StrCat("the outsider's companion", fill ? ", full" : ""),
+         [fill](Place& place) { return In(kOutsider, [&] { return Squat(place, fill); }); }});
+  }
+  for (const char* what : {"lock", ""}) {
+    all.push_back({absl::StrCat("a foreign flock on ", *what == 0 ? "the directory" : what),
+                   [what](Place& place) {
+                     place.MakeObjects();
+                     return In(kUser, [&]() -> std::string {
+                       const int fd = open(place.At(what).c_str(), O_RDONLY | O_CLOEXEC);
+                       return flock(fd, LOCK_EX | LOCK_NB) == 0 ? "" : "flock";
+                     });
+                   }});
+  }
+}
+
+void AddFilesystems(std::vector<Condition>& all) {
+  struct Mount {
+    std::string name;
+    std::string script;  // of sh; $S is the scope, $T the state directory
+    bool empty = true;   // of objects
+  };
+  const std::vector<Mount> mounts = {
+      {"the scope is on a read-only filesystem", "mount --bind $S $S; mount -o remount,ro,bind $S",
+       false},
+      {"the scope is empty on a read-only filesystem",
+       "mount --bind $S $S; mount -o remount,ro,bind $S"},
+      {"the scope's disk is full",
+       "mount -t tmpfs -o size=4k,uid=4010,mode=700 none $S; echo > $S/full"},
+      {"the scope's inodes are used up", "mount -t tmpfs -o nr_inodes=1,uid=4010,mode=700 none $S"},
+      {"/dev/shm is read-only", "mount -t tmpfs -o ro none /dev/shm"},
+      {"/dev/shm is full", "mount -t tmpfs -o size=4k none /dev/shm; echo > /dev/shm/full"},
+      {"/dev/shm may not be written", "mount -t tmpfs -o mode=755 none /dev/shm"},
+      {"the state directory is read-only", "mount --bind $T $T; mount -o remount,ro,bind $T",
+       false},
+      {"the state directory is full",
+       "mount -t tmpfs -o size=4k,uid=4010,mode=700 none $T; echo > $T/full"},
+  };
+  for (const Mount& mount : mounts) {
+    all.push_back({mount.name, [mount](Place& place) {
+                     if (!mount.empty) place.MakeObjects();
+                     place.prefix = {"unshare",
+                                     "-m",
+                                     "sh",
+                                     "-c",
+                                     absl::StrCat("S=", place.path(), "; T=", place.state(), "; ",
+                                                  mount.script, "; exec \"$@\""),
+                                     "sh"};
+                     return Nothing();
+                   }});
+  }
+}
+
+std::vector<Condition> AllConditions() {
+  std::vector<Condition> all;
+  AddKernelsObjects(all);
+  AddDirectories(all);
+  AddFiles(all);
+  AddFilesystems(all);
+  return all;
+}
+
+class CheckAsRun : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Policy, CheckAsRun,
+                         ::testing::Values("file", "mutex", "port", "default", "available",
+                                           "all(file, scan(cmdline=zzzz))"),
+                         [](const auto& policy) {
+                           std::string name;
+                           for (const char c : policy.param) {
+                             if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+                           }
+                           return name;
+                         });
+
+TEST_P(CheckAsRun, H37_EachObjectUnderEachCondition) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be several users";
+  int compared = 0;
+  int refused = 0;
+  for (const Condition& condition : AllConditions()) {
+    SCOPED_TRACE(condition.name);
+    Place place;
+    const Keeper keeper = condition.make(place);
+    const int checked = place.Run({"check", "x", "--policy", GetParam()});
+    const std::string said = place.last.output + place.last.errors;
+    const int started = place.Run({"run", "x", "--policy", GetParam()});
+    const std::string refusal = place.last.errors;
+    EXPECT_EQ(checked, started) << "check: " << said << "\nrun: " << refusal;
+    if (started == 69) {
+      EXPECT_NE(place.Run({"doctor", "x", "--policy", GetParam()}), 0)
+          << place.last.output << "\nrun: " << refusal;
+    }
+    ++compared;
+    refused += started == 0 ? 0 : 1;
+  }
+  std::cout << compared << " conditions, " << refused << " of them refuse a start\n";
+  EXPECT_GT(refused, 10);
+}
+
+}  // namespace
+}  // namespace soleguard::testing
