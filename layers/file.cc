@@ -31,7 +31,6 @@
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <absl/strings/strip.h>
 
 #include "cleaner.h"
@@ -52,7 +51,11 @@ namespace {
 
 // Pid and blanks: of fixed length, so that a shorter pid leaves nothing of a longer one behind.
 constexpr std::size_t kPidTextSize = 12;
-std::string PidText(std::int64_t pid) { return absl::StrFormat("%-11d\n", pid); }
+std::string PidText(std::int64_t pid) {
+  std::string text = absl::StrCat(pid);
+  text.resize(std::max(text.size(), kPidTextSize - 1), ' ');
+  return text + '\n';
+}
 
 bool IsPidText(const std::string& text) {
   return text.size() <= kPidTextSize && std::all_of(text.begin(), text.end(), [](char c) {
@@ -320,8 +323,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate)
   wake_.Begin(place_.Wakes());
   absl::Status introduced = Introduce(candidate);
   if (!introduced.ok()) return introduced;
-  taken_ = true;
   if (target_.posix) PosixLocks::OfThisProcess().Add(lock_.file());
+  taken_ = true;
   return Taking::kTaken;
 }
 

@@ -20,7 +20,6 @@
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
 #include "hash.h"
@@ -62,7 +61,8 @@ struct Target {
 
   // All of the hash: two names that meet at an address still have two companions.
   std::string companion() const {
-    return absl::StrFormat("soleguard/%016x/%s", HashOf(scope, name), endpoint().ToString());
+    return absl::StrCat("soleguard/", absl::Hex(HashOf(scope, name), absl::kZeroPad16), "/",
+                        endpoint().ToString());
   }
 };
 

@@ -12,6 +12,7 @@
 #include "soleguard/queue.h"
 
 #include <cstdint>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -130,7 +131,10 @@ absl::Status QueueOfName::Join(Line line) {
 void QueueOfName::Leave() {
   if (!place_.has_value() || !owner_.IsCurrent()) return;
   // First the FIFO's name: as long as the place is taken nobody else can need it.
-  if (directory_.fd().StillOurs()) os::RemoveEntry(FifoOf(*place_));
+  try {
+    if (directory_.fd().StillOurs()) os::RemoveEntry(FifoOf(*place_));
+  } catch (const std::bad_alloc&) {  // it stays, as that of one that was killed
+  }
   // Not only closed: a child that a raw clone(2) made may have kept the descriptor.
   if (file_.StillOurs()) os::UnlockOfd(file_.get());
   file_.Close();

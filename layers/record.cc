@@ -24,7 +24,6 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <boost/json.hpp>
 
 #include "hash.h"
@@ -50,9 +49,11 @@ constexpr std::string_view kEllipsis = "…";
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string Header(std::uint64_t sequence, std::string_view text) {
-  const std::string head = absl::StrFormat("%020u %04u ", sequence, text.size());
+  const std::string head = absl::StrCat(absl::Dec(sequence, absl::kZeroPad20), " ",
+                                        absl::Dec(text.size(), absl::kZeroPad4), " ");
   const std::uint64_t checksum = HashOf(absl::StrCat(head, Absl(text)));
-  return absl::StrFormat("%s%u %s%016x\n", Absl(kMagic), kFormat, head, checksum);
+  return absl::StrCat(Absl(kMagic), kFormat, " ", head, absl::Hex(checksum, absl::kZeroPad16),
+                      "\n");
 }
 
 // Encoding.

@@ -13,7 +13,6 @@
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
 #include "hash.h"
@@ -46,7 +45,7 @@ std::string TextOf(const ProcessIdentity& process) {
 std::string Encode(const ProcessIdentity& process) {
   const std::string text = TextOf(process);
   std::string slot(kMagic);
-  absl::StrAppendFormat(&slot, "%016x %s\n", HashOf(text), text);
+  absl::StrAppend(&slot, absl::Hex(HashOf(text), absl::kZeroPad16), " ", text, "\n");
   slot.resize(kSlotSize);
   return slot;
 }
@@ -59,7 +58,8 @@ std::optional<ProcessIdentity> Decode(std::string_view slot) {
   constexpr std::size_t kChecksumSize = 17;
   if (end == std::string_view::npos || end < kChecksumSize) return std::nullopt;
   const std::string_view text = slot.substr(kChecksumSize, end - kChecksumSize);
-  if (slot.substr(0, kChecksumSize) != absl::StrFormat("%016x ", HashOf(text))) {
+  if (slot.substr(0, kChecksumSize) !=
+      absl::StrCat(absl::Hex(HashOf(text), absl::kZeroPad16), " ")) {
     return std::nullopt;
   }
   const std::vector<std::string> fields =

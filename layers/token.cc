@@ -7,7 +7,6 @@
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 #include <absl/time/clock.h>
 
@@ -27,7 +26,7 @@ constexpr char kMagic[] = "soleguard-ceiling 1";
 // Tells scope directories apart in a file name of bounded length. A collision is no harm: the file
 // says whose it is.
 std::string DirectoryKey(const std::string& path) {
-  return absl::StrFormat("directory-%016x", HashOf(path));
+  return absl::StrCat("directory-", absl::Hex(HashOf(path), absl::kZeroPad16));
 }
 
 std::string ScopeKey(const Scope& scope) {
@@ -41,7 +40,9 @@ std::string SlotKey(const InstanceName& name) {
   return name.slot() == 0 ? "" : absl::StrCat(".slot.", name.slot());
 }
 
-std::string Checksum(const std::string& text) { return absl::StrFormat("%016x", HashOf(text)); }
+std::string Checksum(const std::string& text) {
+  return absl::StrCat(absl::Hex(HashOf(text), absl::kZeroPad16));
+}
 
 std::string Encode(std::uint64_t ceiling, const std::string& owner) {
   const std::string body = absl::StrCat(kMagic, " ", ceiling, "\n", owner, "\n");

@@ -1,6 +1,7 @@
 #include "soleguard/arbiter.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -242,7 +243,10 @@ void Arbiter::Report(LayerReport report) {
 void Arbiter::GiveBack() {
   if (held_.empty()) return;
   record_.state = RecordState::kReleasing;
-  for (HeldLayer& held : held_) (void)held.claim->Publish(record_);  // a hint; the kernel frees it
+  try {
+    for (HeldLayer& held : held_) (void)held.claim->Publish(record_);  // a hint; the kernel frees it
+  } catch (const std::bad_alloc&) {  // the destructor's, too
+  }
   while (!held_.empty()) {
     held_.back().claim->Release();
     held_.pop_back();

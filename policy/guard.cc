@@ -88,24 +88,31 @@ class OwnNames {
   std::map<Key, HolderRecord> names_;
 };
 
-// Gives the reservation back unless the Guard takes it over.
+// Gives the reservation back unless the Guard takes it over. There before the name is reserved, so
+// that it is given back whatever throws then.
 class Reservation {
  public:
   Reservation(OwnNames& names, OwnNames::Key key) : names_(names), key_(std::move(key)) {}
   Reservation(const Reservation&) = delete;
   Reservation& operator=(const Reservation&) = delete;
   ~Reservation() {
-    if (!kept_) names_.Forget(key_);
+    if (made_) names_.Forget(key_);
+  }
+  // As OwnNames::Reserve.
+  std::optional<HolderRecord> Make(Clock::time_point end, const std::stop_token& stop) {
+    std::optional<HolderRecord> record = names_.Reserve(key_, end, stop);
+    made_ = !record.has_value();
+    return record;
   }
   void Keep(const HolderRecord& record) {
     names_.Set(key_, record);
-    kept_ = true;
+    made_ = false;
   }
 
  private:
   OwnNames& names_;
   const OwnNames::Key key_;
-  bool kept_ = false;
+  bool made_ = false;
 };
 
 }  // namespace
@@ -276,8 +283,9 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   }
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{options.scope.directory(), instance->text()};
+  Reservation reservation(names, key);
   if (std::optional<HolderRecord> record =
-          names.Reserve(key, Deadline(begin, WaitOf(options)), options.stop)) {
+          reservation.Make(Deadline(begin, WaitOf(options)), options.stop)) {
     if (record->state == RecordState::kCandidate && options.stop.stop_requested()) {
       return Undetermined{.status = absl::CancelledError("the start was cancelled"), .layers = {}};
     }
@@ -296,7 +304,6 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                             ? absl::FailedPreconditionError("a process does not replace itself")
                             : absl::OkStatus()};
   }
-  Reservation reservation(names, key);
   RegisterIfObserved(policy, options);
 
   const auto layers = std::make_shared<const std::vector<std::unique_ptr<Layers>>>(

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 
 #include "os/os.h"
 #include "soleguard/text.h"
@@ -26,7 +25,7 @@ union SemaphoreArgument {  // semctl(2): the caller defines it
 };
 
 std::string NameOf(std::int32_t key) {
-  return absl::StrFormat("System V semaphore 0x%08x", static_cast<std::uint32_t>(key));
+  return absl::StrCat("System V semaphore 0x", absl::Hex(key, absl::kZeroPad8));
 }
 
 bool IsRemoved(int error) { return error == EIDRM || error == EINVAL; }

@@ -12,21 +12,38 @@
 
 namespace soleguard {
 
+namespace {
+
+// Blocks all signals of the calling thread, also while an exception goes through.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &own_);  // fails for an unknown `how` only
+  }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+  ~SignalsBlocked() { (void)pthread_sigmask(SIG_SETMASK, &own_, nullptr); }
+
+ private:
+  sigset_t own_;
+};
+
+}  // namespace
+
 absl::Status RunInThread(std::function<void()> body) {
   // Blocked before the thread is there, which inherits the mask: it has no moment in which a signal
   // of the program could end up in it.
-  sigset_t all;
-  sigset_t own;
-  sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &own);  // fails for an unknown `how` only
-  absl::Status started;
+  const SignalsBlocked blocked;
   try {
     std::thread(std::move(body)).detach();
   } catch (const std::system_error& error) {
-    started = os::ErrnoStatus(error.code().value(), "start a thread");
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no thread can be started: ", error.code().message(),
+                     "; raise the limit of processes (ulimit -u, pids.max of the cgroup)"));
   }
-  (void)pthread_sigmask(SIG_SETMASK, &own, nullptr);
-  return started;
+  return absl::OkStatus();
 }
 
 }  // namespace soleguard

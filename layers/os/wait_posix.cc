@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <vector>
+
+#include <absl/container/inlined_vector.h>
 
 #include "soleguard/fd.h"
 
@@ -20,8 +21,7 @@ bool WaitFlag::IsSet() const {
 }
 
 bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const WaitFlag* also) {
-  std::vector<pollfd> polled;
-  polled.reserve(fds.size() + 1);
+  absl::InlinedVector<pollfd, 8> polled;  // few need no memory
   for (const UniqueFd& fd : fds) polled.push_back({.fd = fd.get(), .events = POLLIN, .revents = 0});
   if (also != nullptr) {
     polled.push_back({.fd = also->fd().get(), .events = POLLIN, .revents = 0});
