@@ -17,6 +17,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/quoted.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -266,7 +267,7 @@ TEST_F(CompletionTest, AWordThatIsNotUnderstoodIsNamed) {
 
 // Colour, where a terminal is: of headings only.
 TEST_F(CompletionTest, TextIsBoldOnATerminalOnlyAndNeverWithNoColor) {
-  const std::string command = absl::StrCat(Beside("guardcheck"), " explain file");
+  const std::string command = absl::StrCat(Quoted(Beside("guardcheck")), " explain file");
   const auto on_a_terminal = [&](const std::map<std::string, std::string>& environment) {
     return RunProgram(
                {.argv = {"script", "-qec", command, "/dev/null"}, .environment = environment})

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/fd.h"
+#include "support/quoted.h"
 #include "support/served_filesystem.h"
 #include "tools/guardcheck.h"
 
@@ -193,11 +194,13 @@ TEST_F(DoctorTest, APrivateTmpIsAnotherDirectory) {
   SKIP_WITHOUT_NAMESPACES();
   const std::string own = guardcheck_.directory() / "systemd-private-0-bot.service/tmp";
   std::filesystem::create_directories(own);
+  // The checkout may lie in the /tmp that is hidden.
+  std::filesystem::copy_file(Beside("guardcheck"), own + "/guardcheck");
   const auto ask = [&](const std::string& policy) {
     return RunProgram(
-        {.argv = {"unshare", "--mount", "sh", "-c", "mount --bind " + own + " /tmp && exec \"$@\"",
-                  "sh", Beside("guardcheck"), "doctor", "x", "--scope", "/tmp/s", "--policy",
-                  policy}});
+        {.argv = {"unshare", "--mount", "sh", "-c",
+                  "mount --bind " + Quoted(own) + " /tmp && exec \"$@\"", "sh", "/tmp/guardcheck",
+                  "doctor", "x", "--scope", "/tmp/s", "--policy", policy}});
   };
   const Finished file = ask("file");
   EXPECT_EQ(file.code, 69) << file.errors;

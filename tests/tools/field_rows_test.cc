@@ -92,12 +92,13 @@ TEST_F(FieldRows, B3_E7_ARefusedStartTellsAllThatIsKnownOfTheHolderAndHowToStopI
   EXPECT_EQ(refused.code, 75);
   for (const std::string& row :
        {absl::StrCat("  pid         ", bot.command()), std::string("  started     20"),
-        std::string("  executable  /"), std::string("  command     /"),
-        std::string("  directory   /"), std::string("  user        "),
-        std::string("  state       "), std::string("  cpu         "), std::string("  memory      "),
-        std::string("  guardcheck stop x")}) {
+        std::string("  executable  /"), std::string("  directory   /"),
+        std::string("  user        "), std::string("  state       "), std::string("  cpu         "),
+        std::string("  memory      "), std::string("  guardcheck stop x")}) {
     EXPECT_THAT(refused.errors, HasSubstr(row));
   }
+  // Quoted where a shell needs it.
+  EXPECT_THAT(refused.errors, AnyOf(HasSubstr("  command     /"), HasSubstr("  command     '/")));
   EXPECT_EQ(bot.Exit(0), 0);
 }
 

@@ -19,6 +19,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/text.h"
+#include "support/quoted.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -499,7 +500,9 @@ TEST_F(RefusalTest, NamesTheCommandAndTheWrapper) {
   EXPECT_EQ(Value(said, "pid"),
             absl::StrCat(holder.command(), ", guarded by guardcheck, pid ", holder.wrapper()));
   EXPECT_THAT(Value(said, "executable"), Beside("instance"));
-  EXPECT_THAT(Value(said, "command"), StartsWith(Beside("instance")));
+  // Quoted where a shell needs it.
+  EXPECT_THAT(Value(said, "command"),
+              AnyOf(StartsWith(Beside("instance")), StartsWith(Quoted(Beside("instance")))));
   EXPECT_EQ(holder.Exit(0), 0);
 }
 
@@ -592,7 +595,7 @@ TEST_F(RefusalTest, NextStepsAreCommandsThatWork) {
     if (line.starts_with("  ") && line[2] != ' ') commands.push_back(line.substr(2));
   }
   ASSERT_EQ(commands.size(), 3u);
-  const std::string bin = std::filesystem::path(Beside("guardcheck")).parent_path();
+  const std::string bin = Quoted(std::filesystem::path(Beside("guardcheck")).parent_path());
   const Finished status =
       RunProgram({.argv = {"bash", "-c", "PATH=" + bin + ":$PATH; " + commands[0]}});
   EXPECT_EQ(status.code, 0) << commands[0] << status.errors;

@@ -13,6 +13,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/quoted.h"
 #include "tools/guardcheck.h"
 #include "tools/terminal.h"
 
@@ -173,7 +174,7 @@ TEST_F(JobTest, H11_WhatTheTerminalSendsReachesTheCommandOnce) {
 TEST_F(JobTest, H11_ACommandInASessionOfItsOwnGetsTheTerminalsSignalsFromGuardcheck) {
   std::string line;
   for (const std::string& word : guardcheck_.Run({"setsid", Beside("instance")})) {
-    line += word + " ";
+    line += Quoted(word) + " ";
   }
   shell_.Type(line + "\n");
   command_ = std::stoi(shell_.ReadAfter("ready "));

@@ -6,8 +6,9 @@ guardcheck="$1"
 units="$(mktemp -d)"
 trap 'rm -rf "$units"' EXIT
 # What they start must exist to be verified.
+ln -s "$guardcheck" "$units/guardcheck"  # a path without blanks
 for unit in "$2"/*.service "$2"/*.timer; do
-  sed -e "s#/usr/bin/guardcheck#$guardcheck#" -e 's#-- /opt/.*#-- /bin/true#' "$unit" \
+  sed -e "s#/usr/bin/guardcheck#$units/guardcheck#" -e 's#-- /opt/.*#-- /bin/true#' "$unit" \
     >"$units/${unit##*/}"
 done
 said="$(systemd-analyze verify --man=no "$units"/*.service "$units"/*.timer "$units/guarded@x.service" 2>&1)" ||
