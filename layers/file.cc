@@ -23,6 +23,7 @@
 // `file(path=…)` locks one file for programs that lock it too; `mode=posix` by the lock of
 // Boost.Interprocess's file_lock and lockf(3), which belongs to the process (posix_locks.h).
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -43,6 +44,7 @@
 #include "posix_locks.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
+#include "soleguard/vantage.h"
 #include "token.h"
 #include "wake.h"
 
@@ -93,6 +95,9 @@ class Place {
   // What is locked first.
   const std::string& path() const { return plain() ? plain_path_ : directory_.path(); }
 
+  os::Entry DirectoryEntry() const {
+    return {.parent = -1, .name = directory_.path(), .path = directory_.path()};
+  }
   os::Entry Lock() const { return plain() ? Beside("") : directory_.EntryOf("lock"); }
   os::Entry Record() const { return plain() ? Beside(".record") : directory_.EntryOf("record"); }
   WakeFiles Wakes() const {
@@ -159,17 +164,22 @@ class FileClaim final : public Claim {
   absl::StatusOr<Taking> TakeLockOnce(bool& replaced);
   absl::StatusOr<Taking> LockOpened(const std::string& path);
   absl::StatusOr<Taking> LockOpenedPosix(const std::string& path);
-  absl::Status VerifyPosix(const std::string& path) const;
+  absl::Status VerifyPosix(const os::Entry& entry) const;
   absl::Status VerifyLock() const;
   absl::Status CheckPidText() const;
+  absl::Status WritePidText() const;
   absl::Status RetakeLock();
   absl::Status RenewRecord(const HolderRecord& record);
   absl::Status Introduce(HolderRecord candidate);
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
-  absl::Status CheckStanding(const os::KeptFd& kept, const std::string& path) const;
+  absl::Status CheckStanding(const os::KeptFd& kept, const os::Entry& entry) const;
+  absl::Status CheckDirectory() const {
+    return CheckStanding(place_.directory().fd(), place_.DirectoryEntry());
+  }
 
   const Target target_;
   const os::ProcessMark owner_;
+  const Vantage vantage_{Vantage::kFiles | Vantage::kUser};
   Place place_;
   os::KeptFd lock_;
   os::KeptFd record_;
@@ -373,66 +383,60 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
   HolderRecord told = record;
   // Of one that gives up before it got a token: the next process must still find the last one.
   if (told.token == 0 && predecessor_.has_value()) told.token = predecessor_->token;
-  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(told, ++sequence_));
+  absl::Status written = WriteRecord(record_, told, ++sequence_);
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
 }
 
-// That one object is still open here, still at its path and still locked by us.
-absl::Status FileClaim::CheckStanding(const os::KeptFd& kept, const std::string& path) const {
-  absl::Status ours = kept.CheckStillOurs(path);
+// That one object is still open here, still locked by us, and still what others find at its path.
+absl::Status FileClaim::CheckStanding(const os::KeptFd& kept, const os::Entry& entry) const {
+  absl::Status ours = kept.CheckStillOurs(entry.path);
   if (!ours.ok()) return ours;
-  absl::StatusOr<bool> same = os::PathIs(path, kept.file());
-  if (!same.ok()) return same.status();
-  if (!*same)
-    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
   // Taking a lock that the description already has changes nothing (flock(2)); if it was lost, this
   // takes it back or learns that another has it.
   absl::StatusOr<bool> locked = os::TryFlock(kept.get(), /*exclusive=*/true);
   if (!locked.ok()) return locked.status();
-  if (!*locked)
-    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
-  return absl::OkStatus();
+  if (!*locked) {
+    return absl::DataLossError(absl::StrCat(EscapeBytes(entry.path), " is locked by another"));
+  }
+  return CheckPlace(kept, entry, vantage_);
 }
 
-absl::Status FileClaim::VerifyPosix(const std::string& path) const {
-  absl::Status ours = lock_.CheckStillOurs(path);
+absl::Status FileClaim::VerifyPosix(const os::Entry& entry) const {
+  absl::Status ours = lock_.CheckStillOurs(entry.path);
   if (!ours.ok()) return ours;
-  absl::StatusOr<bool> same = os::PathIs(path, lock_.file());
-  if (!same.ok()) return same.status();
-  if (!*same)
-    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
   const absl::StatusOr<std::optional<std::int64_t>> owner = os::PosixLockOwner(lock_.get());
   if (!owner.ok()) return owner.status();
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   if (!own.ok()) return own.status();
-  if (*owner == own->pid) return absl::OkStatus();
+  if (*owner == own->pid) return CheckPlace(lock_, entry, vantage_);
   // Not taken again: another instance may have been there meanwhile.
-  return absl::DataLossError(absl::StrCat(
-      EscapeBytes(path), owner->has_value() ? " is locked by another" : " is not locked any more",
-      "; this process opened and closed it once more, which drops a POSIX lock"));
+  return absl::DataLossError(
+      absl::StrCat(EscapeBytes(entry.path),
+                   owner->has_value() ? " is locked by another" : " is not locked any more",
+                   "; this process opened and closed it once more, which drops a POSIX lock"));
 }
 
 absl::Status FileClaim::Verify() const {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   if (!place_.plain()) {
-    absl::Status directory = CheckStanding(place_.directory().fd(), place_.directory().path());
+    absl::Status directory = CheckDirectory();
     if (!directory.ok()) return directory;
   }
   return VerifyLock();
 }
 
 absl::Status FileClaim::VerifyLock() const {
-  const std::string path = place_.Lock().path;
-  if (target_.posix) return VerifyPosix(path);
-  absl::Status lock = CheckStanding(lock_, path);
+  const os::Entry entry = place_.Lock();
+  if (target_.posix) return VerifyPosix(entry);
+  absl::Status lock = CheckStanding(lock_, entry);
   if (!lock.ok() || !ofd_) return lock;
   absl::StatusOr<bool> locked = os::TryOfdLock(lock_.get());
   if (!locked.ok()) return locked.status();
   if (!*locked)
-    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " is locked by another"));
+    return absl::DataLossError(absl::StrCat(EscapeBytes(entry.path), " is locked by another"));
   return absl::OkStatus();
 }
 
@@ -472,7 +476,10 @@ absl::Status FileClaim::RetakeLock() {
   const absl::StatusOr<Taking> taking = TakeLock();
   if (!taking.ok()) return taking.status();
   if (*taking == Taking::kContested) return absl::FailedPreconditionError(evidence_);
-  if (!wrote_pid_) return absl::OkStatus();
+  return wrote_pid_ ? WritePidText() : absl::OkStatus();
+}
+
+absl::Status FileClaim::WritePidText() const {
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   return own.ok() ? os::WriteAt(lock_.get(), PidText(own->pid)) : own.status();
 }
@@ -485,30 +492,36 @@ absl::Status FileClaim::RenewRecord(const HolderRecord& record) {
 }
 
 Claim::Mended FileClaim::Mend(const HolderRecord& record) {
-  Mended mended;
   // What keeps others out: with the directory's lock a file that is gone lets nobody in.
   absl::Status standing = CheckOwner();
-  if (standing.ok()) {
-    standing = place_.plain() ? VerifyLock()
-                              : CheckStanding(place_.directory().fd(), place_.directory().path());
+  if (standing.ok()) standing = place_.plain() ? VerifyLock() : CheckDirectory();
+  if (absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing)) {
+    const os::KeptFd& first = place_.plain() ? lock_ : std::as_const(place_.directory()).fd();
+    // Moved, or hidden by a mount: whoever looks from elsewhere may still find it.
+    const bool may_exclude =
+        taken_ && owner_.IsCurrent() && first.StillOurs() && !first.IsDeleted() && !target_.posix;
+    return {.lost = standing, .excludes = false, .may_exclude = may_exclude, .left = standing};
   }
+  Mended mended;
   if (!standing.ok()) {
-    const bool gone = absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing);
-    return {.lost = standing, .excludes = !gone, .left = standing};
+    Note(standing, standing, mended);
+    return mended;
   }
+  const auto mend = [&](const absl::Status& lost, const std::function<absl::Status()>& renew) {
+    if (lost.ok()) return;
+    absl::Status left = lost;
+    // Nothing is made from elsewhere or as another user: others would refuse it, or not find it.
+    if (absl::IsDataLoss(lost)) left = vantage_.Check();
+    if (left.ok()) left = renew();
+    Note(lost, left, mended);
+  };
   if (!place_.plain()) {
     absl::Status lock = VerifyLock();
-    if (!lock.ok()) {
-      Note(lock, absl::IsDataLoss(lock) ? RetakeLock() : lock, mended);
-    } else if (lock = CheckPidText(); !lock.ok()) {
-      const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-      Note(lock, own.ok() ? os::WriteAt(lock_.get(), PidText(own->pid)) : own.status(), mended);
-    }
+    mend(lock, [this] { return RetakeLock(); });
+    if (lock.ok()) mend(CheckPidText(), [this] { return WritePidText(); });
   }
-  absl::Status told = CheckRecord(record_, place_.Record().path);
-  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewRecord(record) : told, mended);
-  told = wake_.Check(place_.Wakes());
-  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? wake_.Renew(place_.Wakes()) : told, mended);
+  mend(CheckRecord(record_, place_.Record(), vantage_), [&] { return RenewRecord(record); });
+  mend(wake_.Check(place_.Wakes(), vantage_), [this] { return wake_.Renew(place_.Wakes()); });
   return mended;
 }
 

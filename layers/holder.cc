@@ -80,20 +80,27 @@ absl::Status CheckOwner(const os::ProcessMark& owner, bool released) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRecord(const os::KeptFd& record, const std::string& path) {
-  absl::Status ours = record.CheckStillOurs(path);
-  if (!ours.ok()) return ours;
-  const absl::StatusOr<bool> same = os::PathIs(path, record.file());
-  if (!same.ok()) return same.status();
-  if (!*same) {
-    return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was deleted or replaced"));
-  }
+absl::Status CheckRecord(const os::KeptFd& record, const os::Entry& entry, const Vantage& vantage) {
+  absl::Status placed = CheckPlace(record, entry, vantage);
+  if (!placed.ok()) return placed;
   const absl::StatusOr<DecodedRecord> decoded =
       ReadRecord([&] { return os::ReadAt(record.get(), kRecordSize); });
   if (decoded.ok() || !(absl::IsNotFound(decoded.status()) || absl::IsDataLoss(decoded.status()))) {
     return decoded.status();
   }
-  return absl::DataLossError(absl::StrCat(EscapeBytes(path), " was truncated or overwritten"));
+  return absl::DataLossError(
+      absl::StrCat(EscapeBytes(entry.path), " was truncated or overwritten"));
+}
+
+absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
+                         std::uint64_t sequence) {
+  if (record.state == RecordState::kReleasing) {
+    const absl::StatusOr<DecodedRecord> there =
+        ReadRecord([&] { return os::ReadAt(area.get(), kRecordSize); });
+    const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+    if (there.ok() && own.ok() && there->record.identity != *own) return absl::OkStatus();
+  }
+  return os::WriteAt(area.get(), EncodeRecord(record, sequence));
 }
 
 void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended) {

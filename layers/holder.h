@@ -1,14 +1,17 @@
 // Who has a layer, read from its record. Private to layers/.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "os/os.h"
+#include "place.h"
 #include "soleguard/fd.h"
 #include "soleguard/layer.h"
 #include "soleguard/record.h"
+#include "soleguard/vantage.h"
 #include "wake.h"
 
 namespace soleguard {
@@ -32,9 +35,14 @@ absl::StatusOr<DecodedRecord> ReadRecord(Read read) {
 // child: "not the owner".
 absl::Status CheckOwner(const os::ProcessMark& owner, bool released);
 
-// Whether the record that a claim keeps open is where others look for it, and can be read. DataLoss
-// if not. Whose it is does not matter here: a place may be shared by the holders of two namespaces.
-absl::Status CheckRecord(const os::KeptFd& record, const std::string& path);
+// CheckPlace of the record that a claim keeps open; DataLoss too if it cannot be read. Whose it is
+// does not matter here: a place may be shared by the holders of two namespaces.
+absl::Status CheckRecord(const os::KeptFd& record, const os::Entry& entry, const Vantage& vantage);
+
+// Writes `record` into the area that a claim keeps open, unless that says by now that somebody else
+// is there: one who has lost a layer must not say of its next holder that it is releasing.
+absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
+                         std::uint64_t sequence);
 
 // Adds what was lost, if anything was, and what is left of that.
 void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended);

@@ -33,6 +33,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/message.h"
 #include "soleguard/text.h"
+#include "soleguard/vantage.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
@@ -190,6 +191,10 @@ class Server {
 
  private:
   bool Wait();
+  // The socket, in the directory that it was made in.
+  os::Entry Below() const {
+    return {.parent = place_.get(), .name = kFile, .path = directory_.path() + "/" + kFile};
+  }
   absl::Status OpenWake();
   absl::Status Listen();
   void Restore();
@@ -205,12 +210,14 @@ class Server {
 
   NameDirectory directory_;
   const Answerer answerer_;
+  const Vantage vantage_{Vantage::kFiles | Vantage::kUser};
   std::atomic<bool> stop_ = false;
   std::mutex wake_mutex_;  // of the pipe
   os::KeptFd wake_read_;   // hangs up when the program closes both ends
   os::KeptFd wake_write_;
   os::KeptFd listener_;
   FileIdentity file_;
+  os::KeptFd place_;  // the directory
   os::Ownership ownership_;
   os::KeptFd deleted_;   // becomes readable when the socket's file is; empty: nothing tells
   bool closed_ = false;  // the program has closed what is not open again yet
@@ -255,6 +262,8 @@ absl::Status Server::Listen() {
   if (file.ok()) {
     file_ = *file;
     (void)os::KeepWatchOf(entry, deleted_);
+    (void)place_.Keep("keep a directory open",
+                      [this] { return os::DuplicateDescriptor(directory_.fd().get()); });
   }
   directory_.Close();
   return file.status();
@@ -264,12 +273,14 @@ void Server::Serve() {
   thread_ = std::this_thread::get_id();
   while (Wait()) {
   }
-  // Under the claim still: nobody else has made another one.
-  const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
-  if (same.ok() && *same && directory_.Open(os::Create::kNo).ok()) {
-    os::RemoveEntry(directory_.EntryOf(kFile));
-  }
-  directory_.Close();
+  // Below the directory that it was made in, wherever the process looks from by now. The race:
+  // somebody else makes his own between the look and the removal. Closed by the claim, which is
+  // held still; left open where that was lost. Without the listener another socket may have its
+  // inode.
+  const os::Entry entry = Below();
+  const absl::StatusOr<bool> same = os::EntryIs(entry, file_);
+  if (same.ok() && *same && place_.StillOurs() && listener_.StillOurs()) os::RemoveEntry(entry);
+  place_.Close();
   conversations_.clear();
   listener_.Close();
   over_ = true;
@@ -327,8 +338,9 @@ void Server::Restore() {
   // The race: another process has the name by now, and opens its inbox after this look. It makes
   // its own anew when this one replaces it.
   const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
-  if (same.ok() && !*same) {
-    listener_.Close();  // whoever has the name has replaced it
+  if (!vantage_.Check().ok() || (same.ok() && !*same)) {
+    // Whoever has the name has replaced it; or what is made here is not where senders look.
+    listener_.Close();
   } else if (!listener_.StillOurs()) {
     opened.Update(Listen());
   }
@@ -340,8 +352,10 @@ void Server::Pause() { paused_until_ = Clock::now() + kPause; }
 
 // Something happened to the socket's file. One that is gone is made anew: nobody finds the old one.
 void Server::MakeAnew() {
-  const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
   deleted_.Close();
+  // From elsewhere nothing can be made that senders find, and nothing is known of what they find.
+  if (!vantage_.Check().ok()) return;
+  const absl::StatusOr<bool> same = os::PathIs(directory_.path() + "/" + kFile, file_);
   if (same.ok() && !*same) {
     (void)Listen();  // without a directory there is no place; Verify of the file layer says so
     return;

@@ -4,7 +4,8 @@
 // Lives in    the ipc namespace.
 // Released by Release, exit and SIGKILL, after the process's memory is gone and before its files
 // are; by
-//             unshare(CLONE_SYSVSEM) in the holder. Not by exec. A forked child never has it.
+//             unshare(CLONE_SYSVSEM) in the holder, and by its leaving the ipc namespace, if it has
+//             no other thread. Not by exec. A forked child never has it.
 // Faked by    a process of the same user (in a group's scope: of the group).
 // Blinded by  ipcrm by the same user, RemoveIPC at logout, another ipc namespace.
 // Covered by  file and port, which live elsewhere, and scan. See docs/layer-mutex.md.
@@ -31,6 +32,7 @@
 #include "ownership.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
+#include "soleguard/vantage.h"
 #include "wake.h"
 
 namespace soleguard {
@@ -92,6 +94,16 @@ std::optional<HolderRecord> RecordOfHolder(const os::Ownership& ownership,
   return std::move(decoded->record);
 }
 
+// Whether `record` is of a process that has released the semaphore and could not give it back: see
+// MutexClaim::Abandon. Others that are releasing name the layers that they have. Only of one that
+// lives, and has taken it last: once it has ended the semaphore is free, or somebody else's.
+bool IsAbandoned(const HolderRecord& record, const os::UndoSemaphore& semaphore) {
+  if (record.state != RecordState::kReleasing || !record.layers.empty()) return false;
+  if (LivenessOf(record.identity) != Liveness::kAlive) return false;
+  const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
+  return last.ok() && *last == record.identity.pid;
+}
+
 absl::Status Collision(const HolderRecord& record) {
   return absl::UnavailableError(
       absl::StrCat("the semaphore is in use for another name or slot with the same hash, \"",
@@ -119,9 +131,13 @@ class MutexClaim final : public Claim {
 
  private:
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
-  absl::StatusOr<bool> IsLastProcess() const;
+  absl::StatusOr<bool> IsTakenByUs() const;
+  void Abandon();
   absl::Status WatchSemaphore(Alarm& alarm);
   std::string SegmentPath() const { return os::SegmentPath(SegmentOf(semaphore_)); }
+  os::Entry Segment() const {
+    return {.parent = -1, .name = SegmentOf(semaphore_), .path = SegmentPath()};
+  }
   absl::Status RenewRecord(const HolderRecord& record);
   absl::Status RenewWake();
 
@@ -134,6 +150,7 @@ class MutexClaim final : public Claim {
 
   const Target target_;
   const os::ProcessMark owner_;
+  const Vantage vantage_{Vantage::kFiles | Vantage::kIpc | Vantage::kUser};
   os::UndoSemaphore semaphore_;
   std::shared_ptr<Sentinel> sentinel_;  // once it is watched
   Wake wake_;
@@ -161,29 +178,44 @@ absl::Status MutexClaim::Publish(const HolderRecord& record) {
   if (!owner.ok()) return owner;
   absl::Status ours = segment_.CheckStillOurs(SegmentPath());
   if (!ours.ok()) return ours;
-  absl::Status written = os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
+  absl::Status written = WriteRecord(segment_, record, ++sequence_);
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
 }
 
+// The semaphore is not this process's, by what this thread sees from another ipc namespace than it
+// was taken in.
+absl::Status LeftNamespace(const absl::Status& left) {
+  // A thread that leaves the namespace loses its share of the process's undo list, and the last one
+  // frees the semaphore (exit_sem in ksys_unshare and commit_nsset, Linux 6.18). Another thread,
+  // one of the library's say, may be there still, and have it.
+  if (os::IsOnlyThread()) {
+    return absl::DataLossError(
+        "the semaphore was given back by the kernel when this process left its ipc namespace");
+  }
+  return left;
+}
+
 absl::Status MutexClaim::Verify() const {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  if (!semaphore_.IsAtKey()) {
-    return absl::DataLossError(
-        "the semaphore was removed (ipcrm, RemoveIPC at logout), or this process left its ipc "
-        "namespace");
-  }
-  absl::StatusOr<bool> taken = semaphore_.IsTaken();
-  if (!taken.ok()) return taken.status();
-  absl::StatusOr<bool> last = IsLastProcess();
-  if (!last.ok()) return last.status();
-  if (*taken && *last) return absl::OkStatus();
-  return absl::DataLossError("the semaphore was given back (unshare of CLONE_SYSVSEM, semctl)");
+  absl::StatusOr<bool> ours = IsTakenByUs();
+  if (ours.ok() && *ours) return absl::OkStatus();
+  absl::Status here = vantage_.Check(Vantage::kIpc);
+  if (!here.ok()) return LeftNamespace(here);
+  if (!ours.ok()) return ours.status();
+  return absl::DataLossError(semaphore_.IsAtKey()
+                                 ? "the semaphore was given back (unshare of CLONE_SYSVSEM, semctl)"
+                                 : "the semaphore was removed (ipcrm, RemoveIPC at logout)");
 }
 
-absl::StatusOr<bool> MutexClaim::IsLastProcess() const {
+// An identifier may be another semaphore's in another ipc namespace, so it is compared with the
+// key's, and with who took it last.
+absl::StatusOr<bool> MutexClaim::IsTakenByUs() const {
+  if (!semaphore_.IsAtKey()) return false;
+  absl::StatusOr<bool> taken = semaphore_.IsTaken();
+  if (!taken.ok() || !*taken) return taken;
   absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
   if (!last.ok()) return last.status();
   absl::StatusOr<ProcessIdentity> own = OwnIdentity();
@@ -221,6 +253,8 @@ absl::Status MutexClaim::Watch(Alarm& alarm) {
 }
 
 absl::Status MutexClaim::RenewRecord(const HolderRecord& record) {
+  absl::Status here = vantage_.Check();
+  if (!here.ok()) return here;
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return ownership.status();
   absl::Status kept =
@@ -231,7 +265,8 @@ absl::Status MutexClaim::RenewRecord(const HolderRecord& record) {
 
 absl::Status MutexClaim::RenewWake() {
   NameDirectory directory(target_.scope, target_.name);
-  absl::Status opened = directory.Open(os::Create::kYes);
+  absl::Status opened = vantage_.Check();
+  if (opened.ok()) opened = directory.Open(os::Create::kYes);
   return opened.ok() ? wake_.Renew(WakeFilesIn(directory, kLayer)) : opened;
 }
 
@@ -242,10 +277,10 @@ Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
     return {.lost = standing, .excludes = !gone, .left = standing};
   }
   Mended mended;
-  absl::Status told = CheckRecord(segment_, SegmentPath());
+  absl::Status told = CheckRecord(segment_, Segment(), vantage_);
   if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewRecord(record) : told, mended);
   const NameDirectory directory(target_.scope, target_.name);
-  told = wake_.Check(WakeFilesIn(directory, kLayer));
+  told = wake_.Check(WakeFilesIn(directory, kLayer), vantage_);
   if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewWake() : told, mended);
   return mended;
 }
@@ -253,12 +288,26 @@ Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
 void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
+  // Not where it is another's by now: it was set free by semctl(2), or is another namespace's.
+  const absl::StatusOr<bool> ours = IsTakenByUs();
+  const bool given = ours.ok() && *ours && semaphore_.Give().ok();
+  if (!given) Abandon();
   segment_.Close();
-  // Not given back where it is another's by now: it was set free by semctl(2). If that cannot be
-  // told, it is, as the kernel would do at this process's end.
-  const absl::StatusOr<bool> last = IsLastProcess();
-  if (!last.ok() || *last) semaphore_.Give();
   wake_.End();  // last: who is woken finds the layer free
+}
+
+// A process that has dropped its privileges, or left the ipc namespace, cannot give the semaphore
+// back, and the kernel does that at its end only. So it says that it is done with it, in the
+// segment that it still has open, and the next start removes it: see RemoveAbandoned.
+void MutexClaim::Abandon() {
+  if (!segment_.StillOurs()) return;
+  absl::StatusOr<DecodedRecord> there = RecordIn(segment_);
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!there.ok() || !own.ok() || there->record.identity != *own) return;
+  HolderRecord record = std::move(there->record);
+  record.state = RecordState::kReleasing;
+  record.layers.clear();
+  (void)os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
 }
 
 // The segment first: whoever takes the next semaphore makes the next segment.
@@ -270,8 +319,8 @@ absl::Status MutexClaim::RemoveObjects() {
 }
 
 absl::Status MutexClaim::KeepOverExec() {
-  absl::Status owner = CheckOwner();  // the kernel keeps the semaphore (semop(2))
-  return owner.ok() && wake_.end() ? wake_.end().KeepOverExec() : owner;
+  absl::Status stands = Verify();  // the kernel keeps what is still there (semop(2))
+  return stands.ok() && wake_.end() ? wake_.end().KeepOverExec() : stands;
 }
 
 std::string Where(const os::UndoSemaphore& semaphore) {
@@ -293,6 +342,7 @@ class MutexLayerImpl final : public Layer {
   Sighting LookFor(os::Create create) const;
   absl::Status CheckObjects() const;
   Attempt Refused(const os::Ownership& ownership, const os::UndoSemaphore& semaphore) const;
+  bool RemoveAbandoned(const os::Ownership& ownership, os::UndoSemaphore& semaphore) const;
 
   const Target target_;
 };
@@ -315,6 +365,20 @@ Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
   return contested;
 }
 
+// Whether the semaphore was abandoned, and is gone now. It is not given back in the other process's
+// stead: its undo list would take it from the next holder when that process ends.
+//
+// The race: two starts see the same abandoned semaphore, and one has taken the next one when the
+// other removes it. Closed by the identifier, which no later semaphore has (its sequence number,
+// ipc/util.c): the second removal fails. Left open: the other process ends, and somebody takes the
+// semaphore that is free then, between the last question and the removal; Verify finds that.
+bool MutexLayerImpl::RemoveAbandoned(const os::Ownership& ownership,
+                                     os::UndoSemaphore& semaphore) const {
+  const std::optional<HolderRecord> record = RecordOfHolder(ownership, semaphore);
+  return record.has_value() && IsOf(*record, target_) && IsAbandoned(*record, semaphore) &&
+         semaphore.RemoveOne().ok();
+}
+
 Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
   absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return Unavailable{ownership.status()};
@@ -326,6 +390,7 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
     absl::StatusOr<bool> taken = semaphore->TryTake();
     if (absl::IsAborted(taken.status())) continue;
     if (!taken.ok()) return Unavailable{taken.status()};
+    if (!*taken && RemoveAbandoned(*ownership, *semaphore)) continue;
     if (!*taken) return Refused(*ownership, *semaphore);
 
     auto claim = std::make_unique<MutexClaim>(target_, *semaphore);
@@ -360,7 +425,9 @@ Sighting MutexLayerImpl::LookFor(os::Create create) const {
     }
     record.reset();  // left by the other name's last holder
   }
-  if (!*taken) return Free{std::move(record)};
+  if (!*taken || (record.has_value() && IsAbandoned(*record, *semaphore))) {
+    return Free{std::move(record)};
+  }
   return Taken{JudgeHolder(std::move(record), absl::StrCat(Where(*semaphore), " is taken"))};
 }
 

@@ -16,6 +16,7 @@ PublishedRecord::PublishedRecord(const Scope& scope, const InstanceName& name,
 absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
   absl::Status opened = directory_.Open(os::Create::kYes);
   if (!opened.ok()) return opened;
+  vantage_.emplace(Vantage::kFiles | Vantage::kUser);
   wake_.Begin(WakeFilesIn(directory_, layer_));
   opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
                         record_);
@@ -41,9 +42,9 @@ absl::Status PublishedRecord::CheckMayBegin() {
 
 absl::Status PublishedRecord::Write(const HolderRecord& record) {
   // A program that closed all descriptors may have a file of its own at this number by now.
-  absl::Status ours = record_.CheckStillOurs(directory_.path() + "/" + record_file_);
+  absl::Status ours = record_.CheckStillOurs(path());
   if (!ours.ok()) return ours;
-  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+  absl::Status written = WriteRecord(record_, record, ++sequence_);
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
@@ -51,12 +52,13 @@ absl::Status PublishedRecord::Write(const HolderRecord& record) {
 
 void PublishedRecord::Watch(Alarm& alarm) {
   wake_.MoveAbove(alarm.slow);
-  alarm.files.push_back(directory_.path() + "/" + record_file_);
+  alarm.files.push_back(path());
   if (wake_.end()) alarm.files.push_back(WakeFilesIn(directory_, layer_).end.path);
 }
 
 absl::Status PublishedRecord::Renew(const HolderRecord& record) {
-  absl::Status opened = directory_.Open(os::Create::kYes);
+  absl::Status opened = vantage_->Check();
+  if (opened.ok()) opened = directory_.Open(os::Create::kYes);
   if (!opened.ok()) return opened;
   (void)wake_.Renew(WakeFilesIn(directory_, layer_));  // it only wakes
   opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
@@ -67,8 +69,9 @@ absl::Status PublishedRecord::Renew(const HolderRecord& record) {
 }
 
 void PublishedRecord::Mend(const HolderRecord& record, Claim::Mended& mended) {
-  absl::Status lost = CheckRecord(record_, directory_.path() + "/" + record_file_);
-  lost.Update(wake_.Check(WakeFilesIn(directory_, layer_)));
+  absl::Status lost =
+      CheckRecord(record_, {.parent = -1, .name = record_file_, .path = path()}, *vantage_);
+  lost.Update(wake_.Check(WakeFilesIn(directory_, layer_), *vantage_));
   if (lost.ok()) return;
   Note(lost, absl::IsDataLoss(lost) ? Renew(record) : lost, mended);
 }

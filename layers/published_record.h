@@ -18,6 +18,7 @@
 #include "soleguard/name.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
+#include "soleguard/vantage.h"
 #include "wake.h"
 
 namespace soleguard {
@@ -62,10 +63,12 @@ class PublishedRecord {
   absl::StatusOr<std::optional<HolderRecord>> ReadOpened();
   absl::StatusOr<DecodedRecord> Decode() const;
   absl::Status Renew(const HolderRecord& record);
+  std::string path() const { return directory_.path() + "/" + record_file_; }
 
   NameDirectory directory_;
   const std::string layer_;
   const std::string record_file_;
+  std::optional<Vantage> vantage_;  // the holder's, when it began
   Wake wake_;
   os::KeptFd record_;
   std::uint64_t sequence_ = 0;

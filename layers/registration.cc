@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -101,7 +102,7 @@ class OwnSlot {
  public:
   absl::Status Take(const Scope& scope, const ProcessIdentity& own) {
     absl::Status taken;
-    if (!StillStands(scope)) {
+    if (!file_) {
       taken = Open(scope);
       if (taken.ok()) taken = LockSlot(own);
     }
@@ -110,19 +111,21 @@ class OwnSlot {
     return taken;
   }
 
+  // Whether it is what others find in the scope now.
+  bool StandsIn(const Scope& scope) const {
+    if (!file_.StillOurs()) return false;
+    const absl::StatusOr<bool> same = os::PathIs(PathIn(scope), file_.file());
+    return same.ok() && *same;
+  }
+  // A program has closed all descriptors, or somebody has deleted the file: nobody finds it.
+  bool IsLost() const { return !file_.StillOurs() || file_.IsDeleted(); }
+
   absl::Status KeepOverExec() const {
     if (file_.StillOurs()) return file_.KeepOverExec();
     return absl::FailedPreconditionError("this process is not registered in the scope");
   }
 
  private:
-  // A program may have closed all descriptors, or somebody deleted the file.
-  bool StillStands(const Scope& scope) const {
-    if (!file_.StillOurs()) return false;
-    const absl::StatusOr<bool> same = os::PathIs(PathIn(scope), file_.file());
-    return same.ok() && *same;
-  }
-
   absl::Status Open(const Scope& scope) {
     absl::StatusOr<os::Ownership> ownership =
         os::KeepScopeDirectory(scope, os::Create::kYes, directory_);
@@ -184,18 +187,32 @@ class OwnRegistrations {
 
   absl::Status Add(const Scope& scope, const ProcessIdentity& own) {
     const std::lock_guard lock(mutex_);
-    return scopes_[scope.directory()].Take(scope, own);
+    std::list<OwnSlot>& slots = scopes_[scope.directory()];
+    slots.remove_if([](const OwnSlot& slot) { return slot.IsLost(); });
+    const auto standing = std::find_if(
+        slots.begin(), slots.end(), [&scope](const OwnSlot& slot) { return slot.StandsIn(scope); });
+    if (standing != slots.end()) return standing->Take(scope, own);
+    absl::Status taken = slots.emplace_back().Take(scope, own);
+    if (!taken.ok()) slots.pop_back();
+    return taken;
   }
 
   absl::Status KeepOverExec(const Scope& scope) {
     const std::lock_guard lock(mutex_);
-    return scopes_[scope.directory()].KeepOverExec();
+    absl::Status kept =
+        absl::FailedPreconditionError("this process is not registered in the scope");
+    for (const OwnSlot& slot : scopes_[scope.directory()]) {
+      if (kept = slot.KeepOverExec(); !kept.ok()) break;
+    }
+    return kept;
   }
 
  private:
   const os::ProcessMark process_;
   std::mutex mutex_;
-  std::map<std::string, OwnSlot> scopes_;  // by directory
+  // By directory. More than one where the process looks from elsewhere by now (chroot(2)), or the
+  // directory was moved: others still find the earlier one.
+  std::map<std::string, std::list<OwnSlot>> scopes_;
 };
 
 }  // namespace

@@ -17,22 +17,44 @@ class OwnSideFile final : public SideFile {
 
   absl::Status Write(std::string_view text) override {
     if (!owner_.IsCurrent()) return absl::FailedPreconditionError("not the owner: a forked child");
-    absl::StatusOr<UniqueFd> written = os::WriteForOthers(path_, text);
+    // Kept open, so that a process that leaves its root directory still finds what it wrote.
+    if (!directory_.StillOurs()) {
+      absl::Status opened = os::KeepPlace(path_.substr(0, path_.rfind('/')), directory_);
+      if (!opened.ok()) return opened;
+    }
+    // What stood there before this process came is stale; what came after is somebody's.
+    if (file_.StillOurs() && os::IsAnothers(entry(), file_, text_)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          EscapeBytes(path_), " was replaced or written by another program, and is left to it"));
+    }
+    absl::StatusOr<UniqueFd> written = os::WriteForOthers(entry(), text);
     if (!written.ok()) return written.status();
+    text_ = text;
     return file_.Keep("keep a file open", [&written] { return written->release(); });
   }
 
   void Remove() override {
-    if (owner_.IsCurrent() && file_.StillOurs()) os::RemoveIfSame(path_, file_.file());
-    file_.Close();
+    if (owner_.IsCurrent() && file_.StillOurs() && directory_.StillOurs()) {
+      os::RemoveIfSays(entry(), file_, text_);
+    }
+    Leave();
   }
 
-  void Leave() override { file_.Close(); }
+  void Leave() override {
+    file_.Close();
+    directory_.Close();
+  }
 
  private:
+  os::Entry entry() const {
+    return {.parent = directory_.get(), .name = path_.substr(path_.rfind('/') + 1), .path = path_};
+  }
+
   const std::string path_;
   const os::ProcessMark owner_;
-  os::KeptFd file_;  // what was written; open, so that no other file can get its inode number
+  os::KeptFd directory_;
+  std::string text_;  // what was written
+  os::KeptFd file_;   // what was written; open, so that no other file can get its inode number
 };
 
 }  // namespace

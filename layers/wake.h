@@ -10,12 +10,13 @@
 #include <string_view>
 #include <vector>
 
+#include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
 
 #include "name_directory.h"
 #include "os/os.h"
+#include "place.h"
 #include "soleguard/fd.h"
-#include "soleguard/text.h"
 
 namespace soleguard {
 
@@ -47,15 +48,10 @@ class Wake {
     end_.Close();
   }
 
-  // Whether waiters find what wakes them. Nothing is missing where it could not be made.
-  absl::Status Check(const WakeFiles& files) const {
-    if (!end_) return absl::OkStatus();
-    absl::Status ours = end_.CheckStillOurs(files.end.path);
-    if (!ours.ok()) return ours;
-    const absl::StatusOr<bool> same = os::PathIs(files.end.path, end_.file());
-    if (!same.ok() || *same) return same.status();
-    return absl::DataLossError(
-        absl::StrCat(EscapeBytes(files.end.path), " was deleted or replaced"));
+  // Whether waiters find what wakes them, as CheckPlace. Nothing is missing where it could not be
+  // made.
+  absl::Status Check(const WakeFiles& files, const Vantage& vantage) const {
+    return end_ ? CheckPlace(end_, files.end, vantage) : absl::OkStatus();
   }
   // Makes it anew. Who waits at the old one is woken, and looks again.
   absl::Status Renew(const WakeFiles& files) {

@@ -59,11 +59,6 @@ Guard::Core::Core(Setup setup, Arbiter& arbiter)
   }
 }
 
-bool Guard::Core::IsOwner() const {
-  const absl::StatusOr<ProcessIdentity> current = OwnIdentity();
-  return !current.ok() || *current == own_;
-}
-
 // In the owner, with the mutex held.
 absl::Status Guard::Core::CheckHeld() const { return released_ ? Released() : absl::OkStatus(); }
 
@@ -79,11 +74,12 @@ absl::StatusOr<std::unique_lock<std::mutex>> Guard::Core::Enter() const {
 absl::Status Guard::Core::Verify() const {
   const auto entered = Enter();
   if (!entered.ok()) return entered.status();
+  absl::Status worst;  // a loss before what cannot be told
   for (const Slot& slot : held_) {
-    absl::Status status = slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
-    if (!status.ok()) return status;
+    const absl::Status status = slot.claim != nullptr ? slot.claim->Verify() : slot.lost;
+    if (worst.ok() || (absl::IsDataLoss(status) && !absl::IsDataLoss(worst))) worst = status;
   }
-  return absl::OkStatus();
+  return worst;
 }
 
 absl::Status Guard::Core::Receive(Answerer answerer) {
@@ -95,6 +91,9 @@ absl::Status Guard::Core::Receive(Answerer answerer) {
       return absl::FailedPreconditionError(
           "the record says that no messages are taken: Options::takes_messages");
     }
+    // Where this process looks now no sender would find the socket, or take it for the holder's.
+    absl::Status here = vantage_.Check(Vantage::kFiles | Vantage::kUser);
+    if (!here.ok()) return here;
     inbox = inbox_;
   }
   // Before the new one: it removes its socket. It stays where Release finds it: its answerer may be
@@ -183,7 +182,7 @@ void Guard::Core::ReleaseClaims() {
   }
   while (!held_.empty()) {
     if (held_.back().claim != nullptr) held_.back().claim->Release();
-    held_.pop_back();
+    held_.pop_back();  // with what it had formerly
   }
 }
 
@@ -325,13 +324,25 @@ class Guard::Core::Looking {
       if (found.lost.ok() || !mended.excludes) found.lost = mended.lost;
       found.left = mended.left;
       if (mended.excludes) continue;
-      // Given up before it is tried anew: what is left of it (a companion socket) would be in the
-      // way.
       found.gone = true;
       slot.lost = mended.lost;
-      slot.claim.reset();
+      if (mended.may_exclude) {
+        KeepAside(std::move(slot.claim), slot);
+      } else {
+        // It excludes nobody. Given up before it is tried anew: what is left of it (a companion
+        // socket) would be in the way.
+        slot.claim.reset();
+      }
     }
     return any;
+  }
+
+  // A name that is moved again and again must not use up all descriptors: the oldest goes first,
+  // which nobody has found at its place for longest.
+  static void KeepAside(std::unique_ptr<Claim> claim, Slot& slot) {
+    constexpr std::size_t kMost = 8;
+    if (slot.former.size() >= kMost) slot.former.erase(slot.former.begin());
+    slot.former.push_back(std::move(claim));
   }
 
   // Whether every other start under the policy needs a claim that stands here. An observer's stands
@@ -361,6 +372,12 @@ class Guard::Core::Looking {
     // them for the milliseconds that it takes to close the watch (task_work(9) runs the last one
     // first). What refuses then is this process's own lock: it is no other instance's.
     const Clock::time_point begin = Clock::now();
+    // What would be claimed from another root directory, namespace or user is not what others meet,
+    // or is refused by them: to have it would pass for being alone.
+    if (absl::Status here = core_.vantage_.Check(); !here.ok()) {
+      found_[i].left = std::move(here);
+      return true;
+    }
     for (int round = 0;; ++round) {
       std::optional<Arbiter> arbiter = MakeArbiter(i);
       if (!arbiter.has_value() || !Drive(*arbiter, i)) return false;

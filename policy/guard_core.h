@@ -25,6 +25,7 @@
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 #include "soleguard/side_file.h"
+#include "soleguard/vantage.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
@@ -70,7 +71,9 @@ class Guard::Core {
   struct Slot {
     Arbiter::Member member;
     std::unique_ptr<Claim> claim;
-    absl::Status lost = {};             // without a claim: how it was lost
+    absl::Status lost = {};  // without a claim: how it was lost
+    // Of earlier ones, which somebody may meet whom the claim does not keep out.
+    std::vector<std::unique_ptr<Claim>> former = {};
     std::optional<Incident> told = {};  // last, while something is missing
   };
   // One watch, and its thread's part of it: it may end after the Guard does.
@@ -95,7 +98,7 @@ class Guard::Core {
   };
   class Looking;  // one look at everything
 
-  bool IsOwner() const;
+  bool IsOwner() const { return vantage_.IsOfCaller(); }
   absl::Status CheckHeld() const;
   absl::StatusOr<std::unique_lock<std::mutex>> Enter() const;
   void ReleaseClaims();
@@ -109,6 +112,7 @@ class Guard::Core {
 
   const Setup setup_;
   const ProcessIdentity own_;
+  const Vantage vantage_{Vantage::kAll};
   const std::vector<LayerReport> reports_;
   const std::optional<std::uint64_t> token_;
   const bool token_is_durable_;

@@ -1,10 +1,30 @@
 #include "soleguard/fd.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+
+#include "os/os.h"
 
 namespace soleguard {
+
+// No call opens a descriptor at a number above another one; only a duplicate can ask for that.
+//
+// The race: for the time of two system calls the descriptor is at a number that the program takes
+// for its standard output, say, and another thread of it writes there, or puts a file of its own
+// there, which is closed here. Left open: a program that closed its standard descriptors and uses
+// them all the same in another thread at that moment. Nothing of a claim has been written or locked
+// by then.
+int AboveStandard(int fd) {
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  const int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  const int saved = errno;
+  (void)close(fd);  // the duplicate keeps it open
+  errno = saved;
+  return moved;
+}
 
 void UniqueFd::reset(int fd) {
   if (fd_ >= 0) {
@@ -13,7 +33,18 @@ void UniqueFd::reset(int fd) {
     (void)close(fd_);
     errno = saved;
   }
-  fd_ = fd;
+  fd_ = AboveStandard(fd);
 }
 
 }  // namespace soleguard
+
+namespace soleguard::os {
+
+Stream OpenStream(const char* path) {
+  UniqueFd fd(RetryOnEintr([path] { return open(path, O_RDONLY | O_CLOEXEC); }));
+  Stream stream(fd ? fdopen(fd.get(), "r") : nullptr, &std::fclose);
+  if (stream != nullptr) (void)fd.release();  // the stream's now
+  return stream;
+}
+
+}  // namespace soleguard::os

@@ -67,9 +67,7 @@ void InstallForkHandlers() {
 
 }  // namespace
 
-int DuplicateDescriptor(int fd) {
-  return RetryOnEintr([&] { return fcntl(fd, F_DUPFD_CLOEXEC, 0); });
-}
+int DuplicateDescriptor(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); }
 
 ProcessMark::ProcessMark() : generation_(Generation()), pid_(getpid()) {}
 
@@ -108,6 +106,12 @@ absl::Status KeptFd::CheckStillOurs(std::string_view path) const {
   }
   return absl::DataLossError(
       absl::StrCat("the program closed the descriptor of ", EscapeBytes(path)));
+}
+
+bool KeptFd::IsDeleted() const noexcept {
+  struct stat status = {};
+  return fd_ >= 0 && fstat(fd_, &status) == 0 && IdentityIn(status) == file_ &&
+         status.st_nlink == 0;
 }
 
 absl::StatusOr<UniqueFd> KeptFd::Duplicate() const {

@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,8 +75,13 @@ absl::StatusOr<bool> LockFamiliesAreIndependent(int fd);
 
 absl::StatusOr<FileIdentity> IdentityOfFile(int fd);
 
-// A duplicate, close-on-exec; -1 with errno.
+// A duplicate above the standard descriptors, close-on-exec; -1 with errno.
 int DuplicateDescriptor(int fd);
+
+// A system file to be read line by line; nullptr with errno. fopen(3), but above the standard
+// descriptors.
+using Stream = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+Stream OpenStream(const char* path);
 
 // The effective user of the calling process.
 std::uint32_t OwnUid();
@@ -83,7 +90,12 @@ std::uint32_t OwnUid();
 class ProcessMark {
  public:
   ProcessMark();  // of the calling process
+  // One that was noted before, by these two.
+  ProcessMark(std::uint64_t generation, std::int64_t pid) : generation_(generation), pid_(pid) {}
   bool IsCurrent() const;
+
+  std::uint64_t generation() const { return generation_; }
+  std::int64_t pid() const { return pid_; }
 
  private:
   std::uint64_t generation_;
@@ -116,6 +128,10 @@ class KeptFd {
   bool StillOurs() const noexcept;
   // The same with a reason: DataLoss when the program closed it. `path` is for the message.
   absl::Status CheckStillOurs(std::string_view path) const;
+
+  // Whether the file has no name left in any directory: nobody, wherever it looks from, can open it
+  // again. False also when it is not ours any more, or does not say.
+  bool IsDeleted() const noexcept;
 
   // A duplicate, close-on-exec, that forked children do keep.
   absl::StatusOr<UniqueFd> Duplicate() const;
@@ -245,12 +261,11 @@ void RemoveEntry(const Entry& entry);
 // Removes the directory if it is empty.
 absl::Status RemoveDirectory(const std::string& path);
 
-// Removes `path` if it is `file`, which is open. The race: somebody replaces it between the look
-// and the removal, and loses his file.
-void RemoveIfSame(const std::string& path, const FileIdentity& file);
-
 // Whether `path` itself, not what a link points to, is `file` now.
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file);
+
+// The same of an entry: below its open parent, or without one at its path.
+absl::StatusOr<bool> EntryIs(const Entry& entry, const FileIdentity& file);
 
 // Whether nothing is at `path`. False also when it cannot be told: opening it tells why.
 bool IsMissing(const std::string& path);
@@ -300,10 +315,20 @@ absl::Status MakeDirectories(const std::string& directory);
 absl::Status WriteDurably(const std::string& directory, const std::string& name,
                           std::string_view bytes);
 
-// Replaces the file `path`, which is absolute, by one with `bytes` that everybody may read, in one
-// step: a reader finds the old file or the new one. Not durable. FailedPrecondition rather than
-// overwrite what is no such file: not regular, or large. Gives the new file, open.
-absl::StatusOr<UniqueFd> WriteForOthers(const std::string& path, std::string_view bytes);
+// Keeps the directory `path` open to find entries below it, links in the path followed.
+absl::Status KeepPlace(const std::string& path, KeptFd& kept);
+// Replaces a file by one with `bytes` that everybody may read, in one step: a reader finds the old
+// file or the new one. Not durable. FailedPrecondition rather than overwrite what is no such file:
+// not regular, or large. Gives the new file, open for reading and writing.
+absl::StatusOr<UniqueFd> WriteForOthers(const Entry& entry, std::string_view bytes);
+// Removes a file if it is `file`, which is open, and says `bytes` and nothing else. What somebody
+// else has put there, or written into it, stays.
+void RemoveIfSays(const Entry& entry, const KeptFd& file, std::string_view bytes);
+// Whether something is at the entry that is not `file`, or says something else than `bytes`.
+bool IsAnothers(const Entry& entry, const KeptFd& file, std::string_view bytes);
+
+// Whether the calling process has no other thread. False also when that cannot be seen.
+bool IsOnlyThread();
 
 // A System V semaphore of one value: 0 is free, 1 is taken. A taken one belongs to the process, not
 // to a thread; it survives exec, is not inherited by fork, and the kernel gives it back (SEM_UNDO)
@@ -332,9 +357,14 @@ class UndoSemaphore {
   // taken, or another one that decides is: this is that one then. Aborted when it was removed
   // meanwhile.
   absl::StatusOr<bool> TryTake();
-  void Give();
-  // From the ipc namespace, with what stands at the other keys: who waits for it or has opened it
-  // learns that it is gone. PermissionDenied: it was made by another user.
+  // Of the process that has taken it, and of no other. The value is set, not taken back: that
+  // clears the undo entries of all threads, whichever has taken it. A thread that is alone with its
+  // undo list (unshare(2) with CLONE_SYSVSEM) would take it once more at its end.
+  absl::Status Give();
+  // From the ipc namespace: who waits for it or has opened it learns that it is gone.
+  // PermissionDenied: it was made by another user.
+  absl::Status RemoveOne();
+  // The same with what stands at the other keys.
   absl::Status Remove();
 
   absl::StatusOr<bool> IsTaken() const;

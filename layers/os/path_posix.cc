@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <utility>
 
@@ -429,21 +431,21 @@ UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
 
 void RemoveEntry(const Entry& entry) { (void)unlinkat(entry.parent, entry.name.c_str(), 0); }
 
-void RemoveIfSame(const std::string& path, const FileIdentity& file) {
-  const absl::StatusOr<bool> same = PathIs(path, file);
-  if (same.ok() && *same) (void)unlink(path.c_str());
-}
-
 absl::Status RemoveDirectory(const std::string& path) {
   if (rmdir(path.c_str()) == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("remove ", EscapeBytes(path)));
 }
 
 absl::StatusOr<bool> PathIs(const std::string& path, const FileIdentity& file) {
+  return EntryIs({.parent = -1, .name = path, .path = path}, file);
+}
+
+absl::StatusOr<bool> EntryIs(const Entry& entry, const FileIdentity& file) {
+  const std::string& name = entry.parent < 0 ? entry.path : entry.name;
   struct stat status = {};
-  if (lstat(path.c_str(), &status) != 0) {
+  if (fstatat(entry.parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return false;
-    return ErrnoStatus(errno, absl::StrCat("stat ", EscapeBytes(path)));
+    return ErrnoStatus(errno, absl::StrCat("stat ", EscapeBytes(entry.path)));
   }
   return FileIdentity{.device = status.st_dev, .inode = status.st_ino} == file;
 }
@@ -569,19 +571,93 @@ absl::Status WriteDurably(const std::string& directory, const std::string& name,
   return absl::OkStatus();
 }
 
-absl::StatusOr<UniqueFd> WriteForOthers(const std::string& path, std::string_view bytes) {
+absl::Status KeepPlace(const std::string& path, KeptFd& kept) {
+  return kept.Keep(absl::StrCat("open ", EscapeBytes(path)), [&] {
+    return open(path.empty() ? "/" : path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  });
+}
+
+namespace {
+
+// A name below a directory that nobody has; what a killed process left is passed over.
+template <typename Make>
+int MakeUnderFreshName(std::string& name, Make make) {
+  static std::atomic<unsigned> last{0};
+  constexpr int kMost = 1000;
+  int result = -1;
+  for (int i = 0; i < kMost; ++i) {
+    name = absl::StrCat(".soleguard.", getpid(), ".", ++last);
+    result = make(name.c_str());
+    if (result >= 0 || errno != EEXIST) break;
+  }
+  return result;
+}
+
+// Whether it is the file, and says this.
+bool Says(const Entry& entry, const KeptFd& file, std::string_view bytes) {
+  const absl::StatusOr<bool> same = EntryIs(entry, file.file());
+  if (!same.ok() || !*same || !file.StillOurs()) return false;
+  const absl::StatusOr<std::string> text = ReadAt(file.get(), bytes.size() + 1);
+  return text.ok() && *text == bytes;
+}
+
+}  // namespace
+
+bool IsAnothers(const Entry& entry, const KeptFd& file, std::string_view bytes) {
   struct stat status = {};
-  const bool exists = lstat(path.c_str(), &status) == 0;
+  const bool exists = fstatat(entry.parent, entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  return exists && !Says(entry, file, bytes);
+}
+
+absl::StatusOr<UniqueFd> WriteForOthers(const Entry& entry, std::string_view bytes) {
+  const char* const name = entry.name.c_str();
+  struct stat status = {};
+  const bool exists = fstatat(entry.parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
   constexpr off_t kMost = 64 * 1024;
   if (exists && (!S_ISREG(status.st_mode) || status.st_size > kMost)) {
     return absl::FailedPreconditionError(
-        absl::StrCat(EscapeBytes(path), " exists and is ",
+        absl::StrCat(EscapeBytes(entry.path), " exists and is ",
                      S_ISREG(status.st_mode) ? "larger than 64 KiB" : "no regular file",
                      ": it is not overwritten; choose another path"));
   }
-  const std::size_t slash = path.rfind('/');
-  return Replace(path.substr(0, slash), path.substr(slash + 1), bytes,
-                 S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH, Flush::kNo);
+  std::string temporary;
+  UniqueFd file(MakeUnderFreshName(temporary, [&](const char* fresh) {
+    return openat(entry.parent, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                  S_IRUSR | S_IWUSR);
+  }));
+  if (!file) return ErrnoStatus(errno, absl::StrCat("create a file for ", EscapeBytes(entry.path)));
+  absl::Status done = WriteAt(file.get(), bytes);
+  if (done.ok() && fchmod(file.get(), S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) != 0) {
+    done = ErrnoStatus(errno, "fchmod");
+  }
+  if (done.ok() && renameat(entry.parent, temporary.c_str(), entry.parent, name) != 0) {
+    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(entry.path)));
+  }
+  if (done.ok()) return file;
+  (void)unlinkat(entry.parent, temporary.c_str(), 0);  // the first error is the one to tell
+  return done;
+}
+
+// The race: somebody replaces the file, or writes into it, between the look and the removal. Made
+// small by taking it out of its place first, where nobody finds it any more, and looking again
+// there: what was put in its place before is put back, unless there is yet another by then. Left
+// open: who has opened it before, and writes between the second look and the removal.
+void RemoveIfSays(const Entry& entry, const KeptFd& file, std::string_view bytes) {
+  if (!Says(entry, file, bytes)) return;
+  Entry aside = entry;
+  const int moved = MakeUnderFreshName(aside.name, [&](const char* fresh) {
+    return renameat2(entry.parent, entry.name.c_str(), entry.parent, fresh, RENAME_NOREPLACE);
+  });
+  if (moved != 0) {  // a filesystem that cannot do that
+    if (Says(entry, file, bytes)) RemoveEntry(entry);
+    return;
+  }
+  if (!Says(aside, file, bytes)) {
+    (void)renameat2(entry.parent, aside.name.c_str(), entry.parent, entry.name.c_str(),
+                    RENAME_NOREPLACE);
+    return;
+  }
+  RemoveEntry(aside);
 }
 
 }  // namespace soleguard::os

@@ -183,7 +183,7 @@ absl::StatusOr<bool> UndoSemaphore::IsAnotherTaken() {
       return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(keys_[i])));
     }
     if (value <= 0) continue;
-    Give();
+    (void)Give();
     at_ = i;
     id_ = id;
     return true;
@@ -201,7 +201,7 @@ absl::StatusOr<bool> UndoSemaphore::TryTake() {
     // other's.
     const absl::StatusOr<bool> another = IsAnotherTaken();
     if (another.ok()) return !*another;
-    Give();
+    (void)Give();
     return another.status();
   }
   if (errno == EAGAIN) return false;
@@ -210,9 +210,11 @@ absl::StatusOr<bool> UndoSemaphore::TryTake() {
 }
 
 // NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
-void UndoSemaphore::Give() {
-  sembuf operation = {.sem_num = 0, .sem_op = -1, .sem_flg = IPC_NOWAIT | SEM_UNDO};
-  (void)semop(id_, &operation, 1);  // fails when it was removed: then it is given back already
+absl::Status UndoSemaphore::Give() {
+  SemaphoreArgument free = {};
+  free.value = 0;
+  if (semctl(id_, 0, SETVAL, free) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("give back ", NameOf(key())));
 }
 
 // The one that is held last: until then it keeps out who comes for one of the others.
@@ -228,6 +230,10 @@ absl::Status UndoSemaphore::Remove() {
     if (semctl(id, 0, IPC_RMID) == 0 || IsRemoved(errno)) continue;
     return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(keys_[i])));
   }
+  return RemoveOne();
+}
+
+absl::Status UndoSemaphore::RemoveOne() {
   if (semctl(id_, 0, IPC_RMID) == 0 || IsRemoved(errno)) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(key())));
 }

@@ -174,8 +174,7 @@ bool IsMember(std::uint32_t uid, std::uint32_t gid) {
   const std::optional<User> user = FindUser(uid);
   if (!user.has_value()) return false;
   if (user->gid == gid) return true;
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/etc/group", "re"),
-                                                             &std::fclose);
+  const Stream file = OpenStream("/etc/group");
   if (file == nullptr) return false;
   std::vector<char> buffer(kLimit);  // a group of thousands is one line
   group entry = {};

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -52,6 +54,58 @@ TEST_F(SideFileTest, H31_TheProgramsFileWithItsNumberIsNotClosed) {
     EXPECT_TRUE(std::filesystem::exists("/proc/self/fd/" + std::to_string(number))) << "closed";
     (void)close(number);
   }
+}
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Somebody else's content, written into the very file: it is his by now.
+TEST_F(SideFileTest, E3_PidFileOfAnother) {
+  const std::unique_ptr<SideFile> file = *SideFile::At(path_);
+  ASSERT_TRUE(file->Write("1\n").ok());
+  std::ofstream(path_) << "4711\n";  // the same inode
+  EXPECT_TRUE(absl::IsFailedPrecondition(file->Write("2\n")));
+  file->Remove();
+  EXPECT_EQ(Content(path_), "4711\n");
+}
+
+// What begins or ends as ours is not ours.
+TEST_F(SideFileTest, WhatSomebodyElseAddedOrCutStays) {
+  for (const std::string content : {"1\n2\n", "1", ""}) {
+    const std::unique_ptr<SideFile> file = *SideFile::At(path_);
+    ASSERT_TRUE(file->Write("1\n").ok());
+    std::ofstream(path_) << content;
+    file->Remove();
+    EXPECT_TRUE(std::filesystem::exists(path_));
+    EXPECT_EQ(Content(path_), content);
+  }
+}
+
+TEST_F(SideFileTest, AnotherFileInItsPlaceStaysThoughItSaysTheSame) {
+  const std::unique_ptr<SideFile> file = *SideFile::At(path_);
+  ASSERT_TRUE(file->Write("1\n").ok());
+  std::ofstream(directory_ / "new") << "1\n";
+  std::filesystem::rename(directory_ / "new", path_);
+  EXPECT_TRUE(absl::IsFailedPrecondition(file->Write("2\n")));
+  file->Remove();
+  EXPECT_EQ(Content(path_), "1\n");
+}
+
+// What stood there before is stale, and what was removed meanwhile is written again.
+TEST_F(SideFileTest, WritesOverWhatWasThereBeforeAndRemovesItsOwn) {
+  std::ofstream(path_) << "4711\n";
+  const std::unique_ptr<SideFile> file = *SideFile::At(path_);
+  ASSERT_TRUE(file->Write("1\n").ok());
+  EXPECT_EQ(Content(path_), "1\n");
+  std::filesystem::remove(path_);
+  ASSERT_TRUE(file->Write("2\n").ok());
+  ASSERT_TRUE(file->Write("3\n").ok());
+  EXPECT_EQ(Content(path_), "3\n");
+  file->Remove();
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));  // nothing is left aside
 }
 
 }  // namespace

@@ -74,6 +74,14 @@ class Claimant {
   //   incident     what the watch reports next, once it does:
   //                "LAYER OUTCOME stood|open PID LOST", PID of another who has it, else 0
   //   repair       the incidents, as above, "; " between them
+  //   become WHAT [ARGUMENT]  became | cannot: ERROR. It goes on as another process would be:
+  //                chroot DIR, chdir DIR, mount DIR (a new filesystem over it), unshare mnt, ipc,
+  //                net, pid, user or sysvsem, enter FILE (setns(2)), setuid or seteuid UID,
+  //                nogroups, nocaps
+  //   share        shares COUNT: descriptors, which it closes again | CODE: MESSAGE
+  //   keep         kept: over exec | CODE: MESSAGE
+  //   files FILE   wrote: a PID file | CODE: MESSAGE
+  //   drop         dropped: destroyed
   //   occupy FILE  occupied: every descriptor but the first three is one of FILE now
   //   descriptors FILE  how many descriptors are of FILE
   //   exhaust      exhausted: it can open no descriptor any more (RLIMIT_NOFILE)

@@ -1,8 +1,12 @@
 // See claimant.h. Arguments: SCOPE NAME POLICY SETTLE DEADLINE barrier|now|gate:FIFO WAIT REPLACE
 // SLOTS REFEREE
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -167,6 +171,55 @@ std::string LimitFiles(bool exhaust) {
   return setrlimit(RLIMIT_NOFILE, &none) == 0 ? "exhausted" : "cannot";
 }
 
+bool Unshare(const std::string& what) {
+  for (const auto& [name, flag] :
+       {std::pair("mnt", CLONE_NEWNS), std::pair("ipc", CLONE_NEWIPC),
+        std::pair("net", CLONE_NEWNET), std::pair("pid", CLONE_NEWPID),
+        std::pair("user", CLONE_NEWUSER), std::pair("sysvsem", CLONE_SYSVSEM)}) {
+    if (what == name) return unshare(flag) == 0;
+  }
+  return false;
+}
+
+bool DropCapabilities() {
+  __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  return syscall(SYS_capset, &header, none) == 0;
+}
+
+bool Enter(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool entered = fd >= 0 && setns(fd, 0) == 0;
+  (void)close(fd);
+  return entered;
+}
+
+// As the commands `become` say.
+std::string Become(const std::string& what) {
+  const std::string verb = what.substr(0, what.find(' '));
+  const std::string argument = verb == what ? "" : what.substr(verb.size() + 1);
+  const auto id = [&] { return static_cast<uid_t>(std::stoul(argument)); };
+  bool became = false;
+  if (verb == "chroot") became = chroot(argument.c_str()) == 0 && chdir("/") == 0;
+  if (verb == "chdir") became = chdir(argument.c_str()) == 0;
+  if (verb == "unshare") became = Unshare(argument);
+  if (verb == "enter") became = Enter(argument);
+  if (verb == "setuid") became = setresuid(id(), id(), id()) == 0;
+  if (verb == "seteuid") became = seteuid(id()) == 0;
+  if (verb == "nogroups") became = setgroups(0, nullptr) == 0;
+  if (verb == "nocaps") became = DropCapabilities();
+  if (verb == "mount") {
+    // Not for others: private first.
+    became = mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+             mount("tmpfs", argument.c_str(), "tmpfs", 0, "mode=700") == 0;
+  }
+  return became ? "became" : std::string("cannot: ") + std::system_category().message(errno);
+}
+
+std::string Say(const absl::Status& status, const std::string& ok) {
+  return status.ok() ? ok : status.ToString();
+}
+
 // Answers to commands that have an argument, or nothing for others.
 std::string ObeyWithArgument(const std::string& command, const std::string& argument,
                              Guard* guard) {
@@ -176,6 +229,10 @@ std::string ObeyWithArgument(const std::string& command, const std::string& argu
     const absl::Status status =
         guard->Watch([](const Incident& incident) { TheReports().Add(Say(incident)); }, period);
     return status.ok() ? "watched" : status.ToString();
+  }
+  if (command == "become") return Become(argument);
+  if (command == "files" && guard != nullptr) {
+    return Say(guard->WriteSideFiles({.pid_file = argument, .info_file = ""}), "wrote");
   }
   if (command == "occupy") {
     closefrom(3);
@@ -251,6 +308,15 @@ std::string Obey(const std::string& command, Verdict& verdict) {
   if (command == "await message") {
     receiver.Await();
     return "got it";
+  }
+  if (command == "share" && guard != nullptr) {
+    const auto shared = guard->ShareWithChild();
+    return Say(shared.status(), "shares " + std::to_string(shared.ok() ? shared->size() : 0));
+  }
+  if (command == "keep" && guard != nullptr) return Say(guard->KeepOverExec(), "kept");
+  if (command == "drop") {
+    verdict = Undetermined{};
+    return "dropped";
   }
   if (command == "release") {
     if (guard != nullptr) guard->Release();

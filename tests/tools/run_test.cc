@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -246,23 +247,34 @@ TEST(Run, InheritedDescriptorsReachTheCommand) {
 
 // A program that was started without standard streams has its first files at their numbers. The
 // command's output must not go into the lock file, nor a message into the record.
-TEST(Run, H31_ClosedStandardStreamsDoNotBecomeTheClaims) {
+TEST(Run, H31_H40_ClosedStandardStreamsDoNotBecomeTheClaims) {
   const Guardcheck guardcheck;
+  const std::array<std::string, 3> redirections = {" <&-", " >&-", " 2>&-"};
   for (const Words& options : {Words{}, Words{"--exec"}}) {
-    const std::string probe = guardcheck.directory() / "probe";
-    const Words command = {
-        "sh", "-c",
-        "for fd in 0 1 2; do test -e /proc/self/fd/$fd && echo $fd >>\"$0\"; done; "
-        "echo output; echo error >&2; cat; touch \"$0\"",
-        probe};
-    (void)RunProgram({.argv = Words{"sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"} +
-                              guardcheck.Run(command, options)});
-    EXPECT_TRUE(std::filesystem::exists(probe));
-    EXPECT_EQ(ReadFile(probe), "");  // closed for the command too
-    EXPECT_THAT(ReadFile(guardcheck.Object("x", "lock")), MatchesRegex("[0-9]+ *\n"));
-    EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
-    EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 3);
-    std::filesystem::remove(probe);
+    for (unsigned closed = 1; closed < 8; ++closed) {
+      std::string line = "exec \"$@\"";
+      std::string open;  // what the command finds
+      for (unsigned fd = 0; fd < 3; ++fd) {
+        if ((closed >> fd & 1U) != 0) {
+          line += redirections.at(fd);
+        } else {
+          open += std::to_string(fd) + "\n";
+        }
+      }
+      const std::string probe = guardcheck.directory() / "probe";
+      const Words command = {
+          "sh", "-c",
+          "for fd in 0 1 2; do test -e /proc/self/fd/$fd && echo $fd >>\"$0\"; done; "
+          "echo output; echo error >&2; cat; touch \"$0\"",
+          probe};
+      (void)RunProgram({.argv = Words{"sh", "-c", line, "sh"} + guardcheck.Run(command, options)});
+      EXPECT_TRUE(std::filesystem::exists(probe)) << line;
+      EXPECT_EQ(ReadFile(probe), open) << line;  // closed for the command too
+      EXPECT_THAT(ReadFile(guardcheck.Object("x", "lock")), MatchesRegex("[0-9]+ *\n"));
+      EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
+      EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 3);
+      std::filesystem::remove(probe);
+    }
   }
 }
 

@@ -26,7 +26,7 @@ absl::Status WriteVerdict(int fd, const std::string& line) {
   const std::string text = line + "\n";
   absl::Status written;
   for (std::string_view rest = text; !rest.empty() && written.ok();) {
-    const ssize_t size = write(fd, rest.data(), rest.size());
+    const ssize_t size = write(owned.get(), rest.data(), rest.size());
     if (size >= 0) {
       rest.remove_prefix(static_cast<std::size_t>(size));
     } else if (errno != EINTR) {

@@ -8,11 +8,18 @@
 
 namespace soleguard {
 
-// Owns one descriptor and closes it. Move-only. Not thread-safe.
+// `fd`, or a duplicate of it above the standard descriptors 0, 1 and 2, close-on-exec, in place of
+// one of them. A program that was started without one of these has its next descriptor there: what
+// it logs would be written into it, and the usual first steps of a daemon would close it. -1 with
+// errno where no other number is free; `fd` is closed then. Does not block.
+int AboveStandard(int fd);
+
+// Owns one descriptor and closes it. Never has 0, 1 or 2: see AboveStandard. Move-only. Not
+// thread-safe.
 class UniqueFd {
  public:
   UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
+  explicit UniqueFd(int fd) : fd_(AboveStandard(fd)) {}
   UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   UniqueFd& operator=(UniqueFd&& other) noexcept {
     if (this != &other) reset(other.release());

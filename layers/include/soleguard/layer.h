@@ -65,7 +65,9 @@ class Claim {
 
   // OK when the claim still stands and excludes others; otherwise what was lost, and how:
   // FailedPrecondition (this process is a forked child of the owner), DataLoss (deleted, replaced,
-  // closed by the program). Does not block and disturbs nobody.
+  // closed by the program). Another code, such as Unavailable: the process does not see any more
+  // what others see, or may not look (chroot, namespaces, dropped privileges), and it cannot be
+  // told. Does not block and disturbs nobody.
   virtual absl::Status Verify() const = 0;
 
   // Adds to `alarm` where it shows that the claim may be lost. An error says what gives no event;
@@ -80,6 +82,9 @@ class Claim {
     // Whether the layer has kept others out all the while, as far as can be told. If not, the claim
     // is good for nothing any more but to be released.
     bool excludes = true;
+    // It does not, for whoever sees what this process sees; but somebody else may still meet it (it
+    // was moved, or a mount hides it). It is kept beside a new claim until the release.
+    bool may_exclude = false;
     // What could not be put right, and why.
     absl::Status left;
   };

@@ -91,6 +91,15 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 // skips atfork: its child may keep the name taken after the parent is gone, and a refused start
 // names it. exec closes everything, unless KeepOverExec or ShareWithChild was called.
 //
+// A process may change after that: leave its root directory (chroot(2)) or a namespace (unshare(2),
+// setns(2)), or drop privileges. What it then does not see any more is neither lost nor found:
+// Verify says that it cannot tell, and nothing that stands is given up for something that only this
+// process would see. Release frees the name in any case. docs/guarantees.md has a table of changes
+// and calls. The kernel itself drops a claim of `mutex` when a process without other threads leaves
+// its ipc namespace or unshares CLONE_SYSVSEM; Verify and Watch say so.
+//
+// No descriptor of a Guard is 0, 1 or 2, also if the program was started without these.
+//
 // Move-only. Several threads may use it at once, but for moving, assigning and destroying it, and
 // for reading record() beside Follow.
 class Guard {
@@ -135,7 +144,9 @@ class Guard {
 
   // OK while every claim stands. FailedPrecondition in a forked child ("not the owner") and after
   // Release; DataLoss names what was lost: a deleted or replaced file, a descriptor that the
-  // program closed. Does not block and disturbs nobody.
+  // program closed. Another code (Unavailable, PermissionDenied): nothing is known to be lost, and
+  // it cannot be told whether a claim stands, as this thread does not see any more what others see,
+  // or may not look. Does not block and disturbs nobody.
   absl::Status Verify() const;
 
   // Looks at everything that belongs to the claim, and puts right what is missing, also what
@@ -147,7 +158,11 @@ class Guard {
   // time does it, others wait.
   //
   // A layer that was claimed anew is this process's alone: a child that the claim was handed on to
-  // before does not have it.
+  // before does not have it. A claim that somebody else may still meet (its directory was moved, or
+  // is hidden by a mount) is kept beside the new one until Release. What cannot be told is degraded
+  // and stays as it is. Nothing is made or claimed where this thread has another root directory,
+  // mount, ipc or network namespace or effective user than when it acquired the name: others would
+  // not meet it, or would refuse it.
   std::vector<Incident> Repair();
 
   // Does that whenever something happens to an object of the claim (a file of it is deleted,
@@ -172,7 +187,9 @@ class Guard {
   // for a call that has begun. It may use the Guard no more than any other thread may, and is not
   // to wait for one that releases it. Once more replaces the answerer. Does not block.
   // FailedPrecondition after Release, in a forked child, and without Options::takes_messages;
-  // otherwise why the socket `inbox` in the name's directory cannot be made.
+  // Unavailable where this thread does not see the name's directory as senders do (after chroot(2),
+  // say), and an answerer of before then stays; otherwise why the socket `inbox` in the name's
+  // directory cannot be made.
   absl::Status Receive(Answerer answerer);
 
   // A remote says that another instance acts under the same key: verifies each claim, and looks on
@@ -197,14 +214,17 @@ class Guard {
   // After that, Release leaves the name with the child for as long as it lives.
   absl::Status Follow(const ProcessIdentity& child);
 
-  // Writes the files, and keeps them true when Follow names another instance. They are never read
-  // here and decide nothing. Release removes them while they are still this process's; after a
-  // SIGKILL they stay, and the next holder overwrites them. An error (a relative path, a directory
-  // that is not there) says which; the claim stands all the same.
+  // Writes the files, and keeps them true when Follow names another instance. They decide nothing.
+  // Release removes them while they are still this process's and say what it wrote; what somebody
+  // else has written stays. After a SIGKILL they stay, and the next holder overwrites them. They
+  // are found where they were written, whatever the root directory is by then; where the process
+  // may not remove them any more, they stay. An error (a relative path, a directory that is not
+  // there) says which; the claim stands all the same.
   absl::Status WriteSideFiles(const SideFiles& files);
 
   // Keeps the claim over execve(2): the new program holds the name until it ends.
-  // FailedPrecondition names a layer that does not survive exec.
+  // FailedPrecondition names a layer that does not survive exec; a claim that does not stand, or
+  // cannot be seen to, is as for Verify.
   absl::Status KeepOverExec();
 
  private:
