@@ -143,6 +143,8 @@ class FileClaim final : public Claim {
   void Free();
   // What refused, and the process that has a POSIX lock if it was that: set by Take when contested.
   const std::string& evidence() const { return evidence_; }
+  // Who refused, if it was not the kernel.
+  std::optional<Contested> TakeSurvivor() { return std::exchange(survivor_, std::nullopt); }
   std::int64_t locker() const { return locker_; }
 
   absl::Status Publish(const HolderRecord& record) override;
@@ -170,7 +172,7 @@ class FileClaim final : public Claim {
   absl::Status WritePidText() const;
   absl::Status RetakeLock();
   absl::Status RenewRecord(const HolderRecord& record);
-  absl::Status Introduce(HolderRecord candidate);
+  absl::StatusOr<Taking> Introduce(HolderRecord candidate);
   absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::Status CheckStanding(const os::KeptFd& kept, const os::Entry& entry) const;
   absl::Status CheckDirectory() const {
@@ -192,6 +194,7 @@ class FileClaim final : public Claim {
   std::optional<HolderRecord> predecessor_;
   std::string evidence_;
   std::int64_t locker_ = 0;
+  std::optional<Contested> survivor_;
 };
 
 // How often an object may be replaced between being opened and being locked before the layer gives
@@ -290,8 +293,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeLock() {
   return Replaced(place_.Lock().path);
 }
 
-// Says who this is, now that the objects are taken.
-absl::Status FileClaim::Introduce(HolderRecord candidate) {
+// Says who this is, now that the objects are taken. Contested: the record's holder lives.
+absl::StatusOr<FileClaim::Taking> FileClaim::Introduce(HolderRecord candidate) {
   const os::Entry entry = place_.Record();
   absl::Status opened = os::KeepFile(entry, place_.ownership(), os::Create::kYes, record_);
   if (!opened.ok()) return opened;
@@ -307,6 +310,8 @@ absl::Status FileClaim::Introduce(HolderRecord candidate) {
           EscapeBytes(predecessor_->name),
           "\": the filesystem takes the two names for one. Use another scope directory"));
     }
+    survivor_ = Survivor(predecessor_, EscapeBytes(entry.path));
+    if (survivor_.has_value()) return Taking::kContested;
   }
   absl::StatusOr<std::string> text = os::ReadAt(lock_.get(), kPidTextSize + 1);
   if (!text.ok()) return text.status();
@@ -316,7 +321,9 @@ absl::Status FileClaim::Introduce(HolderRecord candidate) {
     absl::Status written = os::WriteAt(lock_.get(), PidText(candidate.identity.pid));
     if (!written.ok()) return written;
   }
-  return os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
+  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
+  if (!written.ok()) return written;
+  return Taking::kTaken;
 }
 
 absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate) {
@@ -331,8 +338,8 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate)
   if (!lock.ok() || *lock == Taking::kContested) return lock;
 
   wake_.Begin(place_.Wakes());
-  absl::Status introduced = Introduce(candidate);
-  if (!introduced.ok()) return introduced;
+  absl::StatusOr<Taking> introduced = Introduce(candidate);
+  if (!introduced.ok() || *introduced == Taking::kContested) return introduced;
   if (target_.posix) PosixLocks::OfThisProcess().Add(lock_.file());
   taken_ = true;
   return Taking::kTaken;
@@ -573,6 +580,7 @@ class FileLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   Sighting Forecast() const override;
+  void Disown(const HolderRecord& record) override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
 
@@ -664,6 +672,7 @@ Attempt FileLayerImpl::Try(const HolderRecord& candidate) {
   if (taking.ok() && *taking == FileClaim::Taking::kTaken) return Held{std::move(claim)};
   claim->Free();
   if (!taking.ok()) return Unavailable{taking.status()};
+  if (std::optional<Contested> survivor = claim->TakeSurvivor()) return *std::move(survivor);
   return Refused(claim->evidence(), claim->locker());
 }
 
@@ -730,6 +739,9 @@ Sighting FileLayerImpl::Look() const {
                                                     EscapeBytes(place.path())))};
     }
   }
+  std::optional<Contested> survivor;
+  if (no_lock.ok()) survivor = Survivor(record, EscapeBytes(place.Record().path));
+  if (survivor.has_value()) return Taken{std::move(survivor->holder)};
   return Nobody(no_lock, std::move(record));
 }
 
@@ -754,6 +766,14 @@ Sighting FileLayerImpl::Forecast() const {
   if (could_be.ok()) could_be = os::CheckFile(place.Record(), place.ownership(), kRecordSize);
   if (!could_be.ok()) return Unavailable{could_be};
   return sighting;
+}
+
+void FileLayerImpl::Disown(const HolderRecord& record) {
+  Place place(target_);
+  if (!place.Open(os::Create::kNo).ok()) return;
+  DisownRecord(record, [&place](os::Create create, os::KeptFd& file) {
+    return os::KeepFile(place.Record(), place.ownership(), create, file);
+  });
 }
 
 std::vector<ProcessIdentity> FileLayerImpl::Suspects() const {
@@ -784,19 +804,13 @@ std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
   return suspects;
 }
 
-// The number that the process has in this pid namespace; 0: it cannot be told.
-std::int64_t NumberHere(const ProcessIdentity& process) {
-  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-  if (own.ok() && process.pid_namespace == own->pid_namespace) return process.pid;
-  return os::PidFromHere(process).value_or(0);
-}
-
 // Programs that have a lock on `file` and are not those of `record`: "flock by rsync (pid 812)".
 std::vector<std::string> ForeignLocks(const FileIdentity& file,
                                       const std::optional<HolderRecord>& record) {
   std::vector<std::int64_t> ours;
   if (record.has_value()) {
-    ours = {NumberHere(record->identity), NumberHere(record->instance.value_or(record->identity))};
+    ours = {os::PidFromHere(record->identity).value_or(0),
+            os::PidFromHere(record->instance.value_or(record->identity)).value_or(0)};
     if (ours.front() == 0)
       return {};  // one of the lockers is the holder, and which one is not said
   }

@@ -33,12 +33,19 @@ Standing StandingOf(const HolderRecord& record) {
     case Liveness::kGone:
       break;
   }
-  // The owner is gone and the object is still taken: by a child that it was handed on to (which may
-  // be dying with it), or by one that merely kept a descriptor.
-  if (record.instance.has_value() && LivenessOf(*record.instance) == Liveness::kDying) {
+  // The owner is gone, and the object is still taken: by whom the claim was handed on to, or by one
+  // that merely kept a descriptor. A guardian is ending the instance, unless it was frozen too.
+  const auto lives = [](const std::optional<ProcessIdentity>& process) {
+    return process.has_value() ? LivenessOf(*process) : Liveness::kGone;
+  };
+  const Liveness guardian = lives(record.guardian);
+  if (guardian == Liveness::kDying ||
+      (guardian == Liveness::kAlive && FreezeOf(*record.guardian) == Freeze::kNone)) {
     return Standing::kDying;
   }
-  return Standing::kUnknown;
+  const Liveness instance = lives(record.instance);
+  if (instance == Liveness::kDying) return Standing::kDying;
+  return instance == Liveness::kAlive ? StandingOf(record.state) : Standing::kUnknown;
 }
 
 }  // namespace
@@ -114,12 +121,64 @@ void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& men
   add(left, mended.left);
 }
 
+HolderRecord SeenFromHere(HolderRecord record) {
+  const auto see = [](ProcessIdentity& process) {
+    const absl::StatusOr<ProcessIdentity> here = IdentityHere(process);
+    if (here.ok()) process = *here;
+  };
+  see(record.identity);
+  if (record.instance.has_value()) see(*record.instance);
+  if (record.guardian.has_value()) see(*record.guardian);
+  return record;
+}
+
 Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {
   Holder holder;
-  if (record.has_value()) holder.standing = StandingOf(*record);
-  holder.record = std::move(record);
+  if (record.has_value()) {
+    holder.record = SeenFromHere(*std::move(record));
+    holder.standing = StandingOf(*holder.record);
+  }
   holder.evidence = std::move(evidence);
   return holder;
+}
+
+std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::string_view where) {
+  if (!last.has_value() || last->state != RecordState::kEstablished) return std::nullopt;
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return std::nullopt;
+  // Of another pid namespace, which is not seen from here, it cannot be told: the kernel's word is
+  // taken, that it is gone.
+  if (LivenessOf(last->identity) == Liveness::kUnknown) return std::nullopt;
+  Holder holder = JudgeHolder(last, "");
+  const HolderRecord& record = *holder.record;
+  // What this process was before an exec(3), or has lost and takes again.
+  if (record.identity == *own || record.instance == *own) return std::nullopt;
+  if (holder.standing != Standing::kEstablished && holder.standing != Standing::kDying) {
+    return std::nullopt;
+  }
+  const bool owner_lives = LivenessOf(record.identity) != Liveness::kGone;
+  const ProcessIdentity& living =
+      owner_lives ? record.identity : record.instance.value_or(record.identity);
+  holder.evidence =
+      absl::StrCat(absl::string_view(where.data(), where.size()), " says that pid ", living.pid,
+                   " holds the name, and it lives, though the system has freed what it held");
+  std::vector<UniqueFd> wake = WakeUps(holder, {});
+  return Contested{.holder = std::move(holder), .wake = std::move(wake)};
+}
+
+void DisownRecord(const HolderRecord& record,
+                  const std::function<absl::Status(os::Create, os::KeptFd&)>& open) {
+  os::KeptFd file;
+  if (!open(os::Create::kNo, file).ok()) return;
+  const absl::StatusOr<DecodedRecord> last =
+      ReadRecord([&] { return os::ReadAt(file.get(), kRecordSize); });
+  if (!last.ok() || last->record.identity != record.identity || last->record.name != record.name ||
+      last->record.state != RecordState::kEstablished) {
+    return;
+  }
+  file.Close();
+  if (!open(os::Create::kYes, file).ok()) return;  // for writing
+  (void)os::WriteAt(file.get(), EncodeRecord(record, last->sequence + 1));
 }
 
 std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch) {
@@ -145,14 +204,18 @@ std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch) {
   const bool only_ends =
       holder.standing == Standing::kEstablished || holder.standing == Standing::kDying;
   if (!wake.empty() || !only_ends || !holder.record.has_value()) return wake;
-  for (const auto* process :
-       {&holder.record->identity,
-        holder.record->instance.has_value() ? &*holder.record->instance : nullptr}) {
-    if (process == nullptr) continue;
-    if (holder.standing == Standing::kDying && LivenessOf(*process) != Liveness::kDying) continue;
-    absl::StatusOr<UniqueFd> ended = OpenPidfd(*process);
+  const auto await_end = [&](const std::optional<ProcessIdentity>& process) {
+    absl::StatusOr<UniqueFd> ended =
+        process.has_value() ? OpenPidfd(*process) : absl::NotFoundError("");
     if (ended.ok()) wake.push_back(*std::move(ended));
+  };
+  // A dying one is killed already, or its guardian lives and ends after it.
+  if (LivenessOf(holder.record->identity) != Liveness::kGone) {
+    await_end(holder.record->identity);
+  } else {
+    await_end(holder.record->guardian);
   }
+  if (holder.standing == Standing::kEstablished || wake.empty()) await_end(holder.record->instance);
   return wake;
 }
 

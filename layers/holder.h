@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "os/os.h"
@@ -46,6 +48,18 @@ absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
 
 // Adds what was lost, if anything was, and what is left of that.
 void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended);
+
+// Of one who finds a layer free, or has just taken it: the holder that `last`, the layer's record,
+// says is established, and that lives all the same, whatever the kernel has freed (a program closed
+// its descriptors, or its guards were killed). Then the layer is not to be had: a record that was
+// released never says so, and one of a process that is gone, or is the caller, refuses nobody.
+// nullopt: there is none. `where` is the record's place, for the evidence.
+std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::string_view where);
+
+// Layer::Disown for a record file that `open` keeps. No other process writes it meanwhile: what it
+// says refuses them.
+void DisownRecord(const HolderRecord& record,
+                  const std::function<absl::Status(os::Create, os::KeptFd&)>& open);
 
 // The holder of a layer that the kernel says is taken, and whose last valid record is `record`.
 // `evidence` says what was seen and where.

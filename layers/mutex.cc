@@ -73,6 +73,16 @@ bool IsOf(const HolderRecord& record, const Target& target) {
          record.scope == target.scope.ToString();
 }
 
+// The record of the name in the segment, whoever has the semaphore.
+std::optional<HolderRecord> RecordOfName(const Target& target, const std::string& segment,
+                                         const os::Ownership& ownership) {
+  os::KeptFd kept;
+  if (!os::KeepSegment(segment, ownership, os::Create::kNo, kept).ok()) return std::nullopt;
+  absl::StatusOr<DecodedRecord> decoded = RecordIn(kept);
+  if (!decoded.ok() || !IsOf(decoded->record, target)) return std::nullopt;
+  return std::move(decoded->record);
+}
+
 // The record of whoever has the semaphore, if it is there. The segment may still have the record of
 // an earlier holder, which may live: the next one was stopped before it wrote its own. And another
 // ipc namespace may share it (unshare(1) --ipc leaves /dev/shm as it is), with a holder of its own.
@@ -88,7 +98,8 @@ std::optional<HolderRecord> RecordOfHolder(const os::Ownership& ownership,
   if (!decoded.ok()) return std::nullopt;
   const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
   const ProcessIdentity& writer = decoded->record.identity;
-  if (last.ok() && *last != writer.pid && LivenessOf(writer) != Liveness::kUnknown) {
+  if (last.ok() && *last != os::PidFromHere(writer).value_or(writer.pid) &&
+      LivenessOf(writer) != Liveness::kUnknown) {
     return std::nullopt;
   }
   return std::move(decoded->record);
@@ -117,8 +128,9 @@ class MutexClaim final : public Claim {
       : target_(target), semaphore_(std::move(semaphore)) {}
   ~MutexClaim() override { Release(); }
 
-  // Says who this is, now that the semaphore is taken.
-  absl::Status Introduce(const os::Ownership& ownership, const HolderRecord& candidate);
+  // Says who this is, now that the semaphore is taken. `survivor`: who lives and refuses that.
+  absl::Status Introduce(const os::Ownership& ownership, const HolderRecord& candidate,
+                         std::optional<Contested>& survivor);
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
@@ -160,7 +172,8 @@ class MutexClaim final : public Claim {
   std::optional<HolderRecord> predecessor_;
 };
 
-absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate) {
+absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate,
+                                   std::optional<Contested>& survivor) {
   NameDirectory directory(target_.scope, target_.name);
   if (directory.Open(os::Create::kYes).ok()) wake_.Begin(WakeFilesIn(directory, kLayer));
   absl::Status kept = os::KeepSegment(SegmentOf(semaphore_), ownership, os::Create::kYes, segment_);
@@ -170,6 +183,8 @@ absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderR
     sequence_ = last->sequence;
     if (IsOf(last->record, target_)) predecessor_ = std::move(last->record);
   }
+  survivor = Survivor(predecessor_, SegmentPath());
+  if (survivor.has_value()) return absl::OkStatus();
   return os::WriteAt(segment_.get(), EncodeRecord(candidate, ++sequence_));
 }
 
@@ -335,6 +350,7 @@ class MutexLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
   Sighting Forecast() const override;
+  void Disown(const HolderRecord& record) override;
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
 
@@ -343,6 +359,8 @@ class MutexLayerImpl final : public Layer {
   absl::Status CheckObjects() const;
   Attempt Refused(const os::Ownership& ownership, const os::UndoSemaphore& semaphore) const;
   bool RemoveAbandoned(const os::Ownership& ownership, os::UndoSemaphore& semaphore) const;
+  Sighting Freed(const os::Ownership& ownership, const std::string& segment,
+                 std::optional<HolderRecord> last) const;
 
   const Target target_;
 };
@@ -397,12 +415,23 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
     // The race: removed and made anew between opening and taking. A removed one cannot be taken
     // (EIDRM), so only a removal after this line is left, and Verify finds that.
     if (!semaphore->IsAtKey()) continue;
-    absl::Status introduced = claim->Introduce(*ownership, candidate);
+    std::optional<Contested> survivor;
+    absl::Status introduced = claim->Introduce(*ownership, candidate, survivor);
     if (!introduced.ok()) return Unavailable{introduced};
+    if (survivor.has_value()) return *std::move(survivor);
     return Held{std::move(claim)};
   }
   return Unavailable{absl::AbortedError(
       absl::StrCat("the semaphore was removed ", kMaxRemovals, " times while it was being taken"))};
+}
+
+// Nobody has the semaphore.
+Sighting MutexLayerImpl::Freed(const os::Ownership& ownership, const std::string& segment,
+                               std::optional<HolderRecord> last) const {
+  std::optional<Contested> survivor =
+      Survivor(RecordOfName(target_, segment, ownership), os::SegmentPath(segment));
+  if (survivor.has_value()) return Taken{std::move(survivor->holder)};
+  return Free{std::move(last)};
 }
 
 Sighting MutexLayerImpl::Look() const { return LookFor(os::Create::kNo); }
@@ -413,7 +442,9 @@ Sighting MutexLayerImpl::LookFor(os::Create create) const {
   if (!ownership.ok()) return Unavailable{ownership.status()};
   absl::StatusOr<os::UndoSemaphore> semaphore =
       os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
-  if (absl::IsNotFound(semaphore.status())) return Free{};
+  if (absl::IsNotFound(semaphore.status())) {
+    return Freed(*ownership, SegmentOf(target_.keys()[0]), std::nullopt);
+  }
   if (!semaphore.ok()) return Unavailable{semaphore.status()};
   absl::StatusOr<bool> taken = semaphore->IsTaken();
   if (!taken.ok()) return Unavailable{taken.status()};
@@ -426,7 +457,7 @@ Sighting MutexLayerImpl::LookFor(os::Create create) const {
     record.reset();  // left by the other name's last holder
   }
   if (!*taken || (record.has_value() && IsAbandoned(*record, *semaphore))) {
-    return Free{std::move(record)};
+    return Freed(*ownership, SegmentOf(*semaphore), std::move(record));
   }
   return Taken{JudgeHolder(std::move(record), absl::StrCat(Where(*semaphore), " is taken"))};
 }
@@ -452,6 +483,16 @@ absl::Status MutexLayerImpl::CheckObjects() const {
   }
   return os::CheckSegment(semaphore.ok() ? SegmentOf(*semaphore) : SegmentOf(target_.keys()[0]),
                           *ownership, kRecordSize);
+}
+
+void MutexLayerImpl::Disown(const HolderRecord& record) {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
+  if (!ownership.ok()) return;
+  for (const std::int32_t key : target_.keys()) {
+    DisownRecord(record, [&](os::Create create, os::KeptFd& segment) {
+      return os::KeepSegment(SegmentOf(key), *ownership, create, segment);
+    });
+  }
 }
 
 std::vector<ProcessIdentity> MutexLayerImpl::Suspects() const {

@@ -105,6 +105,7 @@ class PortClaim final : public Claim {
   // `mute`: a companion that is there and does not answer is somebody's leftover.
   absl::StatusOr<Taking> Take(const os::Ownership& ownership, bool mute);
   absl::Status Introduce(const HolderRecord& candidate) { return record_.Begin(candidate); }
+  std::optional<Contested> TakeSurvivor() { return record_.TakeSurvivor(); }
 
   absl::Status Publish(const HolderRecord& record) override;
   absl::Status Verify() const override;
@@ -234,6 +235,7 @@ class PortLayerImpl final : public Layer {
   Attempt TryFinally(const HolderRecord& candidate) override { return Try(candidate, Word::kLast); }
   Sighting Look() const override;
   Sighting Forecast() const override;
+  void Disown(const HolderRecord& record) override { target_.Record().Disown(record); }
   std::vector<ProcessIdentity> Suspects() const override;
   std::vector<Finding> Diagnose() const override;
 
@@ -260,7 +262,8 @@ Contested PortLayerImpl::RefusedBy(std::optional<os::Peer> peer) const {
   auto [record, watch] = target_.Record().ReadAndWatch();
   // An older record, while the new holder has not written its own.
   if (record.has_value() && peer.has_value() && peer->pid != 0 &&
-      record->identity.pid != peer->pid && LivenessOf(record->identity) != Liveness::kUnknown) {
+      os::PidFromHere(record->identity).value_or(record->identity.pid) != peer->pid &&
+      LivenessOf(record->identity) != Liveness::kUnknown) {
     record.reset();
   }
   Contested contested;
@@ -337,6 +340,7 @@ Attempt PortLayerImpl::Try(const HolderRecord& candidate, Word word) const {
   if (!taking.ok()) return Unavailable{taking.status()};
   if (*taking == PortClaim::Taking::kTaken) {
     absl::Status introduced = claim->Introduce(candidate);
+    if (std::optional<Contested> survivor = claim->TakeSurvivor()) return *std::move(survivor);
     if (!introduced.ok()) return Unavailable{introduced};
     return Held{std::move(claim)};
   }
@@ -388,8 +392,11 @@ Sighting PortLayerImpl::LookFor(os::Create create) const {
     if (!listeners.ok()) return Unavailable{listeners.status()};
     if (listeners->empty()) {
       // Without a place for its record nobody can hold the layer.
-      absl::StatusOr<std::optional<HolderRecord>> last = target_.Record().Last();
+      PublishedRecord record = target_.Record();
+      absl::StatusOr<std::optional<HolderRecord>> last = record.Last();
       if (!last.ok()) return Unavailable{last.status()};
+      std::optional<Contested> survivor = record.Survivor(*last);
+      if (survivor.has_value()) return Taken{std::move(survivor->holder)};
       return Free{*std::move(last)};
     }
     for (const os::Listener& listener : *listeners) {

@@ -6,6 +6,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "holder.h"
+#include "soleguard/text.h"
 
 namespace soleguard {
 
@@ -27,6 +28,8 @@ absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
     sequence_ = last->sequence;
     predecessor_ = std::move(last->record);
   }
+  survivor_ = Survivor(predecessor_);
+  if (survivor_.has_value()) return absl::AlreadyExistsError(survivor_->holder.evidence);
   return os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
 }
 
@@ -38,6 +41,18 @@ absl::Status PublishedRecord::CheckMayBegin() {
       os::CheckFile(directory_.EntryOf(record_file_), directory_.ownership(), kRecordSize);
   directory_.Close();
   return checked;
+}
+
+std::optional<Contested> PublishedRecord::Survivor(const std::optional<HolderRecord>& last) const {
+  return soleguard::Survivor(last, EscapeBytes(directory_.path() + "/" + record_file_));
+}
+
+void PublishedRecord::Disown(const HolderRecord& record) {
+  if (!directory_.Open(os::Create::kNo).ok()) return;
+  DisownRecord(record, [this](os::Create create, os::KeptFd& file) {
+    return os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), create, file);
+  });
+  directory_.Close();
 }
 
 absl::Status PublishedRecord::Write(const HolderRecord& record) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
@@ -29,10 +30,17 @@ class PublishedRecord {
   PublishedRecord(const Scope& scope, const InstanceName& name, std::string_view layer);
 
   // As soon as the process has the layer: finds its predecessor's record and writes its own.
+  // AlreadyExists: that one lives (holder.h), and nothing is written; the layer is to be given
+  // back, and the start refused by who it is.
   absl::Status Begin(const HolderRecord& candidate);
   const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
   // Whether Begin would work, as far as that can be known without it. Makes nothing.
   absl::Status CheckMayBegin();
+  std::optional<Contested> TakeSurvivor() { return std::exchange(survivor_, std::nullopt); }
+  // The same for whoever looks, and finds the layer free. `last`: what Last gave.
+  std::optional<Contested> Survivor(const std::optional<HolderRecord>& last) const;
+  // Of one who has lost all of it: see Layer::Disown.
+  void Disown(const HolderRecord& record);
 
   // At each change. Wakes those who wait for a decision. DataLoss when the program closed
   // the descriptor.
@@ -73,6 +81,7 @@ class PublishedRecord {
   os::KeptFd record_;
   std::uint64_t sequence_ = 0;
   std::optional<HolderRecord> predecessor_;
+  std::optional<Contested> survivor_;
 };
 
 }  // namespace soleguard

@@ -133,6 +133,10 @@ std::string Json(const HolderRecord& record, const Texts& texts) {
     out += ",\"instance\":";
     AppendIdentity(out, *record.instance);
   }
+  if (record.guardian) {
+    out += ",\"guardian\":";
+    AppendIdentity(out, *record.guardian);
+  }
   append("hostname", texts.hostname);
   append("user", texts.user);
   append("executable", texts.executable);
@@ -383,6 +387,7 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   record.scope = members.Text("scope");
   record.identity = members.Identity("identity");
   if (members.Has("instance")) record.instance = members.Identity("instance");
+  if (members.Has("guardian")) record.guardian = members.Identity("guardian");
   record.hostname = members.Text("hostname");
   record.user = members.Text("user");
   record.executable = members.Text("executable");

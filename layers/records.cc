@@ -26,7 +26,7 @@ absl::Status ReadRecords(const Scope& scope, const InstanceName& name, Records& 
     absl::StatusOr<DecodedRecord> decoded =
         opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
     if (decoded.ok()) {
-      records.found.push_back(std::move(decoded->record));
+      records.found.push_back(SeenFromHere(std::move(decoded->record)));
     } else {
       records.Miss(decoded.status());
     }
@@ -61,7 +61,9 @@ bool Has(const std::vector<ProcessIdentity>& line, const ProcessIdentity& proces
 }
 
 bool Covers(const HolderRecord& record, const std::vector<ProcessIdentity>& line) {
-  return Has(line, record.identity) || (record.instance.has_value() && Has(line, *record.instance));
+  return Has(line, record.identity) ||
+         (record.instance.has_value() && Has(line, *record.instance)) ||
+         (record.guardian.has_value() && Has(line, *record.guardian));
 }
 
 bool IsTransient(const absl::Status& status) {

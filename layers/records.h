@@ -31,7 +31,7 @@ class Family {
 
 bool Has(const std::vector<ProcessIdentity>& line, const ProcessIdentity& process);
 
-// Whether the record's holder, or the command it was handed on to, is in the line.
+// Whether the record's holder, the command it was handed on to, or the guardian is in the line.
 bool Covers(const HolderRecord& record, const std::vector<ProcessIdentity>& line);
 
 // What could be read, and why something could not, if it is there.

@@ -616,7 +616,7 @@ Sighting ScanLayerImpl::LookByRecords() const {
     Holder holder = JudgeHolder(record, absl::StrCat("pid ", record.identity.pid, " runs"));
     const Liveness liveness = LivenessOf(record.identity);
     const bool established = holder.standing == Standing::kEstablished;
-    if (liveness == Liveness::kAlive && established) return Taken{std::move(holder)};
+    if (liveness != Liveness::kUnknown && established) return Taken{std::move(holder)};
     // One of another pid namespace is out of sight by rule.
     const bool in_sight = record.identity.pid_namespace == own->pid_namespace;
     if (liveness == Liveness::kUnknown && established && in_sight) {

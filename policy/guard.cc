@@ -231,6 +231,12 @@ absl::Duration WaitOf(const Options& options) {
   return options.wait > absl::ZeroDuration() ? options.wait : options.deadline;
 }
 
+// One that has ended meanwhile was killed too.
+absl::Status Killed(const ProcessIdentity& process) {
+  absl::Status sent = Signalled(process, Signal::kKill);
+  return absl::IsNotFound(sent) ? absl::OkStatus() : sent;
+}
+
 std::optional<Start::Replace> ReplaceOf(const Options& options, const InstanceName& name) {
   if (!options.replace.has_value()) return std::nullopt;
   return Start::Replace{
@@ -238,7 +244,13 @@ std::optional<Start::Replace> ReplaceOf(const Options& options, const InstanceNa
         Coverage coverage(options.scope, name);
         if (holder.record.has_value()) coverage.Add(*holder.record);
         const absl::StatusOr<ProcessIdentity> target = TargetOf(holder, name, coverage);
-        return target.ok() ? Signalled(*target, signal) : target.status();
+        if (!target.ok()) return target.status();
+        const bool leaves_rest = signal == Signal::kKill && HasFrozenGuardian(*holder.record);
+        const std::vector<ProcessIdentity> rest =
+            leaves_rest ? CrewOf(*holder.record, coverage) : std::vector<ProcessIdentity>();
+        absl::Status sent = Signalled(*target, signal);
+        for (const ProcessIdentity& process : rest) sent.Update(Killed(process));
+        return sent;
       }};
 }
 
@@ -382,8 +394,13 @@ std::vector<Incident> Guard::Repair() { return core_->Repair(); }
 absl::Status Guard::Watch(std::function<void(const Incident&)> report, absl::Duration period) {
   return core_->Watch(std::move(report), period);
 }
-absl::StatusOr<std::vector<UniqueFd>> Guard::ShareWithChild() { return core_->ShareWithChild(); }
-absl::Status Guard::Follow(const ProcessIdentity& child) { return core_->Follow(child); }
+absl::StatusOr<std::vector<UniqueFd>> Guard::ShareWithChild(Renewed renewed) {
+  return core_->ShareWithChild(std::move(renewed));
+}
+absl::Status Guard::Follow(const ProcessIdentity& child,
+                           const std::optional<ProcessIdentity>& guardian) {
+  return core_->Follow(child, guardian);
+}
 absl::Status Guard::WriteSideFiles(const SideFiles& files) { return core_->WriteSideFiles(files); }
 absl::Status Guard::Receive(Answerer answerer) { return core_->Receive(std::move(answerer)); }
 absl::Status Guard::KeepOverExec() { return core_->KeepOverExec(); }

@@ -177,8 +177,9 @@ void Guard::Core::ReleaseClaims() {
     info_file_.reset();
   }
   for (const Slot& slot : held_) {
-    if (slot.claim == nullptr) continue;
-    (void)slot.claim->Publish(record);  // a hint to waiters; the kernel's objects decide
+    // Before the kernel's object is free: what the record says refuses others too.
+    const bool told = slot.claim != nullptr && slot.claim->Publish(record).ok();
+    if (!told) slot.member.layer->Disown(record);
   }
   while (!held_.empty()) {
     if (held_.back().claim != nullptr) held_.back().claim->Release();
@@ -186,7 +187,7 @@ void Guard::Core::ReleaseClaims() {
   }
 }
 
-absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild() {
+absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild(Renewed renewed) {
   const auto entered = Enter();
   if (!entered.ok()) return entered.status();
   std::vector<UniqueFd> shared;
@@ -200,6 +201,7 @@ absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild() {
     return absl::FailedPreconditionError(
         absl::StrCat("no layer of policy ", record_.policy, " can be handed on; set hand_on"));
   }
+  renewed_ = std::move(renewed);
   return shared;
 }
 
@@ -213,10 +215,12 @@ absl::Status Guard::Core::PublishAll() {
   return absl::OkStatus();
 }
 
-absl::Status Guard::Core::Follow(const ProcessIdentity& child) {
+absl::Status Guard::Core::Follow(const ProcessIdentity& child,
+                                 const std::optional<ProcessIdentity>& guardian) {
   const auto entered = Enter();
   if (!entered.ok()) return entered.status();
   record_.instance = child;
+  record_.guardian = guardian;
   absl::Status published = PublishAll();
   return published.ok() ? UpdateSideFiles() : published;
 }
@@ -430,6 +434,14 @@ class Guard::Core::Looking {
     }
   }
 
+  // The race: this process is killed between the claim and this. Its record, which is written
+  // before, names the instance, and refuses for as long as that lives.
+  void HandOn(Claim& claim) const {
+    if (!core_.renewed_) return;
+    const absl::StatusOr<std::vector<UniqueFd>> shared = claim.Share();
+    if (shared.ok() && !shared->empty()) core_.renewed_(*shared);
+  }
+
   // With the mutex held.
   void Take(std::size_t i, Arbiter& arbiter) {
     Found& found = found_[i];
@@ -440,7 +452,9 @@ class Guard::Core::Looking {
         // the next holder's is larger than all the same.
         std::unique_ptr<Claim> claim = std::move(arbiter.TakeClaims().front().claim);
         found.left = claim->Publish(core_.record_);
-        if (found.left.ok()) core_.held_[i].claim = std::move(claim);
+        if (!found.left.ok()) break;
+        HandOn(*claim);
+        core_.held_[i].claim = std::move(claim);
         break;
       }
       case Arbiter::Decision::kDuplicate: {

@@ -61,8 +61,8 @@ class Guard::Core {
   absl::Status Watch(std::function<void(const Incident&)> report, absl::Duration period);
   absl::Status Receive(Answerer answerer);
   void Release();
-  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild();
-  absl::Status Follow(const ProcessIdentity& child);
+  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild(Renewed renewed);
+  absl::Status Follow(const ProcessIdentity& child, const std::optional<ProcessIdentity>& guardian);
   absl::Status WriteSideFiles(const SideFiles& files);
   absl::Status KeepOverExec();
 
@@ -123,6 +123,7 @@ class Guard::Core {
   HolderRecord record_;
   bool released_ = false;  // or about to be
   std::vector<Slot> held_;
+  Renewed renewed_;                     // or none
   std::shared_ptr<Watching> watching_;  // or none
   std::shared_ptr<Inbox> inbox_;        // or none
   std::unique_ptr<SideFile> pid_file_;  // or none

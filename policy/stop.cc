@@ -67,6 +67,7 @@ class Stopper {
   bool Escalate();
   void Kill(StoppedProcess& process);
   void KillDescendants(const ProcessIdentity& ancestor);
+  void KillCrews();
   void Collect(const ProcessIdentity& ancestor);
 
   StoppedProcess& Add(StoppedProcess process);
@@ -91,6 +92,7 @@ class Stopper {
   bool asked_ = false;
   int escalations_ = 0;
   Coverage coverage_;
+  std::vector<HolderRecord> guarded_;    // of those that were asked and have a guardian
   std::vector<ProcessIdentity> family_;  // descendants, found while their ancestors lived
   absl::Status refused_;                 // the first reason why somebody was not signalled
   absl::Duration limit_;
@@ -204,9 +206,9 @@ bool Stopper::IsOver() const {
     // One that guarded a command ends by itself, now that this has ended. Another may live on
     // without the name.
     const bool guarded = next != report_.processes.end() && next->reason == Reason::kCommand;
-    const bool waited_for = process->reason == Reason::kUnguarded ||
-                            process->reason == Reason::kDescendant ||
-                            (process->reason == Reason::kHolder && guarded);
+    const bool waited_for =
+        process->reason == Reason::kUnguarded || process->reason == Reason::kDescendant ||
+        process->reason == Reason::kGuardian || (process->reason == Reason::kHolder && guarded);
     if (waited_for && process->refused.ok() && Lives(process->identity)) return false;
   }
   return true;
@@ -240,11 +242,8 @@ void Stopper::AskHolders() {
         AskHolder(holder);
         break;
       case Standing::kUnknown:
-        // The command that outlived its guards.
-        if (holder.record.has_value() && holder.record->instance.has_value() &&
-            LivenessOf(*holder.record->instance) == Liveness::kAlive) {
-          AskHolder(holder);
-        }
+        // A guardian that was frozen when all that it guards was killed.
+        if (holder.record.has_value() && HasFrozenGuardian(*holder.record)) AskHolder(holder);
         break;
       default:  // it decides, or ends by itself
         break;
@@ -266,7 +265,9 @@ void Stopper::AskHolder(const Holder& holder) {
     if (refused_.ok()) refused_ = target.status();
     return;
   }
-  const bool handed_on = record.instance.has_value() && *record.instance != *target;
+  const bool handed_on =
+      *target == record.identity && record.instance.has_value() && *record.instance != *target;
+  if (record.guardian.has_value()) guarded_.push_back(record);
   // While it lives its descendants can be told.
   if (stop_options_.force && !handed_on) Collect(*target);
   Send(Add({.identity = *target}), Signal::kTerminate);
@@ -319,13 +320,29 @@ void Stopper::KillDescendants(const ProcessIdentity& ancestor) {
   }
 }
 
+// What a guardian leaves, and it. Twice, for what was forked meanwhile by those who were not killed
+// yet; who has a SIGKILL forks no more.
+void Stopper::KillCrews() {
+  if (stop_options_.what != StopOptions::What::kInstance) return;
+  for (const HolderRecord& record : guarded_) {
+    for (int i = 0; i < 2; ++i) {
+      for (const ProcessIdentity& process : CrewOf(record, coverage_)) {
+        const bool guardian = process == *record.guardian;
+        if (Has(process) || (guardian && i == 0)) continue;
+        Kill(Add(
+            {.identity = process, .reason = guardian ? Reason::kGuardian : Reason::kDescendant}));
+      }
+    }
+  }
+}
+
 // First the holder, which could start others anew, then its descendants. One that has handed its
 // claim on has a guardian, which ends the command and all that descends from it better than
-// anybody else; only if there is none the command is killed from here.
+// anybody else; only if there is none, or it does not get on, that is done from here, and the
+// guardian, which keeps the name, is killed last.
 bool Stopper::Escalate() {
   if (!stop_options_.force || !asked_ || escalations_ == 2) return false;
   ++escalations_;
-  limit_ = elapsed() + options_.deadline;
   bool any = false;
   const std::vector<StoppedProcess> chosen = report_.processes;  // Kill adds to them
   for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -338,6 +355,13 @@ bool Stopper::Escalate() {
     if (reason != Reason::kUnguarded && !is_handed_on) KillDescendants(chosen[i].identity);
     any = true;
   }
+  constexpr absl::Duration kGuardiansTime = absl::Seconds(1);  // for milliseconds of work
+  const bool guardian_works =
+      !guarded_.empty() && std::none_of(guarded_.begin(), guarded_.end(), HasFrozenGuardian);
+  if (escalations_ == 2 || (!guarded_.empty() && !guardian_works)) KillCrews();
+  limit_ =
+      elapsed() + (escalations_ == 1 && guardian_works ? std::min(kGuardiansTime, options_.deadline)
+                                                       : options_.deadline);
   return any;
 }
 
@@ -360,11 +384,21 @@ std::vector<UniqueFd> Stopper::WakeUps() const {
 absl::Status Stopper::WhyNot() const {
   if (!refused_.ok()) return refused_;
   for (const StoppedProcess& process : report_.processes) {
-    if (process.is_frozen) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "pid ", process.identity.pid,
-          " is frozen (SIGSTOP): it ends when it is continued (SIGCONT), or by force"));
-    }
+    if (!process.is_frozen()) continue;
+    const bool stopped = process.freeze == Freeze::kStopped;
+    return absl::DeadlineExceededError(
+        absl::StrCat("pid ", process.identity.pid, " is ", std::string(ToString(process.freeze)),
+                     stop_options_.force ? ", and was killed: it ends when " : ": it ends when ",
+                     stopped ? "it is continued (SIGCONT)"
+                             : "that goes on (docker unpause, kubectl, systemctl thaw)",
+                     stop_options_.force ? "" : ", or by force"));
+  }
+  for (const HolderRecord& record : guarded_) {
+    const Freeze freeze = FreezeOf(*record.guardian);
+    if (freeze == Freeze::kNone) continue;
+    return absl::DeadlineExceededError(
+        absl::StrCat("pid ", record.guardian->pid, ", its guardian, is ",
+                     std::string(ToString(freeze)), " and keeps the name: it ends by force"));
   }
   for (const StoppedProcess& process : report_.processes) {
     if (process.liveness == Liveness::kGone || process.signals.empty()) continue;
@@ -392,9 +426,7 @@ absl::Status Stopper::WhyNot() const {
 StopReport Stopper::Finish(bool cancelled) {
   for (StoppedProcess& process : report_.processes) {
     process.liveness = LivenessOf(process.identity);
-    const absl::StatusOr<ProcessDescription> description = Describe(process.identity);
-    process.is_frozen =
-        description.ok() && (description->state == 'T' || description->state == 't');
+    process.freeze = FreezeOf(process.identity);
   }
   // Ours, if it still has it; else an established one; else any. Who shows it by the kernel only is
   // found by looking for it.
@@ -452,6 +484,8 @@ std::string_view ToString(StoppedProcess::Reason reason) {
       return "command";
     case Reason::kDescendant:
       return "descendant";
+    case Reason::kGuardian:
+      return "guardian";
     case Reason::kUnguarded:
       return "unguarded";
   }

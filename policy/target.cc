@@ -44,8 +44,9 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
   }
   const ProcessIdentity* target = &record.identity;
   Liveness liveness = LivenessOf(*target);
-  if (liveness == Liveness::kGone && record.instance.has_value()) {
-    target = &*record.instance;
+  for (const auto* next : {&record.instance, &record.guardian}) {
+    if (liveness != Liveness::kGone || !next->has_value()) continue;
+    target = &**next;
     liveness = LivenessOf(*target);
   }
   switch (liveness) {
@@ -56,7 +57,7 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
       return absl::FailedPreconditionError(absl::StrCat(
           "pid ", target->pid, " is of another pid namespace (host ", EscapeBytes(record.hostname),
           "): here that number is another process's or nobody's, so nobody is signalled; do it "
-          "where it runs, in its container"));
+          "where it runs, in its container, or on the host, from where every container is seen"));
     case Liveness::kAlive:
     case Liveness::kDying:
       break;
@@ -64,6 +65,23 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
   const absl::StatusOr<Coverage::Whose> whose = coverage.Of(*target);
   if (!whose.ok()) return whose.status();
   return *target;
+}
+
+std::vector<ProcessIdentity> CrewOf(const HolderRecord& record, const Coverage& coverage) {
+  if (!record.guardian.has_value()) return {};
+  absl::StatusOr<std::vector<ProcessIdentity>> crew = DescendantsOf(*record.guardian);
+  if (!crew.ok()) return {};
+  std::erase_if(*crew, [&coverage](const ProcessIdentity& process) {
+    const absl::StatusOr<Coverage::Whose> whose = coverage.Of(process);
+    // Another name's instance among them stays, and what descends from it.
+    return !whose.ok() || *whose != Coverage::Whose::kOfTheName;
+  });
+  crew->push_back(*record.guardian);
+  return *std::move(crew);
+}
+
+bool HasFrozenGuardian(const HolderRecord& record) {
+  return record.guardian.has_value() && FreezeOf(*record.guardian) != Freeze::kNone;
 }
 
 absl::Status Signalled(const ProcessIdentity& process, Signal signal) {

@@ -233,24 +233,8 @@ bool IsInitialPidNamespace(std::uint64_t inode) {
 }
 
 std::optional<std::int64_t> PidFromHere(const ProcessIdentity& identity) {
-  const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
-  for (const std::int64_t pid : pids.ok() ? *pids : std::vector<std::int64_t>()) {
-    const auto namespaces = NamespacesOf(pid);
-    const auto inode = namespaces.find("pid");
-    if (inode == namespaces.end() || inode->second != identity.pid_namespace) continue;
-    const absl::StatusOr<std::string> status =
-        ReadAll(absl::StrCat("/proc/", pid, "/status"), kMaxSetting);
-    // One number for each namespace, the innermost last (proc(5), Linux 4.1).
-    const std::optional<std::string> numbers =
-        status.ok() ? ValueOf(*status, "NSpid:") : std::nullopt;
-    if (!numbers.has_value()) continue;
-    const std::vector<std::string> each =
-        absl::StrSplit(*numbers, absl::ByAnyChar(" \t"), absl::SkipEmpty());
-    if (each.empty() || each.back() != absl::StrCat(identity.pid)) continue;
-    const absl::StatusOr<ProcessIdentity> here = IdentityOf(pid);
-    if (here.ok() && here->start_ticks == identity.start_ticks) return pid;
-  }
-  return std::nullopt;
+  const absl::StatusOr<ProcessIdentity> here = IdentityHere(identity);
+  return here.ok() ? std::optional(here->pid) : std::nullopt;
 }
 
 absl::StatusOr<std::string> ReadSetting(const std::string& path) {

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -428,15 +430,63 @@ absl::StatusOr<TaskStat> StatOfPid(const Self& self, std::int64_t pid) {
   return reading.stat;
 }
 
-// Whether `identity` is of this boot and of this pid namespace, so that its pid means something
-// here.
-absl::Status CheckPlace(const Self& self, const ProcessIdentity& identity) {
+absl::StatusOr<TaskStat> StatOfPid(const Self& self, std::int64_t pid);
+
+// How a process in the table compares with one of a pid namespace below this one.
+enum class Match { kNo, kYes, kMaybe };
+
+Match MatchBelow(const Self& self, std::int64_t pid, const ProcessIdentity& identity) {
+  const std::string path = absl::StrCat("/proc/", pid);
+  const std::string link = ReadLink(AT_FDCWD, (path + "/ns/pid").c_str());
+  // Another user's process does not show its namespace, but how it is numbered.
+  if (!link.empty() && link != absl::StrCat("pid:[", identity.pid_namespace, "]")) {
+    return Match::kNo;
+  }
+  const LongReading status = ReadUpTo(AT_FDCWD, (path + "/status").c_str(), kStatusLimit);
+  if (status.error == ENOENT || status.error == ESRCH) return Match::kNo;  // it has ended
+  if (status.error != 0) return Match::kMaybe;
+  // One number for each namespace, the innermost last (proc(5), Linux 4.1).
+  std::string_view line = LineAfter(status.text, "NSpid:").value_or("");
+  std::int64_t number = 0;
+  int levels = 0;
+  while (ParseNumber(NextField(line), number)) ++levels;
+  if (levels < 2 || number != identity.pid) return Match::kNo;
+  const absl::StatusOr<TaskStat> stat = StatOfPid(self, pid);
+  if (!stat.ok()) return absl::IsNotFound(stat.status()) ? Match::kNo : Match::kMaybe;
+  if (StartTicks(*stat, self.clock_offset_ns) != identity.start_ticks) return Match::kNo;
+  return link.empty() ? Match::kMaybe : Match::kYes;
+}
+
+// The same process as this pid namespace numbers it. One of a namespace below is looked for in the
+// whole table. NotFound: it is gone, which of one below only the initial namespace can tell, from
+// where every process is seen. FailedPrecondition: it is of a namespace that cannot be seen from
+// here (a sibling, or one above).
+absl::StatusOr<ProcessIdentity> Here(const Self& self, const ProcessIdentity& identity) {
   if (identity.boot_id != self.identity.boot_id) {
     return Gone(identity.pid, "ended with an earlier boot of the system");
   }
-  if (identity.pid_namespace == self.identity.pid_namespace) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
+  if (identity.pid_namespace == self.identity.pid_namespace) return identity;
+  absl::Status unseen = absl::FailedPreconditionError(absl::StrCat(
       "process ", identity.pid, " is of another pid namespace (", identity.pid_namespace, ")"));
+  if (!self.proc_is_ours || identity.pid_namespace == kInitialPidNamespace) return unseen;
+  bool all_seen = true;
+  std::optional<std::int64_t> found;
+  const int error = ForEachNumber(AT_FDCWD, "/proc", [&](std::int64_t pid, auto...) {
+    const Match match = MatchBelow(self, pid, identity);
+    if (match == Match::kMaybe) all_seen = false;
+    if (match == Match::kYes) found = pid;
+    return !found.has_value();
+  });
+  if (found.has_value()) {
+    ProcessIdentity here = identity;
+    here.pid_namespace = self.identity.pid_namespace;
+    here.pid = *found;
+    return here;
+  }
+  const bool sees_all = error == 0 && all_seen &&
+                        self.identity.pid_namespace == kInitialPidNamespace &&
+                        StatOfPid(self, 1).ok();  // hidepid would hide it
+  return sees_all ? Gone(identity.pid, "of another pid namespace is gone") : unseen;
 }
 
 absl::Status CheckStart(const Self& self, const ProcessIdentity& identity, const TaskStat& stat) {
@@ -444,9 +494,10 @@ absl::Status CheckStart(const Self& self, const ProcessIdentity& identity, const
   return Gone(identity.pid, "is gone, and another process has its number now");
 }
 
+// In what follows an identity is one of this pid namespace: Here gives it.
+
 // The stat of that very process, which may be a zombie.
 absl::StatusOr<TaskStat> StatOf(const Self& self, const ProcessIdentity& identity) {
-  if (absl::Status place = CheckPlace(self, identity); !place.ok()) return place;
   absl::StatusOr<TaskStat> stat = StatOfPid(self, identity.pid);
   if (!stat.ok()) return stat.status();
   if (absl::Status start = CheckStart(self, identity, *stat); !start.ok()) return start;
@@ -538,6 +589,20 @@ Liveness LivenessByTasks(const Self& self, const ProcessIdentity& identity) {
   return *ending ? Liveness::kDying : Liveness::kAlive;
 }
 
+// Of a process of this pid namespace.
+Liveness LivenessHere(const Self& self, const ProcessIdentity& identity) {
+  const absl::StatusOr<TaskStat> stat = StatOf(self, identity);
+  if (absl::IsNotFound(stat.status())) return Liveness::kGone;
+  if (!stat.ok()) return Liveness::kUnknown;
+  // An exec by another thread kills the main thread while the process lives on: all threads count.
+  const Liveness seen = IsEnding(*stat) ? LivenessByTasks(self, identity) : Liveness::kAlive;
+  if (seen != Liveness::kAlive) return seen;
+  const absl::StatusOr<bool> killed = WasKilled(self, identity.pid);
+  if (absl::IsNotFound(killed.status())) return Liveness::kGone;
+  if (!killed.ok()) return Liveness::kUnknown;
+  return *killed ? Liveness::kDying : Liveness::kAlive;
+}
+
 // That very process's directory in /proc.
 struct OpenProcess {
   UniqueFd directory;
@@ -586,13 +651,12 @@ absl::StatusOr<OpenProcess> OpenPid(const Self& self, std::int64_t pid) {
 }
 
 absl::StatusOr<OpenProcess> OpenIdentity(const Self& self, const ProcessIdentity& identity) {
-  if (absl::Status place = CheckPlace(self, identity); !place.ok()) return place;
   absl::StatusOr<OpenProcess> process = OpenPid(self, identity.pid);
   if (!process.ok()) return process.status();
   if (absl::Status start = CheckStart(self, identity, process->stat); !start.ok()) return start;
   if (!HasEnded(process->stat)) return process;
   (void)UseAnotherThread(*process);  // what cannot be read stays empty in the end
-  if (!process->task && LivenessOf(identity) == Liveness::kGone) {
+  if (!process->task && LivenessHere(self, identity) == Liveness::kGone) {
     return Gone(identity.pid, "has ended and waits for its parent to notice");
   }
   return process;
@@ -687,6 +751,93 @@ bool ShowsLock(std::string_view descriptor_info) {
   return false;
 }
 
+constexpr std::size_t kListLimit = std::size_t{16} * 1024 * 1024;
+
+// A process as the namespace of /proc numbers it, whichever that is.
+struct Shown {
+  std::int64_t number = 0;
+  std::uint64_t start_ticks = 0;  // as shown
+};
+
+// The numbers of the children of a process, by its directory in /proc. An errno value, or 0.
+int ChildrenBelow(int directory, std::vector<std::int64_t>& children) {
+  int error = 0;
+  // Each child is listed with the thread that forked it, or that it was given to (proc(5),
+  // Linux 3.5).
+  const auto visit = [&](auto, int tasks, const char* name) {
+    const LongReading list = ReadUpTo(tasks, absl::StrCat(name, "/children").c_str(), kListLimit);
+    if (list.error != 0 && list.error != ESRCH) error = list.error;
+    std::string_view text = list.text;
+    std::int64_t child = 0;
+    while (ParseNumber(NextField(text), child)) children.push_back(child);
+    return error == 0;
+  };
+  const int listed = ForEachNumber(directory, "task", visit);
+  return error != 0 ? error : listed;
+}
+
+// How many namespaces below that of /proc the process of `directory` is numbered, and each number.
+std::vector<std::int64_t> NumbersBelow(int directory) {
+  std::vector<std::int64_t> numbers;
+  const LongReading status = ReadUpTo(directory, "status", kStatusLimit);
+  std::string_view line = LineAfter(status.text, "NSpid:").value_or("");
+  std::int64_t number = 0;
+  while (ParseNumber(NextField(line), number)) numbers.push_back(number);
+  return numbers;
+}
+
+// A pid is a child's if it can be waited for. Without /proc there is no other way to learn which
+// children came to a subreaper. (About 0.1 µs for each number.)
+std::vector<std::int64_t> ChildrenByWaiting() {
+  constexpr std::int64_t kMostPids = std::int64_t{4} * 1024 * 1024;  // PID_MAX_LIMIT
+  std::vector<std::int64_t> children;
+  siginfo_t info = {};
+  constexpr int kOnlyAsk = WEXITED | WNOHANG | WNOWAIT;
+  if (waitid(P_ALL, 0, &info, kOnlyAsk) != 0 && errno == ECHILD) return children;
+  for (std::int64_t pid = 1; pid < kMostPids; ++pid) {
+    if (waitid(P_PID, static_cast<id_t>(pid), &info, kOnlyAsk) == 0) children.push_back(pid);
+  }
+  return children;
+}
+
+// The children of `parent`, whose directory is open: each was seen to have that parent. False: the
+// parent ended meanwhile, and what it had is another's now.
+bool AddChildren(const Shown& parent, int directory, std::vector<Shown>& found) {
+  std::vector<std::int64_t> numbers;
+  if (ChildrenBelow(directory, numbers) != 0) return false;
+  std::vector<Shown> children;
+  for (const std::int64_t number : numbers) {
+    const StatReading reading =
+        ReadTaskStat(AT_FDCWD, absl::StrCat("/proc/", number, "/stat").c_str());
+    if (reading.error != 0 || reading.stat.parent_pid != parent.number) continue;
+    children.push_back({.number = number, .start_ticks = reading.stat.start_ticks});
+  }
+  // The race: the parent ended before a child was looked at, and its number is another process's,
+  // whose children were seen. Closed by asking for it once more: its directory is its own.
+  const StatReading again = ReadTaskStat(directory, "stat");
+  if (again.error != 0 || HasEnded(again.stat)) return false;
+  found.insert(found.end(), children.begin(), children.end());
+  return true;
+}
+
+// One of the calling process's children, by the number that it has here, in whichever namespace's
+// /proc.
+std::optional<TaskStat> StatOfChild(std::int64_t pid) {
+  const UniqueFd own(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  std::vector<std::int64_t> shown;
+  if (!own || ChildrenBelow(own.get(), shown) != 0) return std::nullopt;
+  const std::size_t level = NumbersBelow(own.get()).size();
+  for (const std::int64_t number : shown) {
+    const UniqueFd child = OpenPath(AT_FDCWD, absl::StrCat("/proc/", number).c_str());
+    if (!child) continue;
+    const std::vector<std::int64_t> numbers = NumbersBelow(child.get());
+    if (level == 0 || numbers.size() < level || numbers[level - 1] != pid) continue;
+    const StatReading reading = ReadTaskStat(child.get(), "stat");
+    if (reading.error == 0) return reading.stat;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string_view ToString(Liveness liveness) {
@@ -713,30 +864,38 @@ absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
   if (pid == (*self)->identity.pid) return (*self)->identity;
+  if (!(*self)->proc_is_ours) {
+    // Of a child of one's own it can be told all the same: it is in the list of children.
+    const std::optional<TaskStat> child = StatOfChild(pid);
+    if (child.has_value()) return IdentityFrom(**self, pid, *child);
+  }
   const absl::StatusOr<TaskStat> stat = StatOfPid(**self, pid);
   if (!stat.ok()) return stat.status();
   return IdentityFrom(**self, pid, *stat);
+}
+
+absl::StatusOr<ProcessIdentity> IdentityHere(const ProcessIdentity& identity) {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  return Here(**self, identity);
 }
 
 Liveness LivenessOf(const ProcessIdentity& identity) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return Liveness::kUnknown;
   if (identity == (*self)->identity) return Liveness::kAlive;
-  const absl::StatusOr<TaskStat> stat = StatOf(**self, identity);
-  if (absl::IsNotFound(stat.status())) return Liveness::kGone;
-  if (!stat.ok()) return Liveness::kUnknown;
-  // An exec by another thread kills the main thread while the process lives on: all threads count.
-  const Liveness seen = IsEnding(*stat) ? LivenessByTasks(**self, identity) : Liveness::kAlive;
-  if (seen != Liveness::kAlive) return seen;
-  const absl::StatusOr<bool> killed = WasKilled(**self, identity.pid);
-  if (absl::IsNotFound(killed.status())) return Liveness::kGone;
-  if (!killed.ok()) return Liveness::kUnknown;
-  return *killed ? Liveness::kDying : Liveness::kAlive;
+  const absl::StatusOr<ProcessIdentity> here = Here(**self, identity);
+  if (absl::IsNotFound(here.status())) return Liveness::kGone;
+  if (!here.ok()) return Liveness::kUnknown;
+  return LivenessHere(**self, *here);
 }
 
-absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity) {
+absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& process_identity) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
+  const absl::StatusOr<ProcessIdentity> here = Here(**self, process_identity);
+  if (!here.ok()) return here.status();
+  const ProcessIdentity& identity = *here;
   const absl::StatusOr<OpenProcess> process = OpenIdentity(**self, identity);
   if (!process.ok()) return process.status();
   const absl::StatusOr<std::uint32_t> uid = EffectiveUid(process->directory.get(), identity.pid);
@@ -765,6 +924,65 @@ absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity) {
   return description;
 }
 
+namespace {
+
+// Whether the process of `directory` is in a cgroup that is frozen, itself or by one above, where
+// the cgroups are mounted as everywhere.
+bool CgroupIsFrozen(int directory) {
+  std::string_view lines;
+  const LongReading cgroups = ReadUpTo(directory, "cgroup", kStatusLimit);
+  lines = cgroups.text;
+  std::array<char, 256> buffer;
+  while (!lines.empty()) {
+    const std::size_t end = std::min(lines.find('\n'), lines.size());
+    const std::string_view line = lines.substr(0, end);
+    lines.remove_prefix(std::min(end + 1, lines.size()));
+    // "0::/path" of version 2, "6:freezer:/path" of version 1 (cgroups(7)).
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', std::min(first + 1, line.size()));
+    if (second == std::string_view::npos) continue;
+    const std::string path(line.substr(second + 1));
+    const std::string_view controllers = line.substr(first + 1, second - first - 1);
+    if (controllers == "freezer") {
+      const std::string file = absl::StrCat("/sys/fs/cgroup/freezer", path, "/freezer.state");
+      if (ReadStart(AT_FDCWD, file.c_str(), buffer).text.starts_with("FR")) return true;
+    }
+    if (!controllers.empty()) continue;
+    for (const char* mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+      const std::string file = absl::StrCat(mount, path, "/cgroup.events");
+      const Reading events = ReadStart(AT_FDCWD, file.c_str(), buffer);
+      std::string_view frozen = LineAfter(events.text, "frozen ").value_or("");
+      if (NextField(frozen) == "1") return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Freeze FreezeOf(const ProcessIdentity& identity) {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  const absl::StatusOr<ProcessIdentity> here = IdentityHere(identity);
+  if (!self.ok() || !here.ok()) return Freeze::kNone;
+  const absl::StatusOr<OpenProcess> process = OpenIdentity(**self, *here);
+  if (!process.ok()) return Freeze::kNone;
+  if (CgroupIsFrozen(process->readable())) return Freeze::kCgroup;
+  const char state = process->stat.state;
+  return state == 'T' || state == 't' ? Freeze::kStopped : Freeze::kNone;
+}
+
+std::string_view ToString(Freeze freeze) {
+  switch (freeze) {
+    case Freeze::kNone:
+      return "";
+    case Freeze::kStopped:
+      return "frozen (SIGSTOP)";
+    case Freeze::kCgroup:
+      return "frozen with its cgroup (a paused container)";
+  }
+  return "";
+}
+
 absl::StatusOr<ProcessDescription> DescribeSelf() {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
@@ -780,7 +998,8 @@ absl::StatusOr<ProcessDescription> DescribeSelf() {
 absl::StatusOr<UniqueFd> OpenPidfd(const ProcessIdentity& identity) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
-  return OpenPidfd(**self, identity);
+  const absl::StatusOr<ProcessIdentity> here = Here(**self, identity);
+  return here.ok() ? OpenPidfd(**self, *here) : here.status();
 }
 
 absl::Status SendSignal(const ProcessIdentity& identity, int signal) {
@@ -799,7 +1018,9 @@ absl::Status SendSignal(const ProcessIdentity& identity, Signal signal) {
   return SendSignal(identity, signal == Signal::kTerminate ? SIGTERM : SIGKILL);
 }
 
-absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity& ancestor) {
+absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity& process) {
+  const absl::StatusOr<ProcessIdentity> ancestor = IdentityHere(process);
+  if (!ancestor.ok()) return ancestor.status();
   const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
   if (!pids.ok()) return pids.status();
   std::multimap<std::int64_t, ProcessIdentity> children;  // by parent
@@ -807,7 +1028,7 @@ absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity
     absl::StatusOr<os::Kin> kin = os::KinOf(pid);
     if (kin.ok()) children.emplace(kin->parent, std::move(kin->process));
   }
-  std::vector<ProcessIdentity> line = {ancestor};
+  std::vector<ProcessIdentity> line = {*ancestor};
   for (std::size_t i = 0; i < line.size(); ++i) {
     const auto [first, last] = children.equal_range(line[i].pid);
     for (auto child = first; child != last; ++child) {
@@ -817,9 +1038,9 @@ absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity
     }
   }
   // All of it was so if the ancestor still lives: its pid was its own.
-  if (const absl::StatusOr<ProcessIdentity> now = IdentityOf(ancestor.pid);
-      !now.ok() || *now != ancestor) {
-    return Gone(ancestor.pid, "is gone");
+  if (const absl::StatusOr<ProcessIdentity> now = IdentityOf(ancestor->pid);
+      !now.ok() || *now != *ancestor) {
+    return Gone(ancestor->pid, "is gone");
   }
   line.erase(line.begin());
   return line;
@@ -841,24 +1062,77 @@ absl::StatusOr<std::vector<std::int64_t>> AllPids() {
   return pids;
 }
 
-absl::StatusOr<std::vector<std::int64_t>> OwnChildren() {
-  constexpr std::size_t kListLimit = std::size_t{16} * 1024 * 1024;
+std::vector<std::int64_t> OwnChildren() {
+  const UniqueFd own(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  std::vector<std::int64_t> shown;
+  if (!own || ChildrenBelow(own.get(), shown) != 0) return ChildrenByWaiting();
+  const std::vector<std::int64_t> own_numbers = NumbersBelow(own.get());
+  if (own_numbers.size() <= 1 && (own_numbers.empty() || own_numbers.front() == getpid())) {
+    return shown;
+  }
+  // Another namespace's /proc: the number that counts here stands as far behind as this process's.
   std::vector<std::int64_t> children;
-  int error = 0;
-  // Each child is listed with the thread that forked it, or that it was given to (proc(5),
-  // Linux 3.5).
-  const auto visit = [&](auto, int tasks, const char* name) {
-    const LongReading list = ReadUpTo(tasks, absl::StrCat(name, "/children").c_str(), kListLimit);
-    if (list.error != 0 && list.error != ESRCH) error = list.error;
-    std::string_view text = list.text;
-    std::int64_t child = 0;
-    while (ParseNumber(NextField(text), child)) children.push_back(child);
-    return error == 0;
-  };
-  const int listed = ForEachNumber(AT_FDCWD, "/proc/self/task", visit);
-  if (error == 0) error = listed;
-  if (error == 0) return children;
-  return os::ErrnoStatus(error, "list the children of this process");
+  for (const std::int64_t number : shown) {
+    const UniqueFd child = OpenPath(AT_FDCWD, absl::StrCat("/proc/", number).c_str());
+    const std::vector<std::int64_t> numbers =
+        child ? NumbersBelow(child.get()) : std::vector<std::int64_t>();
+    if (numbers.size() >= own_numbers.size() && !own_numbers.empty()) {
+      children.push_back(numbers[own_numbers.size() - 1]);
+    }
+  }
+  return children.size() == shown.size() ? children : ChildrenByWaiting();
+}
+
+namespace {
+
+// SIGKILL to every child by its number: what needs no descriptor and no /proc of one's own.
+void KillOwnChildren() {
+  for (const std::int64_t child : OwnChildren()) (void)kill(static_cast<pid_t>(child), SIGKILL);
+}
+
+// SIGKILL to every descendant that can be seen now and is not one of `killed`, to which it is
+// added. (Who has a SIGKILL pending forks no more: copy_process in kernel/fork.c.)
+void KillOwnDescendants(std::set<std::pair<std::int64_t, std::uint64_t>>& killed) {
+  const UniqueFd own(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  std::vector<std::int64_t> numbers;
+  if (own) numbers = NumbersBelow(own.get());
+  std::vector<Shown> line;
+  if (numbers.empty() || !AddChildren({.number = numbers.front()}, own.get(), line)) {
+    return KillOwnChildren();
+  }
+  bool unseen = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const Shown process = line[i];
+    if (killed.contains({process.number, process.start_ticks})) continue;
+    // A directory of /proc is as good as a pidfd (pidfd_send_signal(2)): it belongs to the process
+    // and not to the number, so nothing has to be known of this number in any other namespace.
+    const UniqueFd directory(
+        open(absl::StrCat("/proc/", process.number).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    unseen = unseen || (!directory && errno != ENOENT);
+    if (!directory) continue;
+    const StatReading reading = ReadTaskStat(directory.get(), "stat");
+    if (reading.error != 0 || reading.stat.start_ticks != process.start_ticks) continue;
+    (void)AddChildren(process, directory.get(), line);  // before it ends, and they go elsewhere
+    if (PidfdSendSignal(directory.get(), SIGKILL) == 0) {
+      killed.emplace(process.number, process.start_ticks);
+    }
+  }
+  if (unseen) KillOwnChildren();  // no descriptor is left: level by level then
+}
+
+}  // namespace
+
+void EndOwnDescendants() {
+  std::set<std::pair<std::int64_t, std::uint64_t>> killed;
+  // The race: a process is forked between the look and the end of its parent. It comes to this
+  // process when its parent ends, before that can be waited for (exit_notify in kernel/exit.c): so
+  // it is looked for after each wait.
+  while (true) {
+    KillOwnDescendants(killed);
+    if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) return;
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+  }
 }
 
 std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
@@ -876,9 +1150,12 @@ std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
   return found;
 }
 
-absl::StatusOr<bool> HasOpen(const ProcessIdentity& identity, const FileIdentity& file) {
+absl::StatusOr<bool> HasOpen(const ProcessIdentity& process_identity, const FileIdentity& file) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
+  const absl::StatusOr<ProcessIdentity> here = Here(**self, process_identity);
+  if (!here.ok()) return here.status();
+  const ProcessIdentity& identity = *here;
   const absl::StatusOr<OpenProcess> process = OpenIdentity(**self, identity);
   if (!process.ok()) return process.status();
 
@@ -898,9 +1175,12 @@ absl::StatusOr<bool> HasOpen(const ProcessIdentity& identity, const FileIdentity
   return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
 }
 
-absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdentity& file) {
+absl::StatusOr<bool> HoldsLock(const ProcessIdentity& process_identity, const FileIdentity& file) {
   const absl::StatusOr<const Self*> self = OwnSelf();
   if (!self.ok()) return self.status();
+  const absl::StatusOr<ProcessIdentity> here = Here(**self, process_identity);
+  if (!here.ok()) return here.status();
+  const ProcessIdentity& identity = *here;
   const absl::StatusOr<OpenProcess> process = OpenIdentity(**self, identity);
   if (!process.ok()) return process.status();
 

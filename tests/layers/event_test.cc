@@ -68,6 +68,15 @@ class EventTest : public ::testing::Test {
       if (std::holds_alternative<Duplicate>(verdict)) return "contested";
       return absl::StrCat("unavailable: ", std::get<Undetermined>(verdict).status.message());
     }
+    // What refuses beside the mechanism: an effect is the mechanism's alone.
+    void ForgetRecords() const {
+      std::error_code missing;
+      for (const char* record : {"record", "record.port"}) {
+        std::filesystem::remove(absl::StrCat(scope(), "/names/x/", record), missing);
+      }
+      std::filesystem::remove(path() + ".record", missing);
+      (void)testing::RemoveSegment(scope(), "x");
+    }
     Effect effect(Event event) const {
       const Policy parsed = policy();
       const LayerSpec& spec = parsed.layers().front();
@@ -75,8 +84,8 @@ class EventTest : public ::testing::Test {
     }
   };
 
-  // A holder runs. The event happens to it, or to the newcomer before it tries: who is blinded
-  // holds the layer too.
+  // A holder runs, whose records are gone. The event happens to it, or to the newcomer before it
+  // tries: who is blinded holds the layer too.
   static void ExpectBlindsAsSaid(
       Event event, const std::function<void(Tried&, Claimant&)>& to_holder,
       const std::function<std::string(const Tried&)>& newcomer = [](const Tried& tried) {
@@ -88,6 +97,7 @@ class EventTest : public ::testing::Test {
       Claimant holder({.scope = tried.scope(), .policy = tried.policy().ToString()});
       ASSERT_TRUE(holder.unique()) << holder.verdict();
       to_holder(tried, holder);
+      tried.ForgetRecords();
       const bool blinded = tried.effect(event) == Effect::kBlinds;
       EXPECT_EQ(newcomer(tried), blinded ? "held" : "contested");
     }

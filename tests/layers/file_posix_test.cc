@@ -167,6 +167,9 @@ TEST_F(PosixFile, ASecondOpenAndCloseByTheProgramDropsItAndVerifySaysSo) {
   (void)close(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   EXPECT_TRUE(absl::IsDataLoss(guard.Verify())) << guard.Verify();
   EXPECT_THAT(std::string(guard.Verify().message()), HasSubstr("is not locked any more"));
+  // The record still refuses; without it nothing does.
+  EXPECT_EQ(Start().verdict(), absl::StrCat("duplicate ", getpid(), " established"));
+  std::filesystem::remove(path_ + ".record");
   Claimant second = Start();
   EXPECT_TRUE(second.unique()) << second.verdict();
   EXPECT_THAT(std::string(guard.Verify().message()), HasSubstr("is locked by another"));

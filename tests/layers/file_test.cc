@@ -826,6 +826,10 @@ TEST_F(FileLayer, H31_AfterAllDescriptorsWereClosedVerifySaysSo) {
   const std::string verified = holder.Ask("verify");
   EXPECT_THAT(verified, StartsWith("DATA_LOSS: the program closed the descriptor of "));
   EXPECT_THAT(verified, HasSubstr(scope_.Object()));
+  // It lives, and the record says so.
+  EXPECT_EQ(Say(scope_.Acquire(kShort)), absl::StrCat("duplicate ", holder.pid(), " established"));
+  holder.program().Signal(SIGKILL);
+  (void)holder.program().Wait();
   EXPECT_TRUE(IsUnique(scope_.Acquire(kShort)));
 }
 

@@ -266,6 +266,9 @@ TEST_P(OneLayer, H32_AloneLetsTwoInThatDoNotSeeItsObjectAndNotWithAnother) {
   {
     Claimant here = Start({}, given.layer);
     ASSERT_TRUE(here.unique()) << here.verdict();
+    // The records refuse where they are shared; a container has its own.
+    (void)testing::RemoveSegment(scope(), "x");
+    std::filesystem::remove(scope() + "/names/x/record.port");
     Claimant there = Start(launcher, given.layer);
     EXPECT_TRUE(there.unique()) << there.verdict();
     EXPECT_EQ(there.Ask("predecessor"), "none") << "nobody died";

@@ -1,11 +1,12 @@
 // A command to be guarded. Says "ready PID" on standard output, then "got NAME" for each signal
 // that it gets, and obeys the commands that it reads on standard input, until that ends.
 //
-//   instance [--referee FILE] [--ignore-stops]
+//   instance [--referee FILE] [--ignore-stops] [--closefrom]
 //   instance --own-group COMMAND...
 //
 // --referee: FILE is locked by this process and by all that it forks. One that finds it locked says
 // "overlap" and ends: two instances live at the same time.
+// --closefrom: closes every descriptor that it inherited but the first three, as daemons do.
 // --own-group: becomes COMMAND, in a new process group.
 #include <fcntl.h>
 #include <poll.h>
@@ -187,12 +188,19 @@ const char* NameOf(int reported) {
   return "?";
 }
 
-void Referee(const char* path) {
-  // Without close-on-exec, and never closed.
+// Without close-on-exec, and never closed.
+int Referee(const char* path) {
   const int fd = open(path, O_RDWR | O_CREAT, 0600);
-  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return;
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
   Say("overlap");
   std::exit(99);
+}
+
+void CloseAllBut(int one, int another) {
+  constexpr int kMost = 1024;
+  for (int fd = 3; fd < kMost; ++fd) {
+    if (fd != one && fd != another) (void)close(fd);
+  }
 }
 
 }  // namespace
@@ -206,9 +214,11 @@ int main(int argc, char** argv) {
   const sigset_t reported = Reported();
   (void)sigprocmask(SIG_BLOCK, &reported, nullptr);
   const int signals = signalfd(-1, &reported, SFD_CLOEXEC | SFD_NONBLOCK);
+  int referee = -1;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--referee" && i + 1 < argc) Referee(argv[++i]);
+    if (option == "--referee" && i + 1 < argc) referee = Referee(argv[++i]);
+    if (option == "--closefrom") CloseAllBut(signals, referee);
     if (option == "--ignore-stops") (void)signal(SIGTSTP, SIG_IGN);
   }
   Say("ready " + std::to_string(getpid()));

@@ -56,6 +56,7 @@ int Main(std::vector<std::string> words) {
 }  // namespace guardcheck
 
 int main(int argc, char** argv) {
+  guardcheck::RememberArguments(argc, argv);
   try {
     const absl::Status occupied = guardcheck::OccupyStandardStreams();
     if (!occupied.ok()) throw std::runtime_error(std::string(occupied.message()));

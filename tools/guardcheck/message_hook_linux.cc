@@ -1,15 +1,13 @@
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -47,44 +45,23 @@ bool MakeNonBlocking(const UniqueFd& fd) {
 
 Answer No(const std::string& why) { return {.ok = false, .text = why}; }
 
-// One that runs: a child that was not waited for, so its pid is its own.
+// One that the guardian runs. Its end of `life` is closed here to have it killed.
 class Running {
  public:
-  // 0, or an errno.
-  int Start(const std::string& program, const sigset_t& signals) {
+  absl::Status Start(const GuardianLink& guardian) {
     Pipe input;
     Pipe output;
+    std::array<int, 2> life = {};
     if (!input.Open() || !output.Open() || !MakeNonBlocking(input.write) ||
-        !MakeNonBlocking(output.read)) {
-      return errno;
+        !MakeNonBlocking(output.read) ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, life.data()) != 0) {
+      return absl::ErrnoToStatus(errno, "");
     }
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_adddup2(&actions, input.read.get(), STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output.write.get(), STDOUT_FILENO);
-    posix_spawnattr_setsigmask(&attributes, &signals);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    sigset_t pipe;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    posix_spawnattr_setsigdefault(&attributes, &pipe);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
-    std::array<char*, 2> arguments = {const_cast<char*>(program.c_str()), nullptr};
-    const int error =
-        posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments.data(), environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) return error;
+    life_ = UniqueFd(life[0]);
+    const UniqueFd theirs(life[1]);
     input_ = std::move(input.write);
     output_ = std::move(output.read);
-    ended_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0U)));
-    if (ended_) return 0;
-    const int unseen = errno;
-    (void)End();
-    return unseen;
+    return guardian.StartHook({.input = input.read, .output = output.write, .life = theirs});
   }
 
   // Until it has closed its output and ended: one that only closes it would hold the message, and
@@ -99,39 +76,37 @@ class Running {
         return absl::StrCat(output_ ? "did not answer" : "did not end", " within ",
                             kLongest.count(), " seconds");
       }
-      std::array<pollfd, 3> polled = {
+      std::array<pollfd, 4> polled = {
           pollfd{.fd = stop.get(), .events = POLLIN, .revents = 0},
-          pollfd{.fd = output_ ? output_.get() : ended_.get(), .events = POLLIN, .revents = 0},
-          pollfd{.fd = input_.get(), .events = POLLOUT, .revents = 0}};
-      if (poll(polled.data(), polled.size(), static_cast<int>(left)) < 0) continue;
-      if (polled[0].revents != 0) return "was ended with the guarded command";
+          pollfd{.fd = output_.get(), .events = POLLIN, .revents = 0},
+          pollfd{.fd = input_.get(), .events = POLLOUT, .revents = 0},
+          pollfd{.fd = end_.has_value() ? -1 : life_.get(), .events = POLLIN, .revents = 0}};
+      if (poll(polled.data(), polled.size(), static_cast<int>(left)) < 0) {
+        if (errno != EINTR) return "cannot be waited for";
+        continue;
+      }
+      if (polled[0].revents != 0 || (polled[3].revents != 0 && !HearOfItsEnd())) {
+        return "was ended with the guarded command";
+      }
       if (polled[2].revents != 0) Write(said);
-      if (polled[1].revents != 0 && !output_) return "";
       if (polled[1].revents != 0 && !Read(answer)) output_.reset();
       if (answer.size() > soleguard::kMaxPayloadBytes) {
         return absl::StrCat("wrote more than ", soleguard::kMaxPayloadBytes, " bytes");
       }
+      if (end_.has_value() && (end_->error != 0 || !output_)) return "";
     }
   }
 
-  // Its status as an exit code; -1: it cannot be told. Kills what is left of it first.
-  int End() const {
-    // The group is its own until it is waited for.
-    (void)kill(-pid_, SIGKILL);
-    return Wait();
-  }
-  int Wait() const {
-    int status = 0;
-    pid_t waited = 0;
-    do {
-      waited = waitpid(pid_, &status, 0);
-    } while (waited < 0 && errno == EINTR);
-    if (waited < 0) return -1;
-    constexpr int kSignalled = 128;
-    return WIFSIGNALED(status) ? kSignalled + WTERMSIG(status) : WEXITSTATUS(status);
-  }
+  const HookEnd& end() const { return *end_; }
 
  private:
+  // False: nothing more is heard.
+  bool HearOfItsEnd() {
+    HookEnd end;
+    if (recv(life_.get(), &end, sizeof end, MSG_DONTWAIT) != sizeof end) return false;
+    end_ = end;
+    return true;
+  }
   // SIGPIPE is blocked in the thread that calls, as all signals are.
   void Write(std::string_view& said) {
     const ssize_t written = write(input_.get(), said.data(), said.size());
@@ -148,17 +123,13 @@ class Running {
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
   }
 
-  pid_t pid_ = -1;
+  UniqueFd life_;
   UniqueFd input_;
   UniqueFd output_;
-  UniqueFd ended_;  // a pidfd
+  std::optional<HookEnd> end_;
 };
 
 }  // namespace
-
-MessageHook::MessageHook(std::string program) : program_(std::move(program)) {
-  (void)pthread_sigmask(SIG_BLOCK, nullptr, &signals_);
-}
 
 absl::Status MessageHook::Check() const {
   if (program_.find('/') == std::string::npos) {
@@ -173,20 +144,19 @@ absl::Status MessageHook::Check() const {
   return absl::InvalidArgumentError(failed + ": it is no regular file");
 }
 
-Answer MessageHook::Ask(const std::string& input) const {
+Answer MessageHook::Ask(const std::string& input, const GuardianLink& guardian) const {
   const std::string name = soleguard::EscapeBytes(program_);
+  const auto cannot_run = [&name](const absl::Status& why) {
+    return No(absl::StrCat("cannot run ", name, why.message()));
+  };
   Running running;
-  const int error = running.Start(program_, signals_);
-  if (error != 0) {
-    return No(std::string(absl::ErrnoToStatus(error, absl::StrCat("cannot run ", name)).message()));
-  }
+  const absl::Status started = running.Start(guardian);
+  if (!started.ok()) return cannot_run(started);
   std::string answer;
   const std::string failed = running.Talk(input, answer, stop_.fd());
-  if (!failed.empty()) {
-    (void)running.End();
-    return No(absl::StrCat(name, " ", failed));
-  }
-  const int code = running.Wait();
+  if (!failed.empty()) return No(absl::StrCat(name, " ", failed));
+  if (running.end().error != 0) return cannot_run(absl::ErrnoToStatus(running.end().error, ""));
+  const int code = running.end().exit_code;
   if (code == 0) return {.ok = true, .text = std::move(answer)};
   return No(answer.empty() ? absl::StrCat(name, " ended with ", code) : answer);
 }

@@ -108,8 +108,10 @@ void AddProcess(Lines& lines, const ProcessDescription& process) {
   lines.Add("executable", EscapeBytes(process.executable));
   lines.Add("command", CommandLine(process.argv));
   lines.Add("directory", EscapeBytes(process.working_directory));
-  lines.Add("state", absl::StrCat(absl::string_view(&process.state, 1), " (",
-                                  StateName(process.state), ")"));
+  const bool frozen = soleguard::FreezeOf(process.identity) == soleguard::Freeze::kCgroup;
+  lines.Add("state",
+            absl::StrCat(absl::string_view(&process.state, 1), " (", StateName(process.state), ")",
+                         frozen ? ", frozen with its cgroup (a paused container)" : ""));
   lines.Add("cpu", absl::StrFormat("%.1f %%", process.cpu_percent));
   lines.Add("memory",
             absl::StrFormat("%.1f MiB", static_cast<double>(process.memory_bytes) / (1 << 20)));
@@ -117,10 +119,13 @@ void AddProcess(Lines& lines, const ProcessDescription& process) {
 
 void AddRecord(Lines& lines, const HolderRecord& record) {
   const ProcessIdentity& instance = InstanceOf(record);
-  lines.Add("pid",
-            instance != record.identity
-                ? absl::StrCat(instance.pid, ", guarded by guardcheck, pid ", record.identity.pid)
-                : absl::StrCat(instance.pid));
+  std::string pid = absl::StrCat(instance.pid);
+  if (instance != record.identity) {
+    const bool is_gone = LivenessOf(record.identity) == soleguard::Liveness::kGone;
+    absl::StrAppend(&pid, is_gone ? ", was" : ",", " guarded by guardcheck, pid ",
+                    record.identity.pid, is_gone ? ", which is gone" : "");
+  }
+  lines.Add("pid", pid);
   if (const std::optional<ProcessDescription> process = Live(instance)) {
     AddProcess(lines, *process);
   } else {
@@ -242,7 +247,9 @@ bool CanBeStopped(const Holder& holder) {
   if (!holder.record.has_value()) return false;
   const soleguard::Liveness owner = LivenessOf(holder.record->identity);
   if (owner != soleguard::Liveness::kGone) return owner != soleguard::Liveness::kUnknown;
-  return LivenessOf(InstanceOf(*holder.record)) == soleguard::Liveness::kAlive;
+  const auto& guardian = holder.record->guardian;
+  return LivenessOf(InstanceOf(*holder.record)) == soleguard::Liveness::kAlive ||
+         (guardian.has_value() && LivenessOf(*guardian) == soleguard::Liveness::kAlive);
 }
 
 std::string Behind(const std::vector<std::string>& command) {
@@ -564,7 +571,7 @@ std::string EndText(const soleguard::StoppedProcess& process) {
     case soleguard::Liveness::kAlive:
       break;
   }
-  return process.is_frozen ? "runs, frozen" : "runs";
+  return process.is_frozen() ? "runs, frozen" : "runs";
 }
 
 }  // namespace
@@ -621,7 +628,7 @@ json::value StopJson(const soleguard::InstanceName& name, const Common& common,
     entry["reason"] = std::string(ToString(process.reason));
     entry["signals"] = std::move(signals);
     entry["liveness"] = std::string(ToString(process.liveness));
-    entry["frozen"] = process.is_frozen;
+    entry["frozen"] = process.is_frozen();
     if (!process.refused.ok()) entry["refused"] = Escaped(Text(process.refused.message()));
     processes.push_back(std::move(entry));
   }

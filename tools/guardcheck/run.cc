@@ -49,14 +49,24 @@ void Export(const Guard& guard) {
   }
 }
 
+// What a guarded command has started knows by its environment whose it is. Of another program's
+// nothing is said.
+std::string WhatIsLeft(const soleguard::HolderRecord& last) {
+  if (!last.instance.has_value() || last.token == 0) return "";
+  const auto left = LeftBy(last.name, last.token);
+  if (!left.has_value()) return "";
+  if (left->empty()) return " Nothing was left to clean up.";
+  return absl::StrCat(" It left running: pid ", absl::StrJoin(*left, ", "), ".");
+}
+
 void MentionPredecessor(const Guard& guard) {
   const auto& last = guard.predecessor();
   if (!last.has_value()) return;
   Say(absl::StrCat(soleguard::EscapeBytes(guard.name()), ": follows a holder that died: pid ",
                    last->identity.pid, ", started ",
                    absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", last->started, absl::UTCTimeZone()),
-                   last->token == 0 ? "" : absl::StrCat(", token ", last->token),
-                   ". Nothing was left to clean up."));
+                   last->token == 0 ? "" : absl::StrCat(", token ", last->token), ".",
+                   WhatIsLeft(*last)));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
@@ -272,10 +282,10 @@ class GuardedRun final : public Command {
   }
 
   // Messages are answered from now on, in a thread of their own: after the last fork.
-  static void TakeMessages(Guard& guard, const MessageHook& hook) {
+  static void TakeMessages(Guard& guard, const MessageHook& hook, const GuardianLink& guardian) {
     const absl::Status takes =
         guard.Receive([&](const soleguard::Sender& sender, const soleguard::Message& message) {
-          return hook.Ask(Line(MessageJson(guard, sender, message)));
+          return hook.Ask(Line(MessageJson(guard, sender, message)), guardian);
         });
     if (takes.ok()) return;
     Say(absl::StrCat("takes no messages: ", absl::string_view(takes.message())));
@@ -302,7 +312,15 @@ class GuardedRun final : public Command {
 
   int RunGuarded(Guard guard, const std::vector<std::string>& command,
                  const MessageHook* hook) const {
-    auto claim = guard.ShareWithChild();
+    GuardianLink link;
+    const absl::Status linked = link.Open();
+    if (!linked.ok()) {
+      Say(std::string(linked.message()));
+      return kInternal;
+    }
+    // What is claimed anew later must not be free before the guardian has ended the command.
+    auto claim = guard.ShareWithChild(
+        [&link](const std::vector<soleguard::UniqueFd>& renewed) { link.Keep(renewed); });
     if (!claim.ok()) {
       Say(std::string(claim.status().message()));
       return kInternal;
@@ -317,28 +335,34 @@ class GuardedRun final : public Command {
       meanwhile.push_back({.fd = (*relay)->fd(), .ready = [&relay] { (*relay)->Pass(); }});
     }
     const soleguard::WaitFlag end;
-    absl::StatusOr<int> code =
-        Supervise({.command = command,
-                   .claim = *std::move(claim),
-                   .until = until_,
-                   .grace = grace_,
-                   .meanwhile = std::move(meanwhile),
-                   .end = &end,
-                   .started =
-                       [&guard, hook](const soleguard::ProcessIdentity& started) {
-                         const absl::Status followed = guard.Follow(started);
-                         if (!followed.ok()) {
-                           Say(absl::StrCat("the holder record doesn't show the command: ",
-                                            absl::string_view(followed.message())));
-                         }
-                         if (hook != nullptr) TakeMessages(guard, *hook);
-                       },
-                   .lasting = [&] { Watch(guard, end); },
-                   .ended =
-                       [&guard, hook] {
-                         if (hook != nullptr) hook->Stop();
-                         guard.Release();
-                       }});
+    const auto follow = [&guard](const Supervision::Crew& crew) {
+      if (!crew.instance.has_value()) return;
+      const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);
+      if (followed.ok()) return;
+      Say(absl::StrCat("the holder record doesn't show the command: ",
+                       absl::string_view(followed.message())));
+    };
+    absl::StatusOr<int> code = Supervise({.command = command,
+                                          .claim = *std::move(claim),
+                                          .link = &link,
+                                          .hook = on_message_,
+                                          .until = until_,
+                                          .grace = grace_,
+                                          .meanwhile = std::move(meanwhile),
+                                          .end = &end,
+                                          .started =
+                                              [&](const Supervision::Crew& crew) {
+                                                follow(crew);
+                                                if (hook != nullptr)
+                                                  TakeMessages(guard, *hook, link);
+                                              },
+                                          .moved = follow,
+                                          .lasting = [&] { Watch(guard, end); },
+                                          .ended =
+                                              [&guard, hook] {
+                                                if (hook != nullptr) hook->Stop();
+                                                guard.Release();
+                                              }});
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
     Say(std::string(code.status().message()));

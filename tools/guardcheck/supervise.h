@@ -1,7 +1,9 @@
 // Runs the guarded command so that no part of it outlives the claim.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +16,47 @@
 
 namespace guardcheck {
 
+// The connection of this process ("the wrapper") with the guardian, made before that is forked. The
+// calls send it something, and do nothing once it is gone. Thread-safe; they do not block.
+class GuardianLink {
+ public:
+  absl::Status Open();
+
+  // The guardian keeps these as well until nothing is left of the command: of a layer that was
+  // claimed anew.
+  void Keep(const std::vector<soleguard::UniqueFd>& claim) const;
+
+  // The guardian starts Supervision::hook as a child of its own, in a process group of its own, and
+  // kills that group when the other end of `life` is closed. When it has ended, or could not be
+  // started, a HookEnd comes there; without one the guardian is gone, and the hook with it.
+  struct HookEnds {
+    const soleguard::UniqueFd& input;
+    const soleguard::UniqueFd& output;
+    const soleguard::UniqueFd& life;
+  };
+  absl::Status StartHook(const HookEnds& ends) const;
+
+  // For Supervise.
+  soleguard::UniqueFd& wrapper_end() { return wrapper_end_; }
+  soleguard::UniqueFd& guardian_end() { return guardian_end_; }
+
+ private:
+  soleguard::UniqueFd wrapper_end_;
+  soleguard::UniqueFd guardian_end_;
+};
+
+struct HookEnd {
+  int error = 0;      // an errno value: it could not be started
+  int exit_code = 0;  // as a shell says it
+};
+
 struct Supervision {
   std::vector<std::string> command;
-  // What carries the claim: the command and all its descendants inherit it.
+  // What carries the claim: the command and all its descendants inherit it, and hooks too.
   std::vector<soleguard::UniqueFd> claim;
+  GuardianLink* link = nullptr;
+  // A path: what StartHook starts.
+  std::string hook;
   enum class Until {
     kChild,  // the command ends: what it leaves behind is ended
     kTree,   // the command and all its descendants end by themselves (one that daemonises)
@@ -25,7 +64,8 @@ struct Supervision {
   // How long what the command leaves behind may take to end after SIGTERM before it is killed.
   absl::Duration grace;
   // What the wrapper looks after meanwhile: `ready` is called when `fd` is readable, in this
-  // thread, and does not block. Once more after the end of the command, for what it left unread.
+  // thread, and does not block. It may be called for nothing. Once more after the end of the
+  // command, for what it left unread.
   struct Meanwhile {
     int fd;
     std::function<void()> ready;
@@ -33,8 +73,15 @@ struct Supervision {
   std::vector<Meanwhile> meanwhile = {};
   // Set: the command and all its descendants are ended, as what it leaves behind is.
   const soleguard::WaitFlag* end = nullptr;
-  // Called once the command runs.
-  std::function<void(const soleguard::ProcessIdentity&)> started;
+  // Who does the work now: first the command, and under kTree, when it has ended, the oldest that
+  // is left of it (a daemon's main process). Nothing where /proc does not tell.
+  struct Crew {
+    std::optional<soleguard::ProcessIdentity> instance;
+    std::optional<soleguard::ProcessIdentity> guardian;
+  };
+  // Called once the command runs, and each time that its main process is another one.
+  std::function<void(const Crew&)> started;
+  std::function<void(const Crew&)> moved = [](const Crew&) {};
   // Called once the command has run for kLasting: for what a short one is not worth.
   static constexpr absl::Duration kLasting = absl::Milliseconds(100);
   std::function<void()> lasting = [] {};
@@ -49,10 +96,16 @@ struct Supervision {
 // An error: the guardian could not be started, or was killed; then nothing of the command is left
 // running.
 //
-// This process must have one thread and no children. Two processes watch over the command: this one
-// and a guardian, which is the command's parent. Each is a subreaper, so that orphans come back to
-// it. When one of the two is killed, the other ends all descendants before it lets the claim go.
+// This process must have one thread. Two processes watch over the command: this one and a guardian,
+// which is the command's parent. Each is a subreaper, so that orphans come back to it. When one of
+// the two is killed, the other ends all descendants before it lets the claim go. Where this process
+// has children already (a shell that became it), which are none of the command's, a third one
+// between the two is the subreaper in its place.
 absl::StatusOr<int> Supervise(const Supervision& supervision);
+
+// Where the arguments of main are: a guardian writes there what it is, so that a kill by a pattern
+// of the command's words does not meet it.
+void RememberArguments(int argc, char** argv);
 
 // Fills the numbers 0 to 2 where this process began with them closed, so that no claim gets one of
 // them and no message or output goes into a lock file. A command that is started finds them closed
@@ -62,6 +115,11 @@ absl::Status OccupyStandardStreams();
 // From now on a write to a pipe whose reader is gone fails, and ends nobody. The command gets the
 // disposition of SIGPIPE that this process began with.
 void OutliveBrokenPipe();
+
+// The processes whose environment says that they are of the guarded instance with this token: what
+// it left running. nullopt: the processes cannot be listed. One pass over the table; a process that
+// cleaned its environment, or is another user's, is not seen.
+std::optional<std::vector<std::int64_t>> LeftBy(const std::string& name, std::uint64_t token);
 
 // Becomes the command; returns the exit code only when that failed, after saying why.
 int Become(const std::vector<std::string>& command);

@@ -15,9 +15,14 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -48,33 +53,127 @@ absl::Status SystemError(std::string_view what) {
 // that one ended.
 struct Message {
   enum class Kind : std::int32_t {
-    kStarted,      // guardian: the command runs; `identity` fields are set
+    kStarted,      // guardian: the command runs; value is its own pid, the processes are set
+    kMoved,        // guardian: the main process is another one now
     kCannotStart,  // guardian: value is errno
     kEnded,        // guardian: value is the exit code; nothing is left of the command
     kForward,      // wrapper: value is the signal for the command
     kEnd,          // wrapper: end the command and all its descendants
+    kKeep,         // wrapper: with descriptors to keep
+    kHook,         // wrapper: start the hook, with its input, output and life
+  };
+  struct Process {
+    std::int64_t pid = 0;  // 0: it cannot be told
+    std::uint64_t start_ticks = 0;
   };
   Kind kind = Kind::kEnded;
   std::int32_t value = 0;
-  std::int64_t pid = 0;
-  std::uint64_t start_ticks = 0;
+  Process instance;
+  Process guardian;
 };
 
-void Send(int socket, const Message& message) {
-  // Fails when the other side is gone, which its hang-up says as well.
-  (void)send(socket, &message, sizeof message, MSG_NOSIGNAL);
+// What Linux lets go with one message (SCM_MAX_FD).
+constexpr std::size_t kMostDescriptors = 253;
+
+// False: the other side is gone, which its hang-up says as well; or, where it shall not wait for
+// one that is stopped, a hundred messages are unread.
+enum class Patience { kNone, kWait };
+bool Send(int socket, const Message& message, Patience patience,
+          std::span<const int> descriptors = {}) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
+  Message copy = message;
+  iovec bytes{.iov_base = &copy, .iov_len = sizeof copy};
+  msghdr header{};
+  header.msg_iov = &bytes;
+  header.msg_iovlen = 1;
+  if (!descriptors.empty()) {
+    header.msg_control = control.data();
+    header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* const attached = CMSG_FIRSTHDR(&header);
+    attached->cmsg_level = SOL_SOCKET;
+    attached->cmsg_type = SCM_RIGHTS;
+    attached->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(attached), descriptors.data(), descriptors.size_bytes());
+  }
+  const int flags = patience == Patience::kWait ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_DONTWAIT;
+  return sendmsg(socket, &header, flags) >= 0;
 }
 
-// nullopt: the other side is gone.
-std::optional<Message> Receive(int socket) {
-  Message message;
+struct Received {
+  enum class What { kMessage, kNothing, kGone } what = What::kNothing;
+  Message message = {};
+  std::vector<UniqueFd> descriptors = {};
+};
+
+Received Receive(int socket) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
+  Received received;
+  iovec bytes{.iov_base = &received.message, .iov_len = sizeof received.message};
+  msghdr header{};
+  header.msg_iov = &bytes;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
   ssize_t got = 0;
   // ECONNRESET, once: the other side ended with messages unread (a signal that was forwarded too
   // late). The kernel says so before it gives out what that side had sent, its last word perhaps.
   do {
-    got = recv(socket, &message, sizeof message, 0);
+    got = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
-  return got == sizeof message ? std::optional(message) : std::nullopt;
+  for (cmsghdr* part = got < 0 ? nullptr : CMSG_FIRSTHDR(&header); part != nullptr;
+       part = CMSG_NXTHDR(&header, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    std::vector<int> numbers((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    std::memcpy(numbers.data(), CMSG_DATA(part), numbers.size() * sizeof(int));
+    for (const int fd : numbers) received.descriptors.emplace_back(fd);
+  }
+  const bool nothing_yet = got < 0 && errno == EAGAIN;
+  received.what = got == sizeof received.message ? Received::What::kMessage
+                  : nothing_yet                  ? Received::What::kNothing
+                                                 : Received::What::kGone;
+  return received;
+}
+
+// Until one of them is readable, at most `timeout` milliseconds; false: nothing is. Where poll(2)
+// itself fails (RLIMIT_NOFILE was lowered below their count: EINVAL) all may be, after a moment
+// that keeps this from spinning: whoever reads here does not block.
+bool AwaitReadable(std::span<pollfd> polled, int timeout) {
+  constexpr int kMoment = 20;
+  const int ready = poll(polled.data(), polled.size(), timeout);
+  if (ready >= 0) return ready > 0;
+  const bool interrupted = errno == EINTR;
+  if (!interrupted) (void)poll(nullptr, 0, timeout < 0 ? kMoment : std::min(timeout, kMoment));
+  for (pollfd& each : polled) {
+    each.revents = interrupted ? std::int16_t{0} : std::int16_t{POLLIN};
+  }
+  return true;
+}
+
+Message::Process Told(pid_t pid) {
+  const auto identity = soleguard::IdentityOf(pid);
+  if (!identity.ok()) return {};
+  return {.pid = pid, .start_ticks = identity->start_ticks};
+}
+
+std::optional<ProcessIdentity> Identity(const std::optional<ProcessIdentity>& own,
+                                        const Message::Process& told) {
+  if (!own.has_value() || told.pid == 0) return std::nullopt;
+  ProcessIdentity identity = *own;
+  identity.pid = told.pid;
+  identity.start_ticks = told.start_ticks;
+  return identity;
+}
+
+std::span<char> arguments_of_main;
+
+// For ps(1) and for whoever kills by pattern.
+void SayWhatThisIs(pid_t wrapper) {
+  const std::string title = absl::StrCat("guardcheck: guardian of pid ", wrapper);
+  if (arguments_of_main.empty()) return;
+  std::fill(arguments_of_main.begin(), arguments_of_main.end(), '\0');
+  // The last byte stays 0: else the kernel takes the environment for more of it (proc(5)).
+  std::copy_n(title.begin(), std::min(title.size(), arguments_of_main.size() - 1),
+              arguments_of_main.begin());
 }
 
 std::vector<char*> Arguments(const std::vector<std::string>& command) {
@@ -123,51 +222,50 @@ class SignalQueue {
 
 // Each child was not waited for, so its pid is nobody else's.
 void SignalChildren(int signal) {
-  const auto children = soleguard::OwnChildren();
-  if (!children.ok()) return;
-  for (const std::int64_t child : *children) (void)kill(static_cast<pid_t>(child), signal);
+  for (const std::int64_t child : soleguard::OwnChildren()) {
+    (void)kill(static_cast<pid_t>(child), signal);
+  }
 }
 
-// Kills every child, and with them what comes back to this subreaper when its parent dies, until
-// none is left. A child that
-// may not be killed (a setuid program) is waited for: it still holds the claim.
-void KillDescendants() {
-  do {
-    SignalChildren(SIGKILL);
-  } while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR);
+bool HasChildren() {
+  siginfo_t info = {};
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 // The command's parent. Its life ends in this class.
 class Guardian {
  public:
-  Guardian(const Supervision& supervision, const SignalQueue& signals, int wrapper,
-           std::optional<ProcessIdentity> wrapper_identity)
+  // `recorded`: the one of ours that is the guardian to others: itself, or its parent.
+  Guardian(const Supervision& supervision, const SignalQueue& signals, pid_t wrapper,
+           std::optional<ProcessIdentity> wrapper_identity, pid_t recorded)
       : supervision_(supervision),
         signals_(signals),
-        wrapper_(wrapper),
-        wrapper_identity_(std::move(wrapper_identity)) {}
+        wrapper_(supervision.link->guardian_end().get()),
+        wrapper_pid_(wrapper),
+        wrapper_identity_(std::move(wrapper_identity)),
+        guardian_(recorded) {}
 
   [[noreturn]] void Live() {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    SayWhatThisIs(wrapper_pid_);
     const int error = Start();
     if (error != 0) {
-      Send(wrapper_, {.kind = Message::Kind::kCannotStart, .value = error});
+      (void)Send(wrapper_, {.kind = Message::Kind::kCannotStart, .value = error}, Patience::kWait);
       _exit(kYes);
     }
     // A session of its own: what hits the terminal's process group, a SIGKILL included, leaves the
     // guardian to clean up. The command was forked before and stays where the user started it.
     (void)setsid();
-    const auto identity = soleguard::IdentityOf(command_);
-    Send(wrapper_, {.kind = Message::Kind::kStarted,
-                    .value = 0,
-                    .pid = command_,
-                    .start_ticks = identity.ok() ? identity->start_ticks : 0});
+    main_ = command_;
+    SayWho(Message::Kind::kStarted);
     while (!ended_.has_value() && !shall_end_) Wait(-1);
     while (supervision_.until == Supervision::Until::kTree && !childless_ && !shall_end_) Wait(-1);
     // A job that was stopped and then killed is over, and its name shall be free.
     if (wrapper_is_stopped_) SignalWrapper(SIGCONT);
     EndRest();
-    Send(wrapper_, {.kind = Message::Kind::kEnded, .value = ended_.value_or(kSignalled + SIGKILL)});
+    (void)Send(wrapper_,
+               {.kind = Message::Kind::kEnded, .value = ended_.value_or(kSignalled + SIGKILL)},
+               Patience::kWait);
     _exit(kYes);
   }
 
@@ -183,37 +281,93 @@ class Guardian {
     return Spawn(script);
   }
 
+  // What posix_spawn(3) is told of a process that shares the claim.
+  struct Sharing {
+    explicit Sharing(const Guardian& guardian) {
+      posix_spawn_file_actions_init(&actions);
+      posix_spawnattr_init(&attributes);
+      for (const auto* claim : {&guardian.supervision_.claim, &guardian.renewed_}) {
+        for (const UniqueFd& fd : *claim) {
+          // The same number twice clears close-on-exec in the child only (POSIX 2024, glibc 2.29).
+          posix_spawn_file_actions_adddup2(&actions, fd.get(), fd.get());
+        }
+      }
+      posix_spawnattr_setsigmask(&attributes, &guardian.signals_.original());
+    }
+    Sharing(const Sharing&) = delete;
+    Sharing& operator=(const Sharing&) = delete;
+    ~Sharing() {
+      posix_spawnattr_destroy(&attributes);
+      posix_spawn_file_actions_destroy(&actions);
+    }
+    void Finish(bool broken_pipe_ends_it, std::int16_t flags) {
+      sigset_t defaults;
+      sigemptyset(&defaults);
+      if (broken_pipe_ends_it) sigaddset(&defaults, SIGPIPE);
+      posix_spawnattr_setsigdefault(&attributes, &defaults);
+      posix_spawnattr_setflags(
+          &attributes,
+          static_cast<std::int16_t>(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+    }
+
+    posix_spawn_file_actions_t actions = {};
+    posix_spawnattr_t attributes = {};
+  };
+
   // 0, or an errno: posix_spawn gives that of exec itself.
   int Spawn(const std::vector<std::string>& command) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    for (const UniqueFd& claim : supervision_.claim) {
-      // The same number twice clears close-on-exec in the child only (POSIX 2024, glibc 2.29).
-      posix_spawn_file_actions_adddup2(&actions, claim.get(), claim.get());
-    }
-    posix_spawnattr_setsigmask(&attributes, &signals_.original());
-    sigset_t defaults;
-    sigemptyset(&defaults);
-    if (pipe_disposition != SIG_IGN) sigaddset(&defaults, SIGPIPE);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    Sharing sharing(*this);
+    sharing.Finish(pipe_disposition != SIG_IGN, 0);
     const std::vector<char*> arguments = Arguments(command);
-    const int error =
-        posix_spawnp(&command_, arguments[0], &actions, &attributes, arguments.data(), environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
+    return posix_spawnp(&command_, arguments[0], &sharing.actions, &sharing.attributes,
+                        arguments.data(), environ);
+  }
+
+  // A hook that runs, by its pid.
+  using Hooks = std::map<pid_t, UniqueFd>;
+
+  void StartHook(std::vector<UniqueFd> ends) {
+    constexpr std::size_t kEnds = 3;
+    if (ends.size() != kEnds) return;  // no descriptor is left for them; the other end hangs up
+    UniqueFd& life = ends.back();
+    Sharing sharing(*this);
+    posix_spawn_file_actions_adddup2(&sharing.actions, ends[0].get(), STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&sharing.actions, ends[1].get(), STDOUT_FILENO);
+    posix_spawnattr_setpgroup(&sharing.attributes, 0);
+    sharing.Finish(/*broken_pipe_ends_it=*/true, POSIX_SPAWN_SETPGROUP);
+    const std::vector<std::string> words = {supervision_.hook};
+    pid_t pid = 0;
+    const int error = posix_spawn(&pid, words[0].c_str(), &sharing.actions, &sharing.attributes,
+                                  Arguments(words).data(), environ);
+    if (error == 0) {
+      hooks_[pid] = std::move(life);
+    } else {
+      SayEnd(life, {.error = error});
+    }
+  }
+
+  static void SayEnd(const UniqueFd& life, const HookEnd& end) {
+    (void)send(life.get(), &end, sizeof end, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+
+  // The group is the hook's until that is waited for.
+  static void KillHook(Hooks::value_type& hook) {
+    (void)kill(-hook.first, SIGKILL);
+    hook.second.reset();
   }
 
   // Handles what comes next, at most `timeout` milliseconds from now. False when nothing came.
   bool Wait(int timeout) {
-    std::array<pollfd, 2> polled = {pollfd{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
-                                    pollfd{.fd = wrapper_, .events = POLLIN, .revents = 0}};
-    const int ready = poll(polled.data(), polled.size(), timeout);
-    if (ready == 0) return false;
-    if (ready < 0) return true;
+    std::vector<pollfd> polled = {{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
+                                  {.fd = wrapper_, .events = POLLIN, .revents = 0}};
+    for (const auto& [pid, life] : hooks_) {
+      polled.push_back({.fd = life.get(), .events = 0, .revents = 0});
+    }
+    if (!AwaitReadable(polled, timeout)) return false;
+    std::size_t next = 2;
+    for (Hooks::value_type& hook : hooks_) {
+      if ((polled[next++].revents & POLLHUP) != 0) KillHook(hook);  // nobody waits for its answer
+    }
     if (polled[1].revents != 0) Listen();
     if (polled[0].revents != 0) {
       while (signals_.Next().has_value()) {
@@ -225,19 +379,25 @@ class Guardian {
   }
 
   void Listen() {
-    const std::optional<Message> message = Receive(wrapper_);
-    if (!message.has_value()) {
+    Received received = Receive(wrapper_);
+    if (received.what == Received::What::kNothing) return;
+    if (received.what == Received::What::kGone) {
       // The wrapper was killed. Its claim lives in this process until everything is gone.
-      KillDescendants();
+      soleguard::EndOwnDescendants();
       _exit(kYes);
     }
-    if (message->kind == Message::Kind::kEnd) shall_end_ = true;
-    if (message->kind != Message::Kind::kForward) return;
+    const Message& message = received.message;
+    if (message.kind == Message::Kind::kEnd) shall_end_ = true;
+    if (message.kind == Message::Kind::kHook) StartHook(std::move(received.descriptors));
+    if (message.kind == Message::Kind::kKeep) {
+      for (UniqueFd& fd : received.descriptors) renewed_.push_back(std::move(fd));
+    }
+    if (message.kind != Message::Kind::kForward) return;
     Reap();  // the race: it has ended, SIGCHLD comes later, and the signal would go to a zombie
     if (!ended_.has_value()) {
-      (void)kill(command_, message->value);  // not waited for yet: the pid is the command's
+      (void)kill(command_, message.value);  // not waited for yet: the pid is the command's
     } else if (supervision_.until == Supervision::Until::kTree) {
-      SignalChildren(message->value);
+      SignalChildren(message.value);
     }
   }
 
@@ -246,7 +406,7 @@ class Guardian {
     pid_t child = 0;
     while ((child = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
       const bool ended = WIFEXITED(status) || WIFSIGNALED(status);
-      if (ended) asked_.erase(child);                         // its pid may be another's by now
+      if (ended) Forget(child, status);
       if (child != command_ || ended_.has_value()) continue;  // an orphan that came back
       if (ended) {
         ended_ = ExitCodeOf(status);
@@ -262,6 +422,40 @@ class Guardian {
       }
     }
     childless_ = child < 0 && errno == ECHILD;
+    FollowMain();
+  }
+
+  // Its pid may be another's from now on.
+  void Forget(pid_t child, int status) {
+    asked_.erase(child);
+    if (child == main_) main_ = 0;
+    const auto hook = hooks_.find(child);
+    if (hook == hooks_.end()) return;
+    SayEnd(hook->second, {.exit_code = ExitCodeOf(status)});
+    hooks_.erase(hook);
+  }
+
+  // A daemon's first process ends and leaves the work to another: the oldest that is left.
+  void FollowMain() {
+    if (main_ != 0 || childless_ || supervision_.until != Supervision::Until::kTree) return;
+    std::optional<ProcessIdentity> oldest;
+    for (const std::int64_t child : soleguard::OwnChildren()) {
+      if (hooks_.contains(static_cast<pid_t>(child))) continue;
+      const auto identity = soleguard::IdentityOf(child);
+      if (!identity.ok() || soleguard::LivenessOf(*identity) == soleguard::Liveness::kGone)
+        continue;
+      if (!oldest.has_value() || identity->start_ticks < oldest->start_ticks) oldest = *identity;
+    }
+    if (!oldest.has_value()) return;
+    main_ = static_cast<pid_t>(oldest->pid);
+    SayWho(Message::Kind::kMoved);
+  }
+
+  void SayWho(Message::Kind kind) const {
+    (void)Send(
+        wrapper_,
+        {.kind = kind, .value = getpid(), .instance = Told(main_), .guardian = Told(guardian_)},
+        Patience::kWait);
   }
 
   // Sent from here, stops and continues reach the wrapper in the order in which they were seen.
@@ -272,6 +466,7 @@ class Guardian {
 
   // Ends what the command left behind: politely, then not.
   void EndRest() {
+    for (Hooks::value_type& hook : hooks_) KillHook(hook);  // its answer is nobody's any more
     if (childless_) return;
     const auto end = Clock::now() + absl::ToChronoNanoseconds(supervision_.grace);
     while (!childless_) {
@@ -281,15 +476,13 @@ class Guardian {
       if (left <= 0) break;
       (void)Wait(static_cast<int>(std::min<std::int64_t>(left, 1000)));
     }
-    KillDescendants();
+    soleguard::EndOwnDescendants();
   }
 
   // Asks each child once. Those of a child come here when it has ended, and are asked then: before,
   // their parent may want to end them itself.
   void AskChildren() {
-    const auto children = soleguard::OwnChildren();
-    if (!children.ok()) return;
-    for (const std::int64_t listed : *children) {
+    for (const std::int64_t listed : soleguard::OwnChildren()) {
       const auto child = static_cast<pid_t>(listed);
       if (!asked_.insert(child).second) continue;
       (void)kill(child, SIGTERM);
@@ -300,24 +493,30 @@ class Guardian {
   const Supervision& supervision_;
   const SignalQueue& signals_;
   const int wrapper_;
+  const pid_t wrapper_pid_;
   const std::optional<ProcessIdentity> wrapper_identity_;
+  const pid_t guardian_;
   pid_t command_ = 0;
+  pid_t main_ = 0;  // the command or, once that has ended, who does its work; 0: nobody
   std::optional<int> ended_;
   bool childless_ = false;
   bool shall_end_ = false;
   bool wrapper_is_stopped_ = false;  // by the guardian
   std::set<pid_t> asked_;            // children that got SIGTERM
+  Hooks hooks_;
+  std::vector<UniqueFd> renewed_;  // of the claim
 };
 
 // The wrapper's part: forwards signals, stops and continues with the command, waits for its end.
 class Wrapper {
  public:
-  Wrapper(const Supervision& supervision, const SignalQueue& signals, int guardian,
-          pid_t guardian_pid)
+  // `end_orphans`: of a guardian that was killed.
+  Wrapper(const Supervision& supervision, const SignalQueue& signals,
+          std::function<void()> end_orphans)
       : supervision_(supervision),
         signals_(signals),
-        guardian_(guardian),
-        guardian_pid_(guardian_pid) {}
+        guardian_(supervision.link->wrapper_end().get()),
+        end_orphans_(std::move(end_orphans)) {}
 
   absl::StatusOr<int> Watch(const std::optional<ProcessIdentity>& own) {
     while (true) {
@@ -329,46 +528,47 @@ class Wrapper {
       const int end =
           supervision_.end != nullptr && !told_to_end_ ? supervision_.end->fd().get() : -1;
       polled.push_back({.fd = end, .events = POLLIN, .revents = 0});
-      const int ready = poll(polled.data(), polled.size(), UntilLasting());
-      if (ready <= 0) continue;
+      if (!AwaitReadable(polled, UntilLasting())) continue;
       for (std::size_t i = 0; i < supervision_.meanwhile.size(); ++i) {
         if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
       }
-      if (polled.back().revents != 0) {
-        told_to_end_ = true;
-        Send(guardian_, {.kind = Message::Kind::kEnd});
+      if (end >= 0 && supervision_.end->IsSet()) {
+        told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, Patience::kNone);
       }
       // Messages first: whether the terminal sent a signal to the command too can be told once it
       // is known. (One that is left over at the end had nobody to go to.)
-      if (polled[1].revents == 0) {
+      const Received received = polled[1].revents != 0 ? Receive(guardian_) : Received{};
+      if (received.what == Received::What::kNothing) {
         while (const std::optional<signalfd_siginfo> info = signals_.Next()) Forward(*info);
         continue;
       }
 
-      const std::optional<Message> message = Receive(guardian_);
-      if (!message.has_value()) {
-        // Orphans of a killed guardian come to this subreaper.
-        KillDescendants();
+      if (received.what == Received::What::kGone) {
+        end_orphans_();
         return absl::AbortedError("the guardian process was killed; the command was ended with it");
       }
-      switch (message->kind) {
+      const Message& message = received.message;
+      const Supervision::Crew crew = {.instance = Identity(own, message.instance),
+                                      .guardian = Identity(own, message.guardian)};
+      switch (message.kind) {
         case Message::Kind::kStarted:
-          command_ = static_cast<pid_t>(message->pid);
+          command_ = static_cast<pid_t>(message.instance.pid);
+          guardian_pid_ = static_cast<pid_t>(message.value);
           lasting_at_ = Clock::now() + absl::ToChronoNanoseconds(Supervision::kLasting);
-          if (own.has_value() && message->start_ticks != 0) {
-            ProcessIdentity command = *own;
-            command.pid = message->pid;
-            command.start_ticks = message->start_ticks;
-            supervision_.started(command);
-          }
+          supervision_.started(crew);
+          break;
+        case Message::Kind::kMoved:
+          supervision_.moved(crew);
           break;
         case Message::Kind::kCannotStart:
-          return SayCannotExecute(supervision_.command[0], message->value);
+          return SayCannotExecute(supervision_.command[0], message.value);
         case Message::Kind::kEnded:
           for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
-          return message->value;
+          return message.value;
         case Message::Kind::kForward:  // never come this way
         case Message::Kind::kEnd:
+        case Message::Kind::kKeep:
+        case Message::Kind::kHook:
           break;
       }
     }
@@ -395,13 +595,14 @@ class Wrapper {
     // harm.
     const bool by_terminal = info.ssi_code == SI_KERNEL;
     if (by_terminal && command_ != 0 && getpgid(command_) == getpgrp()) return;
-    Send(guardian_, {.kind = Message::Kind::kForward, .value = signal});
+    (void)Send(guardian_, {.kind = Message::Kind::kForward, .value = signal}, Patience::kNone);
   }
 
   const Supervision& supervision_;
   const SignalQueue& signals_;
   const int guardian_;
-  const pid_t guardian_pid_;
+  const std::function<void()> end_orphans_;
+  pid_t guardian_pid_ = 0;
   pid_t command_ = 0;
   std::optional<Clock::time_point> lasting_at_;  // until it was said
   bool told_to_end_ = false;
@@ -419,35 +620,110 @@ absl::Status OccupyStandardStreams() {
   }
 }
 
-absl::StatusOr<int> Supervise(const Supervision& supervision) {
-  SignalQueue signals;
-  absl::Status opened = signals.Open();
-  if (!opened.ok()) return opened;
+absl::Status GuardianLink::Open() {
   std::array<int, 2> ends = {};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return SystemError("make a socket pair");
   }
-  UniqueFd to_guardian(ends[0]);
-  UniqueFd to_wrapper(ends[1]);
-  if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return SystemError("become a subreaper");
+  wrapper_end_ = UniqueFd(ends[0]);
+  guardian_end_ = UniqueFd(ends[1]);
+  return absl::OkStatus();
+}
+
+void GuardianLink::Keep(const std::vector<UniqueFd>& claim) const {
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : claim) numbers.push_back(fd.get());
+  (void)Send(wrapper_end_.get(), {.kind = Message::Kind::kKeep}, Patience::kNone, numbers);
+}
+
+absl::Status GuardianLink::StartHook(const HookEnds& ends) const {
+  const std::array numbers = {ends.input.get(), ends.output.get(), ends.life.get()};
+  const Message message{.kind = Message::Kind::kHook};
+  if (Send(wrapper_end_.get(), message, Patience::kNone, numbers)) return absl::OkStatus();
+  return SystemError("reach the guardian");
+}
+
+absl::StatusOr<int> Supervise(const Supervision& supervision) {
+  SignalQueue signals;
+  absl::Status opened = signals.Open();
+  if (!opened.ok()) return opened;
+  GuardianLink& link = *supervision.link;
   const auto read = soleguard::OwnIdentity();
   const std::optional<ProcessIdentity> own = read.ok() ? std::optional(*read) : std::nullopt;
-
-  const pid_t guardian = fork();
-  if (guardian < 0) return SystemError("fork the guardian");
-  if (guardian == 0) {
-    to_guardian.reset();
-    Guardian(supervision, signals, to_wrapper.get(), own).Live();
+  const pid_t wrapper = getpid();
+  // What a killed guardian leaves comes to this process, unless it has children of its own, and may
+  // get orphans of theirs: these are not to be taken for the command's. Then it comes to a process
+  // in between, which does nothing else.
+  const bool is_between_needed = HasChildren();
+  if (!is_between_needed && prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+    return SystemError("become a subreaper");
   }
-  to_wrapper.reset();
-  absl::StatusOr<int> code = Wrapper(supervision, signals, to_guardian.get(), guardian).Watch(own);
+  pid_t child = fork();
+  if (child < 0) return SystemError("fork the guardian");
+  if (child == 0) {
+    link.wrapper_end().reset();
+    const pid_t recorded = getpid();
+    if (is_between_needed) {
+      (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+      (void)setsid();
+      SayWhatThisIs(wrapper);
+      child = fork();
+      if (child != 0) {
+        link.guardian_end().reset();  // the guardian's end shows on it
+        if (child < 0) _exit(kInternal);
+        while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        soleguard::EndOwnDescendants();
+        _exit(kYes);
+      }
+    }
+    Guardian(supervision, signals, wrapper, own, recorded).Live();
+  }
+  link.guardian_end().reset();
+  const auto await_child = [child] {
+    while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  };
+  absl::StatusOr<int> code = Wrapper(supervision, signals, [&] {
+                               if (is_between_needed) {
+                                 await_child();
+                               } else {
+                                 soleguard::EndOwnDescendants();
+                               }
+                             }).Watch(own);
   supervision.ended();
-  while (waitpid(guardian, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  await_child();
   return code;
 }
 
+void RememberArguments(int argc, char** argv) {
+  if (argc < 1) return;
+  const std::size_t last = static_cast<std::size_t>(argc) - 1;
+  arguments_of_main = std::span(argv[0], argv[last] + std::strlen(argv[last]) + 1);
+}
+
 void OutliveBrokenPipe() { pipe_disposition = signal(SIGPIPE, SIG_IGN); }
+
+std::optional<std::vector<std::int64_t>> LeftBy(const std::string& name, std::uint64_t token) {
+  const auto pids = soleguard::AllPids();
+  if (!pids.ok()) return std::nullopt;
+  const auto has = [](const std::string& environment, const std::string& variable) {
+    return environment.find(absl::StrCat(std::string(1, '\0'), variable, std::string(1, '\0'))) !=
+           std::string::npos;
+  };
+  std::vector<std::int64_t> left;
+  for (const std::int64_t pid : *pids) {
+    if (pid == getpid()) continue;
+    std::ifstream file(absl::StrCat("/proc/", pid, "/environ"), std::ios::binary);
+    std::string environment(1, '\0');
+    environment.append(std::istreambuf_iterator<char>(file), {});
+    if (has(environment, absl::StrCat("SOLEGUARD_TOKEN=", token)) &&
+        has(environment, absl::StrCat("SOLEGUARD_NAME=", name))) {
+      left.push_back(pid);
+    }
+  }
+  return left;
+}
 
 int Become(const std::vector<std::string>& command) {
   const std::vector<char*> arguments = Arguments(command);

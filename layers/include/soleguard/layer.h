@@ -169,6 +169,11 @@ class Layer {
   // Looks without disturbing: takes no lock, not for a moment, and creates nothing.
   virtual Sighting Look() const = 0;
 
+  // Of a process that gives up a claim which it has lost, so that it cannot say so itself: writes
+  // `record`, its last one, in the place of one that still says that it holds the layer. Else that
+  // one would refuse others for as long as this process lives. Does not block.
+  virtual void Disown(const HolderRecord& /*record*/) {}
+
   // The processes that the kernel shows with the layer's object. Evidence for a refusal whose
   // holder no record names: may walk the process table, and sees only what the caller may see.
   virtual std::vector<ProcessIdentity> Suspects() const = 0;

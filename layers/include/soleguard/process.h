@@ -21,7 +21,8 @@ namespace soleguard {
 struct ProcessIdentity {
   std::string boot_id;  // of the kernel's run: /proc/sys/kernel/random/boot_id
   // Inode of the pid namespace that `pid` counts in: the one of whoever read this identity. So a
-  // process of a nested namespace says another identity of itself than is read of it from outside.
+  // process of a nested namespace says another identity of itself than is read of it from outside:
+  // IdentityHere leads from the one to the other.
   std::uint64_t pid_namespace = 0;
   std::int64_t pid = 0;
   // Field 22 of /proc/PID/stat with the reader's time-namespace offset taken out (that field is
@@ -37,7 +38,7 @@ enum class Liveness {
   kAlive,    // runs, sleeps or is stopped
   kDying,    // killed but not gone: it may still be finishing a system call
   kGone,     // no such process, a zombie with no live thread, or the pid is another process's now
-  kUnknown,  // of another pid namespace, or /proc doesn't show it
+  kUnknown,  // of a pid namespace that is not seen from here, or /proc doesn't show it
 };
 std::string_view ToString(Liveness liveness);
 
@@ -67,6 +68,13 @@ absl::StatusOr<ProcessIdentity> OwnIdentity();
 // exists, but /proc does not show it (hidepid).
 absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid);
 
+// The same process as the caller's pid namespace numbers it: `identity` itself, or that of a
+// process in a namespace below, as a container's is from its host (one pass over the table). What
+// takes an identity does so by itself. NotFound: it is gone, which of a process below only the
+// initial pid namespace can tell. FailedPrecondition: it cannot be seen from here (a sibling
+// namespace, or one above, or hidepid).
+absl::StatusOr<ProcessIdentity> IdentityHere(const ProcessIdentity& identity);
+
 // Whether that very process still runs. Dying: every task of it has PF_EXITING, or SIGKILL is
 // pending, or it dumps core. A process whose main thread alone has ended is alive, though it looks
 // like a zombie. Does not block.
@@ -79,6 +87,18 @@ absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity);
 // Of the calling process: identity, uid, user, executable and working directory; the rest is left
 // empty. Cheap enough for each start.
 absl::StatusOr<ProcessDescription> DescribeSelf();
+
+// What keeps a process from running until somebody lets it go on. A request to end it (SIGTERM) has
+// no effect before that.
+enum class Freeze {
+  kNone,
+  kStopped,  // by a signal (SIGSTOP) or a tracer; SIGKILL ends it all the same
+  kCgroup,   // with its cgroup (a paused container); SIGKILL ends it in cgroup v2 only
+};
+// kNone also where that cannot be seen. Reads /proc and the cgroup filesystems. Does not block.
+Freeze FreezeOf(const ProcessIdentity& identity);
+// For a person: "frozen (SIGSTOP)", "frozen with its cgroup (a paused container)"; empty: kNone.
+std::string_view ToString(Freeze freeze);
 
 // A descriptor that becomes readable when the process has ended (pidfd_open(2), Linux 5.3), opened
 // and then checked against `identity`. NotFound when it is gone.
@@ -105,9 +125,17 @@ absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity
 // come and go meanwhile may or may not be in it.
 absl::StatusOr<std::vector<std::int64_t>> AllPids();
 
-// The pids of the calling process's children, zombies included. As a child's pid is its own until
-// it is waited for, they may be signalled by the one thread that waits.
-absl::StatusOr<std::vector<std::int64_t>> OwnChildren();
+// The pids of the calling process's children, zombies included, in its own pid namespace, whichever
+// one /proc shows. As a child's pid is its own until it is waited for, they may be signalled by the
+// one thread that waits. Where /proc does not tell, each number is tried (waitid(2)), which takes
+// up to a second.
+std::vector<std::int64_t> OwnChildren();
+
+// Kills whatever descends from the calling process, which is a subreaper (prctl(2)), and nobody
+// else, and waits until it has no child: all at once, not one generation after the other, in
+// whichever pid namespace they are and whichever one /proc shows. Who may not be killed (a setuid
+// program) is waited for. By the one thread that waits for children.
+void EndOwnDescendants();
 
 // An open file or directory, as the kernel identifies it.
 struct FileIdentity {

@@ -32,6 +32,9 @@ struct HolderRecord {
   ProcessIdentity identity;  // the process whose claim it is
   // The process that the claim was handed on to (a guarded command), once it has started.
   std::optional<ProcessIdentity> instance;
+  // The process that ends the instance and all its descendants when `identity` is killed, if there
+  // is one. It keeps the claim until it has.
+  std::optional<ProcessIdentity> guardian;
   std::string hostname;
   std::string user;
   std::string executable;
@@ -45,13 +48,18 @@ struct HolderRecord {
   bool takes_messages = true;
 };
 
+// `record` with its processes as the caller's pid namespace numbers them, as far as they are seen
+// from here (IdentityHere).
+HolderRecord SeenFromHere(HolderRecord record);
+
 // The size of the area that a record fills, in a file or a segment. Always written whole.
 inline constexpr std::size_t kRecordSize = 4096;
 
 // `record` as exactly kRecordSize bytes: a header with sequence number, length and checksum, JSON,
 // and blanks. Rather than the record refused, long texts are cut and end in "…": paths first; never
-// name, identity, instance, state and token. Times are kept to the microsecond. A name longer than
-// an InstanceName can be may not fit; the area is then blank, as one that was never written.
+// name, identity, instance, guardian, state and token. Times are kept to the microsecond. A name
+// longer than an InstanceName can be may not fit; the area is then blank, as one that was never
+// written.
 std::string EncodeRecord(const HolderRecord& record, std::uint64_t sequence);
 
 // `record` as one line of JSON for other programs, with `pid`, of the instance, and `timestamp` in

@@ -158,11 +158,11 @@ class Guard {
   // time does it, others wait.
   //
   // A layer that was claimed anew is this process's alone: a child that the claim was handed on to
-  // before does not have it. A claim that somebody else may still meet (its directory was moved, or
-  // is hidden by a mount) is kept beside the new one until Release. What cannot be told is degraded
-  // and stays as it is. Nothing is made or claimed where this thread has another root directory,
-  // mount, ipc or network namespace or effective user than when it acquired the name: others would
-  // not meet it, or would refuse it.
+  // before does not have it, unless ShareWithChild's `renewed` gives it to it. A claim that somebody
+  // else may still meet (its directory was moved, or is hidden by a mount) is kept beside the new one
+  // until Release. What cannot be told is degraded and stays as it is. Nothing is made or claimed
+  // where this thread has another root directory, mount, ipc or network namespace or effective user
+  // than when it acquired the name: others would not meet it, or would refuse it.
   std::vector<Incident> Repair();
 
   // Does that whenever something happens to an object of the claim (a file of it is deleted,
@@ -208,11 +208,19 @@ class Guard {
   // call Follow in the parent; destroy the result in the parent once the child runs. The name stays
   // taken until the child and whoever inherited from it have closed them or ended, even if this
   // process is killed. FailedPrecondition when no layer of the policy can be handed on.
-  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild();
+  //
+  // `renewed` is called with the descriptors of each layer that is claimed anew later (Repair,
+  // Watch), in the thread that does it, for whoever is to keep them as well. It must not block, nor
+  // use the Guard.
+  using Renewed = std::function<void(const std::vector<UniqueFd>&)>;
+  absl::StatusOr<std::vector<UniqueFd>> ShareWithChild(Renewed renewed = nullptr);
 
   // Says in the holder record that `child`, which the claim was handed on to, is the instance.
-  // After that, Release leaves the name with the child for as long as it lives.
-  absl::Status Follow(const ProcessIdentity& child);
+  // After that, Release leaves the name with the child for as long as it lives. `guardian`: who
+  // ends the child, with all that descends from it, if this process is killed. Once more when
+  // another process does the work.
+  absl::Status Follow(const ProcessIdentity& child,
+                      const std::optional<ProcessIdentity>& guardian = std::nullopt);
 
   // Writes the files, and keeps them true when Follow names another instance. They decide nothing.
   // Release removes them while they are still this process's and say what it wrote; what somebody

@@ -47,6 +47,7 @@ struct StoppedProcess {
     kHolder,      // the owner of the claim, or the command that outlived it
     kCommand,     // the claim was handed on to it: its holder tells it
     kDescendant,  // of the holder
+    kGuardian,    // would have ended the command, and could not
     kUnguarded,   // runs without a guard
   };
   ProcessIdentity identity;
@@ -54,8 +55,9 @@ struct StoppedProcess {
   std::vector<Signal> signals = {};         // that it was sent, in order
   absl::Status refused = absl::OkStatus();  // why it was not, or not any more
   Liveness liveness = Liveness::kAlive;     // at the end
-  bool is_frozen = false;                   // at the end: stopped, so that no signal but SIGKILL
-                                            // has an effect until it is continued
+  Freeze freeze = Freeze::kNone;            // at the end
+
+  bool is_frozen() const { return freeze != Freeze::kNone; }
 };
 std::string_view ToString(StoppedProcess::Reason reason);
 
@@ -83,12 +85,14 @@ std::string_view ToString(StopReport::Outcome outcome);
 // cannot be told is waited for as a start does, and one that ends by itself is not signalled.
 //
 // A signal goes to that very process, never to a later owner of its pid, and never to a process in
-// another pid namespace, to one that another claim of the scope covers (coverage.h), to the caller
-// or an ancestor of it, or to one that no record names. What it was told is the record's word: in
-// a scope that others may write, they can name any process there.
+// a pid namespace that is not seen from here (one below is), to one that another claim of the scope
+// covers (coverage.h), to the caller or an ancestor of it, or to one that no record names. What it
+// was told is the record's word: in a scope that others may write, they can name any process there.
 //
-// A frozen holder (SIGSTOP) is not continued: whoever stopped it may want it so, and what it would
-// do next is not known. It gets the signal when it is continued; `force` kills it all the same.
+// A frozen holder (SIGSTOP, a paused container) is not continued: who stopped it may want it so,
+// and what it would do next is not known. It gets the signal when it is continued; `force` kills it
+// all the same. A guarded command is ended by its guardian, or, where that is frozen or does not
+// get on, by `force` together with it: nobody is left who keeps the name.
 //
 // Waits for events and costs no CPU time meanwhile. InvalidArgument for an invalid name, and for
 // `duplicates` under a policy without an observer. Thread-safe.

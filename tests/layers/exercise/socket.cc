@@ -78,6 +78,7 @@ class SocketClaim final : public Claim {
     return named;
   }
   absl::Status Introduce(const HolderRecord& candidate) { return record_.Begin(candidate); }
+  std::optional<Contested> TakeSurvivor() { return record_.TakeSurvivor(); }
 
   absl::Status Publish(const HolderRecord& record) override {
     absl::Status owner = CheckOwner();
@@ -130,6 +131,7 @@ class SocketLayerImpl final : public Layer {
   std::string_view text() const override { return "socket"; }
   Attempt Try(const HolderRecord& candidate) override;
   Sighting Look() const override;
+  void Disown(const HolderRecord& record) override { target_.Record().Disown(record); }
   std::vector<ProcessIdentity> Suspects() const override;
 
  private:
@@ -162,6 +164,7 @@ Attempt SocketLayerImpl::Try(const HolderRecord& candidate) {
     if (!taken.ok()) return Unavailable{taken.status()};
     if (*taken) {
       absl::Status introduced = claim->Introduce(candidate);
+      if (std::optional<Contested> survivor = claim->TakeSurvivor()) return *std::move(survivor);
       if (!introduced.ok()) return Unavailable{introduced};
       return Held{std::move(claim)};
     }
@@ -182,8 +185,12 @@ Sighting SocketLayerImpl::Look() const {
   // Nothing is connected to: a look must not fill the backlog.
   const absl::StatusOr<std::optional<FileIdentity>> socket = SocketAt(target_.address());
   if (!socket.ok()) return Unavailable{socket.status()};
-  std::optional<HolderRecord> record = target_.Record().Read();
-  if (!socket->has_value()) return Free{std::move(record)};
+  PublishedRecord published = target_.Record();
+  std::optional<HolderRecord> record = published.Read();
+  if (!socket->has_value()) {
+    if (auto survivor = published.Survivor(record)) return Taken{std::move(survivor->holder)};
+    return Free{std::move(record)};
+  }
   Holder holder = JudgeHolder(std::move(record), Evidence());
   if (holder.standing == Standing::kUnknown) holder.processes = ProcessesWithOpen(**socket);
   return Taken{std::move(holder)};
