@@ -18,6 +18,8 @@
 #include "holder.h"
 #include "os/machine.h"
 #include "os/os.h"
+#include "os/view.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -34,6 +36,15 @@ std::string Text(const absl::Status& status) {
 // Who made it, and whether it can be used.
 Finding LookOfDirectory(const Scope& scope) {
   const std::string path = EscapeBytes(scope.directory());
+  const absl::Status place = CheckPlace(scope);
+  if (!place.ok()) {
+    return {.severity = Severity::kProblem,
+            .layer = kScope,
+            .what = Text(place),
+            .consequence = "",
+            .fix = "start it outside of the sandbox, or let all use --scope DIRECTORY",
+            .event = CheckIdentified(scope).ok() ? Event::kHiddenPlace : Event::kHiddenUser};
+  }
   os::KeptFd directory;
   const absl::StatusOr<os::Ownership> opened =
       os::KeepScopeDirectory(scope, os::Create::kNo, directory);
@@ -109,6 +120,7 @@ Finding DirectoryFinding(const Scope& scope) {
 std::optional<Finding> PrivateTmpFinding(const Scope& scope, const os::Filesystem& filesystem) {
   const bool below_tmp =
       scope.directory().starts_with("/tmp/") || scope.directory().starts_with("/var/tmp/");
+  if (!CheckPlace(scope).ok()) return std::nullopt;  // that says it
   if (!below_tmp || !absl::StrContains(filesystem.root, "systemd-private-")) return std::nullopt;
   return Finding{.severity = Severity::kWarning,
                  .layer = kScope,
@@ -117,6 +129,37 @@ std::optional<Finding> PrivateTmpFinding(const Scope& scope, const os::Filesyste
                  .consequence = "",
                  .fix = "PrivateTmp=no, or --scope with a directory outside of /tmp and /var/tmp",
                  .event = Event::kPrivateTmp};
+}
+
+// Who outside of this user namespace has this scope.
+std::optional<Finding> UserNamespaceFinding(const Scope& scope) {
+  const absl::StatusOr<os::OutsideUser> user = os::FindOutsideUser();
+  if (!user.ok() || !os::IsInUserNamespace()) return std::nullopt;
+  return Finding{.severity = Severity::kNote,
+                 .layer = kMachine,
+                 .what = absl::StrCat("this is a user namespace: the caller, uid ", os::OwnUid(),
+                                      " here, is uid ", user->uid, " outside",
+                                      user->certain ? "" : ", as far as can be told"),
+                 .consequence = scope.kind() == Scope::Kind::kUser && CheckIdentified(scope).ok()
+                                    ? "the scope user is that of the uid outside"
+                                    : "",
+                 .fix = "",
+                 .event = Event::kUserNamespace};
+}
+
+std::optional<Finding> TwoPathsFinding(const Scope& scope) {
+  if (scope.kind() != Scope::Kind::kDirectory) return std::nullopt;
+  const std::vector<std::string> others = os::OtherPathsTo(scope.directory());
+  if (others.empty()) return std::nullopt;
+  return Finding{
+      .severity = Severity::kWarning,
+      .layer = kScope,
+      .what = absl::StrCat(EscapeBytes(scope.directory()), " is also ", EscapeBytes(others.front()),
+                           " (a bind mount): two scopes to layers that go by its path"),
+      .consequence = "",
+      .fix = "let every start write it the same way",
+      .event = Event::kTwoPaths,
+      .threat = true};
 }
 
 // Where the ceilings of fencing tokens are.
@@ -239,6 +282,10 @@ std::vector<Finding> DiagnoseScope(const Scope& scope) {
     }
     std::optional<Finding> private_tmp = PrivateTmpFinding(scope, *filesystem);
     if (private_tmp.has_value()) findings.push_back(*std::move(private_tmp));
+  }
+  for (std::optional<Finding>& finding :
+       std::array{UserNamespaceFinding(scope), TwoPathsFinding(scope)}) {
+    if (finding.has_value()) findings.push_back(*std::move(finding));
   }
   for (Finding& finding : DiagnoseCleaners(kScope, scope.directory(), /*locked=*/true)) {
     findings.push_back(std::move(finding));

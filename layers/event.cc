@@ -33,12 +33,26 @@ std::span<const EventInfo> Events() {
       EventInfo{Event::kNetworkFilesystem, "network-filesystem",
                 "the scope's directory is on NFS or SMB"},
       EventInfo{Event::kPrivateTmp, "private-tmp",
-                "a service has a /tmp of its own (PrivateTmp=), and the scope is below /tmp"},
+                "a service has a /tmp of its own (PrivateTmp=), and the scope is a directory below "
+                "/tmp"},
+      EventInfo{Event::kHiddenPlace, "hidden-place",
+                "a sandbox hides the user scope's directory from the newcomer, and that shows (a "
+                "/run or /tmp of its own, bubblewrap, PrivateTmp=)"},
       EventInfo{Event::kMountNamespace, "mount-namespace",
                 "one of two has other filesystems (chroot, a mount namespace)"},
+      EventInfo{Event::kTwoPaths, "two-paths",
+                "one scope directory is used by two paths that no symbolic link makes one (a bind "
+                "mount)"},
+      EventInfo{Event::kUserNamespace, "user-namespace",
+                "the newcomer is in a user namespace, which says who it is outside"},
+      EventInfo{Event::kHiddenUser, "hidden-user",
+                "the newcomer is in a user namespace that hides from it which user it is"},
       EventInfo{Event::kIpcNamespace, "ipc-namespace", "one of two has another ipc namespace"},
       EventInfo{Event::kNetworkNamespace, "network-namespace",
                 "one of two has another network namespace"},
+      EventInfo{Event::kIpcAndNetworkNamespaces, "ipc-and-network-namespaces",
+                "one of two has another ipc and another network namespace (a container that shares "
+                "the scope's directory)"},
       EventInfo{Event::kPidNamespace, "pid-namespace", "one of two has another pid namespace"},
       EventInfo{Event::kContainer, "container",
                 "one of two runs in a container that shares no namespace and no directory"},

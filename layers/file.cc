@@ -924,6 +924,8 @@ Effect EffectOnDirectory(Event event) {
     case Event::kAnotherHost:
     case Event::kDescriptorsClosed:
       return Effect::kBlinds;
+    case Event::kHiddenPlace:
+    case Event::kHiddenUser:
     case Event::kScopeDirectorySquatted:
     case Event::kReadOnlyFilesystem:
     case Event::kDiskFull:
@@ -942,6 +944,8 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
       return Effect::kBlinds;
     case Event::kLockFileReadInProcess:
       return parameters.contains("mode") ? Effect::kBlinds : Effect::kNone;
+    case Event::kHiddenPlace:
+    case Event::kHiddenUser:
     case Event::kScopeDirectoryRemoved:
     case Event::kScopeDirectorySquatted:
     case Event::kDiskFull:  // of the scope; nothing of this layer is there

@@ -13,8 +13,10 @@ namespace soleguard {
 // For accidents, not against an attacker: who can write the bytes can write the hash.
 std::uint64_t HashOf(std::string_view bytes);
 
-// Of the scope's directory and the whole name, slot included. Two names may have one hash: whoever
-// shares an object by it tells them apart by the record.
+// The key of a name in layers without a directory, in one place for all: of the scope's identity,
+// never of what this process sees, and the whole name, slot included. Two names may have one hash:
+// who shares an object by it tells them apart by the record. Not to be used where
+// CheckIdentified fails.
 std::uint64_t HashOf(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

@@ -31,6 +31,7 @@
 #include "os/os.h"
 #include "ownership.h"
 #include "soleguard/layer.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 #include "soleguard/vantage.h"
 #include "wake.h"
@@ -70,7 +71,7 @@ absl::StatusOr<DecodedRecord> RecordIn(const os::KeptFd& segment) {
 
 bool IsOf(const HolderRecord& record, const Target& target) {
   return record.name == target.name.text() && record.slot == target.name.slot() &&
-         record.scope == target.scope.ToString();
+         IsCalled(target.scope, record.scope);
 }
 
 // The record of the name in the segment, whoever has the semaphore.
@@ -614,12 +615,15 @@ std::unique_ptr<Layer> MakeMutexLayer(const LayerContext& context) {
 Effect EffectOf(Event event, const LayerParameters&) {
   switch (event) {
     case Event::kIpcNamespace:
+    case Event::kIpcAndNetworkNamespaces:
+    case Event::kTwoPaths:
     case Event::kContainer:
     case Event::kAnotherHost:
     case Event::kIpcRemoved:
     case Event::kRemoveIpc:
     case Event::kSemaphoreUndoUnshared:
       return Effect::kBlinds;
+    case Event::kHiddenUser:
     case Event::kSemaphoreSquatted:
     case Event::kSemaphoresExhausted:
     case Event::kDescriptorsExhausted:  // the record's segment is opened as a file

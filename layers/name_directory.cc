@@ -10,6 +10,7 @@
 #include <absl/strings/str_split.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -58,6 +59,7 @@ NameDirectory::NameDirectory(const Scope& scope, const InstanceName& name)
       path_(absl::StrCat(NamesPath(scope), "/", name.key())) {}
 
 bool NameDirectory::Lacks(const std::string& file) const {
+  if (!CheckPlace(scope_).ok()) return false;
   // On a served filesystem the look itself could hang.
   const bool answers = scope_.kind() != Scope::Kind::kDirectory ||
                        os::AwaitAnswer(scope_.directory(), os::Create::kNo).ok();

@@ -6,6 +6,7 @@
 
 #include "os/os.h"
 #include "soleguard/scope.h"
+#include "soleguard/scope_view.h"
 
 namespace soleguard {
 
@@ -14,7 +15,11 @@ namespace soleguard {
 // creates nothing, is told what that start would be where there is no directory: its objects may
 // have been deleted under a holder.
 inline absl::StatusOr<os::Ownership> OwnershipOf(const Scope& scope, os::Create create) {
-  if (scope.kind() == Scope::Kind::kUser) return os::OwnershipOfCaller();
+  if (scope.kind() == Scope::Kind::kUser) {
+    absl::Status identified = CheckIdentified(scope);
+    if (!identified.ok()) return identified;
+    return os::OwnershipOfCaller();
+  }
   os::KeptFd directory;
   absl::StatusOr<os::Ownership> ownership = os::KeepScopeDirectory(scope, create, directory);
   const bool would_be_made = scope.kind() == Scope::Kind::kDirectory && create != os::Create::kYes;

@@ -30,6 +30,7 @@
 #include "ownership.h"
 #include "published_record.h"
 #include "soleguard/layer.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -401,7 +402,13 @@ Sighting PortLayerImpl::LookFor(os::Create create) const {
     }
     for (const os::Listener& listener : *listeners) {
       absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener, *ownership);
-      if (!holder.ok()) return Unavailable{holder.status()};
+      if (!holder.ok()) {
+        // Its record cannot be read: a sandbox hides the place where it is. Its companion shows
+        // that it is an instance all the same, as a start learns.
+        const absl::StatusOr<std::uint32_t> owner = os::CompanionOwner(target_.companion());
+        if (!owner.ok() || !os::MayOwn(*owner, *ownership)) return Unavailable{holder.status()};
+        return Taken{JudgeHolder(std::nullopt, absl::StrCat(Where(), " is taken"))};
+      }
       if (holder->has_value()) return Taken{**std::move(holder)};
     }
     if (!StillThere(*listeners)) continue;
@@ -549,11 +556,15 @@ std::unique_ptr<Layer> MakePortLayer(const LayerContext& context) {
 Effect EffectOf(Event event, const LayerParameters&) {
   switch (event) {
     case Event::kNetworkNamespace:
+    case Event::kIpcAndNetworkNamespaces:
+    case Event::kTwoPaths:
     case Event::kContainer:
     case Event::kAnotherHost:
     case Event::kDescriptorsClosed:
       return Effect::kBlinds;
     // Without a place for its record nobody can hold the layer.
+    case Event::kHiddenPlace:
+    case Event::kHiddenUser:
     case Event::kScopeDirectorySquatted:
     case Event::kReadOnlyFilesystem:
     case Event::kDiskFull:

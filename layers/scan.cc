@@ -717,7 +717,11 @@ Effect EffectOf(Event event, const LayerParameters&) {
     case Event::kAnotherHost:
     case Event::kProgramReplaced:
       return Effect::kBlinds;
+    // From within, the programs of those outside cannot be read (ptrace(2)).
+    case Event::kUserNamespace:
     // It registers in the scope's directory.
+    case Event::kHiddenPlace:
+    case Event::kHiddenUser:
     case Event::kScopeDirectorySquatted:
     case Event::kReadOnlyFilesystem:
     case Event::kDiskFull:

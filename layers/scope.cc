@@ -11,6 +11,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/os.h"
+#include "os/view.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -67,7 +68,9 @@ absl::StatusOr<std::string> Normalise(std::string_view path) {
 // Always computed anew, never remembered: a process may change its effective uid.
 Scope Scope::User() {
   const char* parent = os::IsSharedByEverybody(kLockDirectory) ? kLockDirectory : "/tmp";
-  return Scope(Kind::kUser, absl::StrCat(parent, "/soleguard-", os::OwnUid()));
+  const absl::StatusOr<os::OutsideUser> user = os::FindOutsideUser();
+  return Scope(Kind::kUser,
+               absl::StrCat(parent, "/soleguard-", user.ok() ? user->uid : os::OwnUid()));
 }
 
 Scope Scope::System() { return Scope(Kind::kSystem, kSystemDirectory); }
@@ -82,7 +85,7 @@ absl::StatusOr<Scope> Scope::Directory(std::string_view path) {
   if (absl::Status status = CheckBytes(path); !status.ok()) return status;
   absl::StatusOr<std::string> directory = Normalise(path);
   if (!directory.ok()) return directory.status();
-  return Scope(Kind::kDirectory, *std::move(directory));
+  return Scope(Kind::kDirectory, os::FollowLinks(*directory));
 }
 
 absl::StatusOr<Scope> Scope::Parse(std::string_view text) {

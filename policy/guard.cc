@@ -24,6 +24,7 @@
 #include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/start.h"
 #include "soleguard/version.h"
 #include "target.h"
@@ -294,7 +295,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                         .layers = {}};
   }
   OwnNames& names = OwnNames::Of(own->identity);
-  const OwnNames::Key key{options.scope.directory(), instance->text()};
+  const OwnNames::Key key{IdentityOf(options.scope), instance->text()};
   Reservation reservation(names, key);
   if (std::optional<HolderRecord> record =
           reservation.Make(Deadline(begin, WaitOf(options)), options.stop)) {

@@ -9,8 +9,8 @@ packages=(
   build-essential g++ cmake ninja-build ccache
   libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libtomlplusplus-dev libxxhash-dev
   # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies,
-  # libfuse3 makes filesystems that hang, systemd has systemd-analyze, mandoc reads manual pages, zsh and fish their completions
-  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux procps iproute2 spin systemd
+  # bubblewrap makes sandboxes, libfuse3 filesystems that hang, systemd has systemd-analyze, mandoc reads manual pages, zsh and fish their completions
+  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux bubblewrap procps iproute2 spin systemd
   mandoc zsh fish pkg-config libfuse3-dev fuse3
   # bench
   libbenchmark-dev

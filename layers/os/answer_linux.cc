@@ -24,6 +24,7 @@
 
 #include "os/machine.h"
 #include "os/os.h"
+#include "os/view.h"
 #include "soleguard/patience.h"
 #include "soleguard/text.h"
 
@@ -147,6 +148,11 @@ bool IsNetworkFilesystem(const std::string& type) {
     if (type == known) return true;
   }
   return false;
+}
+
+std::string ServedMountAbove(const std::string& path) {
+  const Filesystem* mount = Directories::OfThisProcess().ServedBy(path);
+  return mount == nullptr ? "" : mount->mount_point;
 }
 
 namespace {

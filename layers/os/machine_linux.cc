@@ -28,6 +28,7 @@
 
 #include "os/machine.h"
 #include "os/os.h"
+#include "os/view.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -79,12 +80,8 @@ std::string WithoutOctal(absl::string_view text) {
   return plain;
 }
 
-struct Mount {
-  std::string id;
-  Filesystem filesystem;
-};
+}  // namespace
 
-// The caller's mounts, a later one above an earlier one (proc(5), /proc/PID/mountinfo).
 absl::StatusOr<std::vector<Mount>> Mounts() {
   const absl::StatusOr<std::string> table = ReadAll("/proc/self/mountinfo", kMaxTable);
   if (!table.ok()) return table.status();
@@ -96,6 +93,7 @@ absl::StatusOr<std::vector<Mount>> Mounts() {
     const auto dash = std::find(fields.begin() + kBeforeTags, fields.end(), "-");
     if (fields.end() - dash < 3) continue;
     mounts.push_back({.id = std::string(fields[0]),
+                      .device = std::string(fields[2]),
                       .filesystem = {.type = std::string(dash[1]),
                                      .mount_point = WithoutOctal(fields[4]),
                                      .root = WithoutOctal(fields[3]),
@@ -103,6 +101,8 @@ absl::StatusOr<std::vector<Mount>> Mounts() {
   }
   return mounts;
 }
+
+namespace {
 
 absl::StatusOr<Filesystem> MountOf(const std::string& id) {
   absl::StatusOr<std::vector<Mount>> mounts = Mounts();
@@ -206,6 +206,35 @@ absl::StatusOr<Filesystem> FilesystemAt(const std::string& path) {
   const bool no_blocks_at_all = status.f_blocks != 0 && status.f_bfree == 0;
   filesystem->full = no_inodes || no_inodes_at_all || no_blocks || no_blocks_at_all;
   return filesystem;
+}
+
+std::vector<std::string> OtherPathsTo(const std::string& path) {
+  const absl::StatusOr<std::vector<Mount>> mounts = Mounts();
+  const Filesystem* own = mounts.ok() ? MountAbove(path, *mounts) : nullptr;
+  struct stat status = {};
+  if (own == nullptr || !ServedMountAbove(path).empty() || stat(path.c_str(), &status) != 0) {
+    return {};
+  }
+  const auto below = [](std::string_view whole, std::string_view above) {
+    return std::string(whole.substr(above == "/" ? 0 : above.size()));
+  };
+  // Where it is in its filesystem.
+  const std::string inside = (own->root == "/" ? "" : own->root) + below(path, own->mount_point);
+  std::vector<std::string> others;
+  for (const Mount& mount : *mounts) {
+    const std::string& root = mount.filesystem.root;
+    const bool shows_it = root == "/" || inside == root || inside.starts_with(root + "/");
+    if (!shows_it) continue;
+    const std::string& point = mount.filesystem.mount_point;
+    const std::string other = (point == "/" ? "" : point) + below(inside, root);
+    struct stat there = {};
+    if (other == path || !ServedMountAbove(other).empty() || stat(other.c_str(), &there) != 0 ||
+        there.st_dev != status.st_dev || there.st_ino != status.st_ino) {
+      continue;
+    }
+    others.push_back(other);
+  }
+  return others;
 }
 
 std::map<std::string, std::uint64_t> NamespacesOf(std::int64_t pid) {

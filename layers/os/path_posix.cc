@@ -16,6 +16,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/os.h"
+#include "os/view.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -175,10 +177,10 @@ absl::Status CheckDirectoriesAbove(const std::string& path, UniqueFd above, std:
     parent = parent.substr(0, std::max<std::size_t>(parent.rfind('/'), 1));
     const bool open_to_others = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
     // Whom a user namespace hides is root above all: a directory that was asked for by its path
-    // serves there all the same. A user's own scope would be at another place than outside.
+    // serves there all the same.
     const bool is_hidden = IsHiddenUser(status.st_uid) && !is_own;
     const bool owned_by_stranger =
-        status.st_uid != 0 && status.st_uid != geteuid() && status.st_uid != user && !is_hidden;
+        !IsRoot(status.st_uid) && status.st_uid != geteuid() && status.st_uid != user && !is_hidden;
     if (open_to_others || owned_by_stranger) {
       return Refused(parent, status, "lets other users move what is in it");
     }
@@ -250,7 +252,7 @@ absl::Status CheckMayStart(const std::string& path, const struct stat& status, c
                            const Ownership& ownership) {
   absl::StatusOr<Ownership> caller = OwnershipOfCaller();
   if (!caller.ok()) return caller.status();
-  if (ownership.rule == Ownership::Rule::kOwner && status.st_uid != 0 &&
+  if (ownership.rule == Ownership::Rule::kOwner && !IsRoot(status.st_uid) &&
       status.st_uid != geteuid()) {
     return Refused(path, status, "lets its owner move what is in it");
   }
@@ -296,7 +298,11 @@ absl::StatusOr<Ownership> KeepOwnScopeDirectory(const Entry& entry, Create creat
 absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, KeptFd& kept) {
   const std::string& path = scope.directory();
   const Entry entry{.parent = AT_FDCWD, .name = path, .path = path};
-  if (scope.kind() == Scope::Kind::kUser) return KeepOwnScopeDirectory(entry, create, kept);
+  if (scope.kind() == Scope::Kind::kUser) {
+    absl::Status visible = CheckPlace(scope);
+    if (!visible.ok()) return visible;
+    return KeepOwnScopeDirectory(entry, create, kept);
+  }
 
   if (scope.kind() == Scope::Kind::kDirectory) {
     absl::Status answered = AwaitAnswer(path, create);
@@ -488,7 +494,7 @@ bool IsSharedByEverybody(const char* path) {
   struct stat status = {};
   if (stat(path, &status) != 0) return false;
   constexpr mode_t kNeeded = S_ISVTX | S_IRWXO;
-  return S_ISDIR(status.st_mode) && status.st_uid == 0 && (status.st_mode & kNeeded) == kNeeded;
+  return S_ISDIR(status.st_mode) && (status.st_mode & kNeeded) == kNeeded && IsRoot(status.st_uid);
 }
 
 absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {

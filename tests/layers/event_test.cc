@@ -59,11 +59,12 @@ class EventTest : public ::testing::Test {
       return *Policy::Parse(text);
     }
     // In the calling process: "held", "contested" or "unavailable: …".
-    std::string Try() const {
-      const Verdict verdict =
-          Guard::Acquire("x", policy(),
-                         {.scope = *Scope::Directory(scope())->WithStateDirectory(scope() + "/s"),
-                          .settle = absl::ZeroDuration()});
+    std::string Try() const { return Try(scope()); }
+    std::string Try(const std::string& path_of_scope) const {
+      const Verdict verdict = Guard::Acquire(
+          "x", policy(),
+          {.scope = *Scope::Directory(path_of_scope)->WithStateDirectory(scope() + "/s"),
+           .settle = absl::ZeroDuration()});
       if (std::holds_alternative<Unique>(verdict)) return "held";
       if (std::holds_alternative<Duplicate>(verdict)) return "contested";
       return absl::StrCat("unavailable: ", std::get<Undetermined>(verdict).status.message());
@@ -172,6 +173,27 @@ TEST_F(EventTest, IpcNamespace) {
 TEST_F(EventTest, NetworkNamespace) {
   ExpectBlindsAsSaid(Event::kNetworkNamespace,
                      [](const Tried&) { return unshare(CLONE_NEWNET) == 0; });
+}
+
+TEST_F(EventTest, IpcAndNetworkNamespaces) {
+  ExpectBlindsAsSaid(Event::kIpcAndNetworkNamespaces,
+                     [](const Tried&) { return unshare(CLONE_NEWIPC | CLONE_NEWNET) == 0; });
+}
+
+TEST_F(EventTest, H36_TwoPaths) {
+  ExpectBlindsAsSaid(
+      Event::kTwoPaths, [](Tried&, Claimant&) {},
+      [](const Tried& tried) {
+        const std::string other = tried.directory / "other";
+        std::filesystem::create_directory(other);
+        return testing::InChild([&]() -> std::string {
+          if (!MountOver(other, "") ||
+              mount(tried.scope().c_str(), other.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+            return "cannot make it happen";
+          }
+          return tried.Try(other);
+        });
+      });
 }
 
 TEST_F(EventTest, PidNamespace) {

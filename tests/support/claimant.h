@@ -18,7 +18,7 @@ namespace soleguard::testing {
 class Claimant {
  public:
   struct Setup {
-    std::string scope;  // an absolute directory
+    std::string scope;  // as Scope::Parse has it
     std::string name = "x";
     std::string policy = {};  // empty: without a policy
     absl::Duration settle = absl::Seconds(1);

@@ -40,9 +40,9 @@ using namespace soleguard;  // NOLINT(google-build-using-namespace): one small p
 
 Options OptionsOf(char** argv) {
   Options options;
-  const auto scope = Scope::Directory(argv[1]);
+  const auto scope = Scope::Parse(argv[1]);
   if (!scope.ok()) std::abort();
-  options.scope = *scope->WithStateDirectory(std::string(argv[1]) + "/state");
+  options.scope = *scope->WithStateDirectory(scope->directory() + "/state");
   if (!absl::ParseDuration(argv[4], &options.settle)) std::abort();
   if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
   if (!absl::ParseDuration(argv[7], &options.wait)) std::abort();

@@ -358,7 +358,7 @@ TEST_F(DoctorTest, H20_ASquattedDirectoryNamesWhoMadeIt) {
   if (getuid() != 0) GTEST_SKIP() << "needs root, to be another user";
   SKIP_WITHOUT_NAMESPACES();
   const Finished finished = RunProgram(
-      {.argv = {"unshare", "--mount", "sh", "-c",
+      {.argv = {"unshare", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "sh", "-c",
                 "mount -t tmpfs -o mode=1777 none /run/lock && mkdir /run/lock/soleguard-0 && "
                 "chown 65534 /run/lock/soleguard-0 && exec \"$@\"",
                 "sh", Beside("guardcheck"), "doctor", "x", "--scope", "user"}});
@@ -384,7 +384,8 @@ TEST_F(DoctorTest, H32_UnderSudoTheSameNameOfTheCallersUserIsFound) {
              "code=0; SUDO_UID=65534 \"$1\" doctor x --scope user || code=$?\n"
              "kill %1 || kill $!; wait || true; exit $code\n";
   const Finished finished =
-      RunProgram({.argv = {"unshare", "--mount", "sh", out + ".sh", Beside("guardcheck")}});
+      RunProgram({.argv = {"unshare", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "sh",
+                           out + ".sh", Beside("guardcheck")}});
   EXPECT_EQ(finished.code, 69) << finished.errors;
   EXPECT_THAT(finished.output,
               AllOf(HasSubstr("sudo: nobody has x running as pid "),
