@@ -258,6 +258,19 @@ TEST_F(ChangedHolder, R2_RepairInAJail) {
   }
 }
 
+// What has no name left is lost for everybody, and that can be seen from a jail too. Nothing is
+// claimed anew from there.
+TEST_F(ChangedHolder, H39_ADeletionIsSeenFromAJail) {
+  Claimant holder = Start("file");
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  ASSERT_EQ(holder.Ask("become chroot " + jail_), "became");
+  fs::remove_all(scope_.Object());
+  EXPECT_THAT(holder.Ask("verify"), StartsWith("DATA_LOSS"));
+  EXPECT_THAT(holder.Ask("repair"), StartsWith("file compromised open 0 "));
+  EXPECT_TRUE(fs::is_empty(jail_ + scope_.path()));
+  EXPECT_TRUE(Start("file").unique());
+}
+
 // A library thread keeps the process's undo list: the semaphore stands, though the thread that left
 // the namespace sees another one, or none.
 TEST_F(ChangedHolder, H39_AWatchedHolderKeepsItsSemaphoreWhenAnotherThreadLeavesTheNamespace) {
