@@ -113,7 +113,7 @@ bool IsAbandoned(const HolderRecord& record, const os::UndoSemaphore& semaphore)
   if (record.state != RecordState::kReleasing || !record.layers.empty()) return false;
   if (LivenessOf(record.identity) != Liveness::kAlive) return false;
   const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
-  return last.ok() && *last == record.identity.pid;
+  return last.ok() && *last == os::PidFromHere(record.identity).value_or(record.identity.pid);
 }
 
 absl::Status Collision(const HolderRecord& record) {
@@ -321,7 +321,8 @@ void MutexClaim::Abandon() {
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   if (!there.ok() || !own.ok() || there->record.identity != *own) return;
   HolderRecord record = std::move(there->record);
-  record.state = RecordState::kReleasing;
+  // One that was lost, and is only dropped here, still refuses others by what it says.
+  if (record.state != RecordState::kReleasing) return;
   record.layers.clear();
   (void)os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
 }
