@@ -21,6 +21,7 @@
 #include "os/view.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
+#include "token.h"
 
 namespace soleguard {
 namespace {
@@ -164,11 +165,13 @@ std::optional<Finding> TwoPathsFinding(const Scope& scope) {
 
 // Where the ceilings of fencing tokens are.
 Finding StateFinding(const Scope& scope) {
-  const absl::StatusOr<std::string> place =
-      scope.state_directory().empty() ? os::StateDirectory() : scope.state_directory();
+  const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
   const std::string consequence =
-      "a fencing token may repeat when the scope's directory is lost and the clock goes back";
-  const std::string fix = "--state-dir with a directory on a disk, the same for every start";
+      "a fencing token may repeat: without a place that lasts and all share, none is larger for "
+      "certain";
+  const std::string fix =
+      "--state-dir with a directory on a disk, the same for every start; of a group's scope one "
+      "of that group (install -d -m 2770 -g GROUP DIRECTORY)";
   if (!place.ok()) {
     return {.severity = Severity::kWarning,
             .layer = kScope,

@@ -45,7 +45,6 @@
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
 #include "soleguard/vantage.h"
-#include "token.h"
 #include "wake.h"
 
 namespace soleguard {
@@ -152,11 +151,8 @@ class FileClaim final : public Claim {
   absl::Status Watch(Alarm& alarm) override;
   Mended Mend(const HolderRecord& record) override;
   void Release() override;
-  absl::Status RemoveObjects() override;
+  absl::Status RemoveObjects(const std::vector<std::string>& files) override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
-  std::optional<Token> IssueToken() override {
-    return NextToken(target_.scope, target_.name, predecessor_);
-  }
   absl::StatusOr<std::vector<UniqueFd>> Share() override;
   absl::Status KeepOverExec() override;
 
@@ -303,7 +299,7 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Introduce(HolderRecord candidate) {
   if (last.ok()) {
     predecessor_ = std::move(last->record);
     sequence_ = last->sequence;
-    candidate.token = predecessor_->token;  // the next process must still find it if this one dies
+    Remember(*predecessor_, candidate);
     if (!place_.plain() && predecessor_->name != target_.name.text()) {
       return absl::FailedPreconditionError(absl::StrCat(
           EscapeBytes(place_.directory().path()), " is the directory of another name, \"",
@@ -375,10 +371,10 @@ void FileClaim::Release() {
 
 // With the directory go the records and FIFOs that other layers have in it. Whoever has opened it
 // meanwhile finds, once it has the lock, that the path leads elsewhere, and begins anew.
-absl::Status FileClaim::RemoveObjects() {
+absl::Status FileClaim::RemoveObjects(const std::vector<std::string>& files) {
   absl::Status owner = CheckOwner();
   if (!owner.ok() || place_.plain()) return owner;  // a plain file is the user's
-  return place_.directory().Remove();
+  return place_.directory().Remove(files);
 }
 
 absl::Status FileClaim::Publish(const HolderRecord& record) {
@@ -387,10 +383,7 @@ absl::Status FileClaim::Publish(const HolderRecord& record) {
   // A program that closed all descriptors may have a file of its own at this number by now.
   absl::Status ours = record_.CheckStillOurs(place_.Record().path);
   if (!ours.ok()) return ours;
-  HolderRecord told = record;
-  // Of one that gives up before it got a token: the next process must still find the last one.
-  if (told.token == 0 && predecessor_.has_value()) told.token = predecessor_->token;
-  absl::Status written = WriteRecord(record_, told, ++sequence_);
+  absl::Status written = WriteRecord(record_, record, ++sequence_);
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
@@ -905,6 +898,13 @@ absl::Status CheckParameters(const LayerParameters& parameters) {
   return absl::OkStatus();
 }
 
+std::vector<std::string> FilesOf(const LayerParameters& parameters) {
+  if (parameters.contains("path")) return {};
+  std::vector<std::string> files = WakeFileNames("file");
+  files.insert(files.end(), {"lock", "record"});
+  return files;
+}
+
 std::unique_ptr<Layer> MakeFileLayer(const LayerContext& context) {
   const auto path = context.parameters.find("path");
   return std::make_unique<FileLayerImpl>(
@@ -978,7 +978,8 @@ LayerKind FileLayer() {
           .make = &MakeFileLayer,
           .effect = &EffectOf,
           .caution = &CautionOf,
-          .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); }};
+          .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); },
+          .files = &FilesOf};
 }
 
 }  // namespace soleguard

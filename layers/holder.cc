@@ -1,5 +1,6 @@
 #include "holder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -110,6 +111,10 @@ absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
   return os::WriteAt(area.get(), EncodeRecord(record, sequence));
 }
 
+void Remember(const HolderRecord& last, HolderRecord& candidate) {
+  candidate.token = std::max(candidate.token, last.token);
+}
+
 void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended) {
   const auto add = [](const absl::Status& more, absl::Status& status) {
     if (more.ok()) return;
@@ -137,6 +142,9 @@ Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {
   if (record.has_value()) {
     holder.record = SeenFromHere(*std::move(record));
     holder.standing = StandingOf(*holder.record);
+    if (holder.record->is_newer()) {
+      absl::StrAppend(&evidence, ", and the record is of ", NewerSoleguard(*holder.record));
+    }
   }
   holder.evidence = std::move(evidence);
   return holder;

@@ -46,6 +46,10 @@ absl::Status CheckRecord(const os::KeptFd& record, const os::Entry& entry, const
 absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
                          std::uint64_t sequence);
 
+// The last token stays in the record of a candidate: the next process must still find it if this
+// one dies.
+void Remember(const HolderRecord& last, HolderRecord& candidate);
+
 // Adds what was lost, if anything was, and what is left of that.
 void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended);
 

@@ -13,10 +13,12 @@
 // The key is a hash, so two names may share a semaphore. The record beside it, in a shared-memory
 // segment of the same hash, says whose it is: the other name then learns Unavailable, never
 // Contested.
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
@@ -40,6 +42,7 @@ namespace soleguard {
 namespace {
 
 constexpr char kLayer[] = "mutex";
+constexpr char kSegmentPrefix[] = "soleguard-";
 
 struct Target {
   Scope scope;
@@ -61,7 +64,7 @@ struct Target {
 
 // The segment with the record. Named after the key: who meets another name's semaphore finds that
 // name's record.
-std::string SegmentOf(std::int32_t key) { return absl::StrFormat("soleguard-%08x", key); }
+std::string SegmentOf(std::int32_t key) { return absl::StrFormat("%s%08x", kSegmentPrefix, key); }
 std::string SegmentOf(const os::UndoSemaphore& semaphore) { return SegmentOf(semaphore.key()); }
 
 // Read like a file, not mapped: a segment that is truncated meanwhile cannot raise SIGBUS.
@@ -116,6 +119,69 @@ bool IsAbandoned(const HolderRecord& record, const os::UndoSemaphore& semaphore)
   return last.ok() && *last == os::PidFromHere(record.identity).value_or(record.identity.pid);
 }
 
+constexpr char kSharedMemory[] = "/dev/shm";
+
+// Whose a segment of this user's is by its record, and certainly: it is called after a key of that
+// name.
+std::optional<Target> OwnerOfSegment(const std::string& segment) {
+  os::KeptFd kept;
+  const os::Ownership own{.rule = os::Ownership::Rule::kOwnerOrRoot, .uid = os::OwnUid()};
+  const std::string path = absl::StrCat(kSharedMemory, "/", segment);
+  const os::Entry entry{.parent = -1, .name = path, .path = path};
+  if (!os::KeepFile(entry, own, os::Create::kNo, kept).ok()) return std::nullopt;
+  const absl::StatusOr<DecodedRecord> decoded = RecordIn(kept);
+  if (!decoded.ok()) return std::nullopt;
+  const absl::StatusOr<Scope> scope = Scope::Parse(decoded->record.scope);
+  const absl::StatusOr<InstanceName> name = InstanceName::Parse(decoded->record.name);
+  if (!scope.ok() || !name.ok()) return std::nullopt;
+  Target target{.scope = *scope, .name = name->Slot(decoded->record.slot)};
+  for (const std::int32_t key : target.keys()) {
+    if (SegmentOf(key) == segment) return target;
+  }
+  return std::nullopt;
+}
+
+std::vector<Target> TargetsOfThisUser() {
+  std::vector<Target> targets;
+  for (const std::string& segment : os::FilesIn(kSharedMemory, "")) {
+    if (!absl::StartsWith(segment, kSegmentPrefix)) continue;
+    if (std::optional<Target> target = OwnerOfSegment(segment)) {
+      targets.push_back(*std::move(target));
+    }
+  }
+  return targets;
+}
+
+// Removes what one killed holder has left, if nobody holds it. Taken first, so that it is nobody's
+// and a start at this moment waits for it.
+bool RemoveLeftover(const Target& target) {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target.scope, os::Create::kNo);
+  if (!ownership.ok()) return false;
+  absl::StatusOr<os::UndoSemaphore> semaphore =
+      os::UndoSemaphore::Open(target.keys(), *ownership, os::Create::kNo);
+  if (!semaphore.ok() || !semaphore->MayRemove()) return false;
+  const absl::StatusOr<bool> taken = semaphore->TryTake();
+  if (!taken.ok() || !*taken) return false;
+  if (!semaphore->IsAtKey()) {
+    (void)semaphore->Give();
+    return false;
+  }
+  const std::string segment = SegmentOf(*semaphore);
+  const bool lives_on =
+      Survivor(RecordOfName(target, segment, *ownership), os::SegmentPath(segment)).has_value();
+  if (!lives_on) os::RemoveSegment(segment);
+  if (!lives_on && semaphore->Remove().ok()) return true;
+  (void)semaphore->Give();
+  return false;
+}
+
+// What killed holders of this user have left, in whatever scope. It is in the way when the system
+// has no semaphore any more. How many were removed.
+int RemoveLeftovers() {
+  const std::vector<Target> targets = TargetsOfThisUser();
+  return static_cast<int>(std::count_if(targets.begin(), targets.end(), &RemoveLeftover));
+}
+
 absl::Status Collision(const HolderRecord& record) {
   return absl::UnavailableError(
       absl::StrCat("the semaphore is in use for another name or slot with the same hash, \"",
@@ -130,7 +196,7 @@ class MutexClaim final : public Claim {
   ~MutexClaim() override { Release(); }
 
   // Says who this is, now that the semaphore is taken. `survivor`: who lives and refuses that.
-  absl::Status Introduce(const os::Ownership& ownership, const HolderRecord& candidate,
+  absl::Status Introduce(const os::Ownership& ownership, HolderRecord candidate,
                          std::optional<Contested>& survivor);
 
   absl::Status Publish(const HolderRecord& record) override;
@@ -138,7 +204,7 @@ class MutexClaim final : public Claim {
   absl::Status Watch(Alarm& alarm) override;
   Mended Mend(const HolderRecord& record) override;
   void Release() override;
-  absl::Status RemoveObjects() override;
+  absl::Status RemoveObjects(const std::vector<std::string>& files) override;
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
   absl::Status KeepOverExec() override;
 
@@ -151,6 +217,9 @@ class MutexClaim final : public Claim {
   os::Entry Segment() const {
     return {.parent = -1, .name = SegmentOf(semaphore_), .path = SegmentPath()};
   }
+  bool IsSegmentOurs() const;
+  bool IsHandedOn() const;
+  void RemoveOrGive();
   absl::Status RenewRecord(const HolderRecord& record);
   absl::Status RenewWake();
 
@@ -173,7 +242,7 @@ class MutexClaim final : public Claim {
   std::optional<HolderRecord> predecessor_;
 };
 
-absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderRecord& candidate,
+absl::Status MutexClaim::Introduce(const os::Ownership& ownership, HolderRecord candidate,
                                    std::optional<Contested>& survivor) {
   NameDirectory directory(target_.scope, target_.name);
   if (directory.Open(os::Create::kYes).ok()) wake_.Begin(WakeFilesIn(directory, kLayer));
@@ -182,7 +251,10 @@ absl::Status MutexClaim::Introduce(const os::Ownership& ownership, const HolderR
   absl::StatusOr<DecodedRecord> last = RecordIn(segment_);
   if (last.ok()) {
     sequence_ = last->sequence;
-    if (IsOf(last->record, target_)) predecessor_ = std::move(last->record);
+    if (IsOf(last->record, target_)) {
+      predecessor_ = std::move(last->record);
+      Remember(*predecessor_, candidate);
+    }
   }
   survivor = Survivor(predecessor_, SegmentPath());
   if (survivor.has_value()) return absl::OkStatus();
@@ -301,13 +373,46 @@ Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
   return mended;
 }
 
+// Whether the segment is still this claim's, with what it has written last: one in another ipc
+// namespace may share /dev/shm, and have its record there.
+bool MutexClaim::IsSegmentOurs() const {
+  const absl::StatusOr<bool> same = os::PathIs(SegmentPath(), segment_.file());
+  if (!segment_.StillOurs() || !same.ok() || !*same) return false;
+  const absl::StatusOr<DecodedRecord> record = RecordIn(segment_);
+  return !record.ok() || record->sequence == sequence_;
+}
+
+// Whether the record says that somebody has the name after the release: the command.
+bool MutexClaim::IsHandedOn() const {
+  const absl::StatusOr<DecodedRecord> record = RecordIn(segment_);
+  return segment_.StillOurs() && record.ok() && record->record.state == RecordState::kEstablished;
+}
+
+// A free name costs neither a semaphore nor a segment: the system has a limit of both.
+//
+// The race: a newcomer has opened the semaphore by its key, and takes it once it is free. Closed by
+// removing it while it is taken, and not after it was given back: a removed one cannot be taken by
+// its id (EIDRM, semop(2)), and who learns that makes the next one at the key. An id comes again
+// after 2^15 and more sets at the least (ipc_idr_alloc in ipc/util.c, Linux 6.18): who was stopped
+// for so long compares the key (Try). The segment goes first: whoever takes the next semaphore
+// makes the next segment. Until the semaphore is gone a look shows a holder without a record.
+void MutexClaim::RemoveOrGive() {
+  // Not where it is another's by now: it was set free by semctl(2), or is another namespace's.
+  const absl::StatusOr<bool> ours = IsTakenByUs();
+  if (!ours.ok() || !*ours) return Abandon();
+  // In a group's scope another member may have made it: then it stays, and is free. So does all of
+  // it where the record tells of a command that lives on.
+  if (semaphore_.MayRemove() && !IsHandedOn()) {
+    if (IsSegmentOurs()) os::RemoveSegment(SegmentOf(semaphore_));
+    if (semaphore_.Remove().ok()) return;
+  }
+  if (!semaphore_.Give().ok()) Abandon();
+}
+
 void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
-  // Not where it is another's by now: it was set free by semctl(2), or is another namespace's.
-  const absl::StatusOr<bool> ours = IsTakenByUs();
-  const bool given = ours.ok() && *ours && semaphore_.Give().ok();
-  if (!given) Abandon();
+  RemoveOrGive();
   segment_.Close();
   wake_.End();  // last: who is woken finds the layer free
 }
@@ -328,7 +433,7 @@ void MutexClaim::Abandon() {
 }
 
 // The segment first: whoever takes the next semaphore makes the next segment.
-absl::Status MutexClaim::RemoveObjects() {
+absl::Status MutexClaim::RemoveObjects(const std::vector<std::string>& /*files*/) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
   os::RemoveSegment(SegmentOf(semaphore_));
@@ -363,6 +468,7 @@ class MutexLayerImpl final : public Layer {
   bool RemoveAbandoned(const os::Ownership& ownership, os::UndoSemaphore& semaphore) const;
   Sighting Freed(const os::Ownership& ownership, const std::string& segment,
                  std::optional<HolderRecord> last) const;
+  std::optional<Sighting> LookOnce(os::Create create) const;
 
   const Target target_;
 };
@@ -406,6 +512,7 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
   for (int i = 0; i < kMaxRemovals; ++i) {
     absl::StatusOr<os::UndoSemaphore> semaphore =
         os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kYes);
+    if (absl::IsResourceExhausted(semaphore.status()) && RemoveLeftovers() > 0) continue;
     if (!semaphore.ok()) return Unavailable{semaphore.status()};
     absl::StatusOr<bool> taken = semaphore->TryTake();
     if (absl::IsAborted(taken.status())) continue;
@@ -415,10 +522,15 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
 
     auto claim = std::make_unique<MutexClaim>(target_, *semaphore);
     // The race: removed and made anew between opening and taking. A removed one cannot be taken
-    // (EIDRM), so only a removal after this line is left, and Verify finds that.
+    // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at
+    // the key the claim gives back and does not remove.)
     if (!semaphore->IsAtKey()) continue;
     std::optional<Contested> survivor;
     absl::Status introduced = claim->Introduce(*ownership, candidate, survivor);
+    if (absl::IsResourceExhausted(introduced)) {
+      claim.reset();
+      if (RemoveLeftovers() > 0) continue;
+    }
     if (!introduced.ok()) return Unavailable{introduced};
     if (survivor.has_value()) return *std::move(survivor);
     return Held{std::move(claim)};
@@ -438,8 +550,19 @@ Sighting MutexLayerImpl::Freed(const os::Ownership& ownership, const std::string
 
 Sighting MutexLayerImpl::Look() const { return LookFor(os::Create::kNo); }
 
-// The semaphore first, as Try has it: whose it is decides who is believed.
 Sighting MutexLayerImpl::LookFor(os::Create create) const {
+  // The race: it is removed, with its holder's release, between being opened and being looked at.
+  constexpr int kMaxRemovals = 100;
+  for (int i = 0; i < kMaxRemovals; ++i) {
+    if (std::optional<Sighting> sighting = LookOnce(create)) return *std::move(sighting);
+  }
+  return Unavailable{absl::AbortedError(
+      absl::StrCat("the semaphore was removed ", kMaxRemovals, " times while it was looked at"))};
+}
+
+// The semaphore first, as Try has it: whose it is decides who is believed. nullopt: it was removed
+// meanwhile.
+std::optional<Sighting> MutexLayerImpl::LookOnce(os::Create create) const {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, create);
   if (!ownership.ok()) return Unavailable{ownership.status()};
   absl::StatusOr<os::UndoSemaphore> semaphore =
@@ -449,6 +572,7 @@ Sighting MutexLayerImpl::LookFor(os::Create create) const {
   }
   if (!semaphore.ok()) return Unavailable{semaphore.status()};
   absl::StatusOr<bool> taken = semaphore->IsTaken();
+  if (absl::IsAborted(taken.status())) return std::nullopt;
   if (!taken.ok()) return Unavailable{taken.status()};
 
   std::optional<HolderRecord> record = RecordOfHolder(*ownership, *semaphore);
@@ -577,8 +701,10 @@ std::vector<Finding> MutexLayerImpl::Diagnose() const {
                                              " semaphore sets of the system are in use "
                                              "(kernel.sem)"),
                         .consequence = "",
-                        .fix = "ipcs -s shows whose they are; sysctl kernel.sem='32000 1024000000 "
-                               "500 32000' allows more",
+                        .fix =
+                            "guardcheck gc removes what killed holders of this user left; ipcs -s "
+                            "shows whose the others are; sysctl kernel.sem='32000 1024000000 "
+                            "500 32000' allows more",
                         .event = Event::kSemaphoresExhausted});
   } else if (sets.ok()) {
     findings.push_back(
@@ -594,9 +720,10 @@ std::vector<Finding> MutexLayerImpl::Diagnose() const {
       findings.push_back(
           {.severity = Severity::kNote,
            .layer = kLayer,
-           .what = absl::StrCat(Where(*semaphore), " is left of an earlier holder, and free"),
-           .consequence = "nothing: the next start takes it",
-           .fix = ""});
+           .what = absl::StrCat(Where(*semaphore), " is left of a holder that was killed"),
+           .consequence = "one of the system's semaphore sets is used for nothing",
+           .fix = "the next start takes it, and removes it when it ends; guardcheck gc removes it "
+                  "now"});
     }
   }
   std::optional<Finding> logout = DiagnoseLogout();
@@ -634,10 +761,25 @@ Effect EffectOf(Event event, const LayerParameters&) {
   }
 }
 
+std::vector<std::string> FilesOf(const LayerParameters&) { return WakeFileNames(kLayer); }
+
+std::vector<InstanceName> NamesIn(const Scope& scope) {
+  std::vector<InstanceName> names;
+  for (const Target& target : TargetsOfThisUser()) {
+    if (target.scope.identity() == scope.identity()) names.push_back(target.name);
+  }
+  return names;
+}
+
 }  // namespace
 
 LayerKind MutexLayer() {
-  return {.name = kLayer, .check = &CheckParameters, .make = &MakeMutexLayer, .effect = &EffectOf};
+  return {.name = kLayer,
+          .check = &CheckParameters,
+          .make = &MakeMutexLayer,
+          .effect = &EffectOf,
+          .files = &FilesOf,
+          .names = &NamesIn};
 }
 
 }  // namespace soleguard

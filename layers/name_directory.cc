@@ -41,15 +41,8 @@ std::vector<std::uint32_t> SlotsIn(int directory, const std::string& path,
   return slots;
 }
 
-// What the layers, the queue and the inbox have in the directory.
-bool IsOurs(std::string_view entry) {
-  if (entry == "lock" || entry == "record" || entry == "queue" || entry == "inbox" ||
-      entry == "inbox.new") {
-    return true;
-  }
-  return entry.starts_with("record.") || entry.starts_with("wake.") || entry.starts_with("end.") ||
-         entry.starts_with("queue.");
-}
+bool IsOfInbox(std::string_view entry) { return entry == "inbox" || entry == "inbox.new"; }
+bool IsOfQueue(std::string_view entry) { return entry == "queue" || entry.starts_with("queue."); }
 
 }  // namespace
 
@@ -93,14 +86,38 @@ void NameDirectory::Close() {
   scope_fd_.Close();
 }
 
-absl::Status NameDirectory::Remove() {
+absl::Status NameDirectory::CheckRemovable(const std::string& entry,
+                                           const std::vector<std::string>& files) const {
+  if (IsOfQueue(entry) || std::find(files.begin(), files.end(), entry) != files.end()) {
+    return absl::OkStatus();
+  }
+  std::string_view why = " was not made by soleguard";
+  if (entry == kSlots) why = " has slots in use";
+  if (IsOfInbox(entry)) {
+    constexpr absl::Duration kConnect = absl::Milliseconds(100);  // longer: it is busy
+    // Of a holder that has no layer in the directory. (One that takes messages from now on makes
+    // its socket anew.)
+    if (absl::IsNotFound(os::ConnectTo(EntryOf(entry), kConnect).status())) {
+      return absl::OkStatus();
+    }
+    why = " may take messages: a holder whose layers are elsewhere has it";
+  }
+  for (const char* prefix : {"record.", "wake.", "end."}) {
+    if (!entry.starts_with(prefix)) continue;
+    why =
+        " is of a layer that no record here names, so it cannot be told whether it is in use; "
+        "if it is not, remove the file";
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(EscapeBytes(path_), "/", EscapeBytes(entry), std::string(why)));
+}
+
+absl::Status NameDirectory::Remove(const std::vector<std::string>& files) {
   const absl::StatusOr<std::vector<std::string>> entries = os::NamesIn(fd_.get());
   if (!entries.ok()) return entries.status();
   for (const std::string& entry : *entries) {
-    if (IsOurs(entry)) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat(EscapeBytes(path_), "/", EscapeBytes(entry),
-                     entry == kSlots ? " has slots in use" : " was not made by soleguard"));
+    absl::Status removable = CheckRemovable(entry, files);
+    if (!removable.ok()) return removable;
   }
   for (const std::string& entry : *entries) os::RemoveEntry(EntryOf(entry));
   absl::Status removed = os::RemoveDirectory(path_);

@@ -26,10 +26,10 @@ class NameDirectory {
   // cannot be told.
   bool Lacks(const std::string& file) const;
 
-  // Removes the directory, which is open, with what the layers and the queue have in it, and with
-  // the last slot the directory of the slots. FailedPrecondition, and nothing is removed: a slot or
-  // a stranger's file is in it.
-  absl::Status Remove();
+  // Removes the directory, which is open, with `files`, the queue and the inbox, and with the last
+  // slot the directory of the slots. FailedPrecondition, and nothing is removed: a slot, something
+  // else or an inbox that takes messages is in it. Nobody may be in line.
+  absl::Status Remove(const std::vector<std::string>& files);
 
   const std::string& path() const { return path_; }
   os::KeptFd& scope_fd() { return scope_fd_; }
@@ -41,6 +41,9 @@ class NameDirectory {
   os::Entry EntryOf(const std::string& file) const;
 
  private:
+  absl::Status CheckRemovable(const std::string& entry,
+                              const std::vector<std::string>& files) const;
+
   const Scope scope_;
   const std::vector<std::string> steps_;  // below SCOPE/names
   const std::string path_;

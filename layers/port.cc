@@ -45,8 +45,9 @@ struct Target {
   std::optional<std::uint16_t> port;  // of port(47777)
 
   std::string text() const { return port.has_value() ? absl::StrCat("port(", *port, ")") : "port"; }
-  PublishedRecord Record() const {
-    return {scope, name, port.has_value() ? absl::StrCat("port.", *port) : "port"};
+  PublishedRecord Record() const { return {scope, name, RecordName(port)}; }
+  static std::string RecordName(std::optional<std::uint16_t> port) {
+    return port.has_value() ? absl::StrCat("port.", *port) : "port";
   }
 
   // A pure function of scope and name. Neither 127.0.0.1 nor its neighbours, where other programs
@@ -544,13 +545,18 @@ absl::Status CheckParameters(const LayerParameters& parameters) {
   return absl::OkStatus();
 }
 
+std::optional<std::uint16_t> PortOf(const LayerParameters& parameters) {
+  const auto port = parameters.find("");
+  return port == parameters.end() ? std::nullopt : std::optional(*ParsePort(port->second));
+}
+
 std::unique_ptr<Layer> MakePortLayer(const LayerContext& context) {
-  const auto port = context.parameters.find("");
   return std::make_unique<PortLayerImpl>(
-      Target{.scope = context.scope,
-             .name = context.name,
-             .port = port == context.parameters.end() ? std::nullopt
-                                                      : std::optional(*ParsePort(port->second))});
+      Target{.scope = context.scope, .name = context.name, .port = PortOf(context.parameters)});
+}
+
+std::vector<std::string> FilesOf(const LayerParameters& parameters) {
+  return PublishedRecord::Files(Target::RecordName(PortOf(parameters)));
 }
 
 Effect EffectOf(Event event, const LayerParameters&) {
@@ -603,7 +609,8 @@ LayerKind PortLayer() {
           .make = &MakePortLayer,
           .effect = &EffectOf,
           .caution = &CautionOf,
-          .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); }};
+          .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); },
+          .files = &FilesOf};
 }
 
 }  // namespace soleguard

@@ -14,7 +14,13 @@ PublishedRecord::PublishedRecord(const Scope& scope, const InstanceName& name,
                                  std::string_view layer)
     : directory_(scope, name), layer_(layer), record_file_("record." + layer_) {}
 
-absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
+std::vector<std::string> PublishedRecord::Files(const std::string& layer) {
+  std::vector<std::string> files = WakeFileNames(layer);
+  files.push_back("record." + layer);
+  return files;
+}
+
+absl::Status PublishedRecord::Begin(HolderRecord candidate) {
   absl::Status opened = directory_.Open(os::Create::kYes);
   if (!opened.ok()) return opened;
   vantage_.emplace(Vantage::kFiles | Vantage::kUser);
@@ -27,6 +33,7 @@ absl::Status PublishedRecord::Begin(const HolderRecord& candidate) {
   if (last.ok()) {
     sequence_ = last->sequence;
     predecessor_ = std::move(last->record);
+    Remember(*predecessor_, candidate);
   }
   survivor_ = Survivor(predecessor_);
   if (survivor_.has_value()) return absl::AlreadyExistsError(survivor_->holder.evidence);

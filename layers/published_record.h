@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
@@ -29,10 +30,13 @@ class PublishedRecord {
  public:
   PublishedRecord(const Scope& scope, const InstanceName& name, std::string_view layer);
 
+  // What it has in the name's directory.
+  static std::vector<std::string> Files(const std::string& layer);
+
   // As soon as the process has the layer: finds its predecessor's record and writes its own.
   // AlreadyExists: that one lives (holder.h), and nothing is written; the layer is to be given
   // back, and the start refused by who it is.
-  absl::Status Begin(const HolderRecord& candidate);
+  absl::Status Begin(HolderRecord candidate);
   const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
   // Whether Begin would work, as far as that can be known without it. Makes nothing.
   absl::Status CheckMayBegin();

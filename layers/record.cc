@@ -36,7 +36,6 @@ namespace json = boost::json;
 
 constexpr std::string_view kMagic = "soleguard-record ";
 constexpr std::uint64_t kFormat = 1;
-constexpr std::uint64_t kSchema = 1;
 constexpr std::string_view kNoMessages = "none";
 
 // "1 ", 20 digits and a blank, 4 digits and a blank, 16 digits and '\n'.
@@ -117,7 +116,7 @@ std::string Stamp(absl::Time time) {
 }
 
 std::string Json(const HolderRecord& record, const Texts& texts) {
-  std::string out = absl::StrCat("{\"schema\":", kSchema);
+  std::string out = absl::StrCat("{\"schema\":", kRecordSchema);
   out.reserve(kRecordSize);
   const auto append = [&out](std::string_view key, std::string_view escaped) {
     absl::StrAppend(&out, ",\"", Absl(key), "\":");
@@ -226,8 +225,8 @@ absl::Status NoRecord(std::string_view why) {
   return absl::DataLossError(absl::StrCat("no valid holder record: ", Absl(why)));
 }
 
-absl::Status OtherVersion(std::string_view what, std::uint64_t found, std::uint64_t known) {
-  return NoRecord(absl::StrCat(Absl(what), " ", found, ", this soleguard reads ", known));
+std::string OtherVersion(std::string_view what, std::uint64_t found, std::uint64_t known) {
+  return absl::StrCat(Absl(what), " ", found, ", this soleguard reads ", known);
 }
 
 struct Framed {
@@ -249,7 +248,7 @@ absl::StatusOr<Framed> Unframe(std::string_view bytes) {
   };
   std::uint64_t format = 0;
   if (!ParseNumber(next(' '), format)) return NoRecord("its format is no number");
-  if (format != kFormat) return OtherVersion("format", format, kFormat);
+  if (format != kFormat) return NoRecord(OtherVersion("format", format, kFormat));
 
   Framed framed;
   std::size_t size = 0;
@@ -375,9 +374,10 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   Members members(value.get_object(), status);
   const std::uint64_t schema = members.Number("schema");
   if (!status.ok()) return status;
-  if (schema != kSchema) return OtherVersion("schema", schema, kSchema);
+  if (schema < kRecordSchema) return NoRecord(OtherVersion("schema", schema, kRecordSchema));
 
   HolderRecord record;
+  record.schema = schema;
   record.state = members.State("state");
   record.name = members.Text("name");
   if (members.Has("slot")) {
@@ -387,6 +387,14 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   record.scope = members.Text("scope");
   record.identity = members.Identity("identity");
   if (members.Has("instance")) record.instance = members.Identity("instance");
+  record.token = members.Number("token");
+  record.version = members.Text("version");
+  if (record.is_newer()) {
+    record.started = absl::InfinitePast();
+    if (status.ok()) return record;
+    return absl::DataLossError(
+        absl::StrCat(status.message(), " (", OtherVersion("schema", schema, kRecordSchema), ")"));
+  }
   if (members.Has("guardian")) record.guardian = members.Identity("guardian");
   record.hostname = members.Text("hostname");
   record.user = members.Text("user");
@@ -395,8 +403,6 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   record.started = members.Time("started");
   record.policy = members.Text("policy");
   record.layers = members.Texts("layers");
-  record.token = members.Number("token");
-  record.version = members.Text("version");
   if (members.Has("messages")) record.takes_messages = members.Text("messages") != kNoMessages;
   if (!status.ok()) return status;
   return record;
@@ -414,6 +420,10 @@ std::string_view ToString(RecordState state) {
       return "releasing";
   }
   return "invalid";
+}
+
+std::string NewerSoleguard(const HolderRecord& record) {
+  return absl::StrCat("a newer soleguard (schema ", record.schema, ")");
 }
 
 std::string InfoText(const HolderRecord& record) {

@@ -14,21 +14,13 @@ namespace {
 
 // Adds the records in the name's directory.
 absl::Status ReadRecords(const Scope& scope, const InstanceName& name, Records& records) {
-  NameDirectory directory(scope, name);
-  absl::Status opened = directory.Open(os::Create::kNo);
-  if (!opened.ok()) return opened;
-  const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
+  absl::StatusOr<std::vector<RecordFile>> files = RecordFiles(scope, name);
   if (!files.ok()) return files.status();
-  for (const std::string& file : *files) {
-    if (!file.starts_with("record")) continue;
-    os::KeptFd kept;
-    opened = os::KeepFile(directory.EntryOf(file), directory.ownership(), os::Create::kNo, kept);
-    absl::StatusOr<DecodedRecord> decoded =
-        opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
-    if (decoded.ok()) {
-      records.found.push_back(SeenFromHere(std::move(decoded->record)));
+  for (RecordFile& file : *files) {
+    if (file.record.ok()) {
+      records.found.push_back(SeenFromHere(*std::move(file.record)));
     } else {
-      records.Miss(decoded.status());
+      records.Miss(file.record.status());
     }
   }
   return absl::OkStatus();
@@ -68,6 +60,28 @@ bool Covers(const HolderRecord& record, const std::vector<ProcessIdentity>& line
 
 bool IsTransient(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsUnknown(status);
+}
+
+absl::StatusOr<std::vector<RecordFile>> RecordFiles(const Scope& scope, const InstanceName& name) {
+  NameDirectory directory(scope, name);
+  absl::Status opened = directory.Open(os::Create::kNo);
+  if (!opened.ok()) return opened;
+  const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
+  if (!files.ok()) return files.status();
+  std::vector<RecordFile> records;
+  for (const std::string& file : *files) {
+    if (!file.starts_with("record")) continue;
+    os::KeptFd kept;
+    opened = os::KeepFile(directory.EntryOf(file), directory.ownership(), os::Create::kNo, kept);
+    absl::StatusOr<DecodedRecord> decoded =
+        opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
+    if (decoded.ok()) {
+      records.push_back({.file = file, .record = std::move(decoded->record)});
+    } else {
+      records.push_back({.file = file, .record = decoded.status()});
+    }
+  }
+  return records;
 }
 
 Records RecordsOf(const Scope& scope, const InstanceName& name) {

@@ -1,25 +1,37 @@
-// Fencing tokens: numbers that only grow, for one name in one scope. Private to layers/.
+// How a token comes from a ceiling and the clocks. Private to layers/; see soleguard/token.h and
+// docs/decisions/0050-token-authority.md.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <string>
 
-#include "soleguard/layer.h"
+#include <absl/status/statusor.h>
+
 #include "soleguard/name.h"
-#include "soleguard/record.h"
 #include "soleguard/scope.h"
+#include "soleguard/token.h"
 
 namespace soleguard {
 
-// The next token: max(previous + 1, clock in microseconds), below a ceiling that is kept in the
-// state directory and raised an hour ahead before a token beyond it is given out. So a token never
-// repeats or goes back, over SIGKILL, deletion of the record, clock steps and power loss, as long
-// as the state directory survives; where there is none (`durable` is false), as long as the clock
-// does not go behind the last token and the record was not lost.
-//
-// `previous` is the last record of the name, if there is one. Call it only while holding the name:
-// the ceiling has no lock of its own. Blocks for an fdatasync about once an hour and name.
-Claim::Token NextToken(const Scope& scope, const InstanceName& name,
-                       const std::optional<HolderRecord>& previous);
+// What time it is, in microseconds.
+struct TokenClock {
+  std::uint64_t wall = 1;
+  // Since the kernel's start, by a clock that nobody sets. It means something together with the
+  // boot only; an empty boot: it cannot be told.
+  std::uint64_t since_boot = 0;
+  std::string boot;
+};
+
+// The least durable token: the clock of the year 2005. Those that are not durable stay below it,
+// unless they follow a larger one, so that the next durable one is larger whatever was lost.
+inline constexpr std::uint64_t kLeastDurableToken = std::uint64_t{1} << 50;
+
+// The state directory that everybody who may have a name of the scope shares. FailedPrecondition:
+// there is none.
+absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope);
+
+// As NextToken, of a ceiling in `state`, by `clock`. An error: there is no such directory.
+Token NextTokenIn(const absl::StatusOr<std::string>& state, const Scope& scope,
+                  const InstanceName& name, std::uint64_t last, const TokenClock& clock);
 
 }  // namespace soleguard

@@ -20,6 +20,11 @@
 
 namespace soleguard {
 
+// What they are called in the name's directory.
+inline std::vector<std::string> WakeFileNames(std::string_view layer) {
+  return {absl::StrCat("wake.", std::string(layer)), absl::StrCat("end.", std::string(layer))};
+}
+
 // Where they are, as long as the directory is open.
 struct WakeFiles {
   os::Entry decision;
@@ -27,8 +32,9 @@ struct WakeFiles {
   os::Ownership ownership;
 };
 inline WakeFiles WakeFilesIn(const NameDirectory& directory, std::string_view layer) {
-  return {.decision = directory.EntryOf(absl::StrCat("wake.", std::string(layer))),
-          .end = directory.EntryOf(absl::StrCat("end.", std::string(layer))),
+  const std::vector<std::string> names = WakeFileNames(layer);
+  return {.decision = directory.EntryOf(names[0]),
+          .end = directory.EntryOf(names[1]),
           .ownership = directory.ownership()};
 }
 

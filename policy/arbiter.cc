@@ -41,8 +41,12 @@ std::string_view ToString(LayerReport::Outcome outcome) {
 }
 
 Arbiter::Arbiter(const Policy& policy, std::vector<Member> members, HolderRecord candidate,
-                 ArbiterTimes times)
-    : policy_(policy), members_(std::move(members)), times_(times), record_(std::move(candidate)) {}
+                 ArbiterTimes times, TokenIssuer issue)
+    : policy_(policy),
+      members_(std::move(members)),
+      times_(times),
+      issue_(std::move(issue)),
+      record_(std::move(candidate)) {}
 
 Arbiter::~Arbiter() { GiveBack(); }
 
@@ -61,6 +65,7 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
   LayerReport report{.layer = std::string(layer.text())};
   if (auto* held = std::get_if<Held>(&attempt)) {
     report.outcome = LayerReport::Outcome::kHeld;
+    Remember(held->claim->Predecessor());
     held_.push_back({.member = members_[next_], .claim = std::move(held->claim)});
     record_.layers.push_back(report.layer);
   } else {
@@ -203,13 +208,9 @@ Arbiter::Next Arbiter::Decide() {
 
 // A layer that cannot say that it is established would keep others waiting: it does not confirm.
 void Arbiter::PublishEstablished() {
-  for (HeldLayer& held : held_) {
-    const std::optional<Claim::Token> token = held.claim->IssueToken();
-    if (!token.has_value()) continue;
-    record_.token = token->value;
-    token_ = token->value;
-    token_is_durable_ = token->durable;
-    break;
+  if (issue_) {
+    token_ = issue_(record_);
+    record_.token = token_->value;
   }
   record_.state = RecordState::kEstablished;
   for (auto held = held_.begin(); held != held_.end();) {
@@ -232,6 +233,17 @@ Arbiter::Next Arbiter::Refuse(Decision decision, absl::Status status) {
   decision_ = decision;
   status_ = std::move(status);
   return {.action = Next::Action::kDecided};
+}
+
+// The largest token that a layer knows of is told to the layers behind it, and stays in the records
+// if this start is refused. What a layer remembers of another name (one object may have several)
+// does not count.
+void Arbiter::Remember(const std::optional<HolderRecord>& last) {
+  if (!last.has_value() || last->name != record_.name || last->slot != record_.slot ||
+      last->scope != record_.scope) {
+    return;
+  }
+  record_.token = std::max(record_.token, last->token);
 }
 
 // A layer that is asked again reports anew.

@@ -1,11 +1,13 @@
 #include "soleguard/collect.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 
 #include "layers.h"
 #include "soleguard/layer.h"
@@ -36,6 +38,63 @@ struct Claims {
   std::vector<std::unique_ptr<Claim>> held;
 };
 
+bool Lives(const std::optional<ProcessIdentity>& process) {
+  if (!process.has_value()) return false;
+  const Liveness liveness = LivenessOf(*process);
+  return liveness == Liveness::kAlive || liveness == Liveness::kDying;
+}
+
+// Adds the layers that a record names. An error: it cannot be told from the record whether its
+// layers are in use.
+absl::Status AddLayersOf(const RecordFile& file, std::vector<std::string>& layers) {
+  if (absl::IsNotFound(file.record.status())) return absl::OkStatus();  // never written
+  // Damaged, or not to be read. Whether its layer is in use is asked of the layer if it is one that
+  // is tried anyway, and else its file is of a layer that no record names.
+  if (!file.record.ok()) return absl::OkStatus();
+  const HolderRecord& record = *file.record;
+  const std::string who = absl::StrCat("pid ", record.identity.pid);
+  if (record.state == RecordState::kEstablished &&
+      (Lives(record.identity) || Lives(record.instance))) {
+    return InUse(absl::StrCat("in use by ", who, " (established): ", file.file, " says so",
+                              record.is_newer() ? ", of " + NewerSoleguard(record) : ""));
+  }
+  if (record.is_newer()) {
+    return InUse(absl::StrCat("its last holder, ", who, ", was ", NewerSoleguard(record),
+                              ", whose layers are not known here: use its gc"));
+  }
+  const absl::StatusOr<Policy> policy = Policy::Parse(record.policy);
+  if (!policy.ok()) {
+    return InUse(absl::StrCat(
+        "the policy of its last holder, ", who,
+        ", is not known here, so its layers cannot be asked: ", policy.status().message()));
+  }
+  for (const LayerSpec& spec : policy->layers()) {
+    if (!FindLayerKind(spec.kind)->observer) layers.push_back(spec.ToString());
+  }
+  return absl::OkStatus();
+}
+
+// The layers to ask: what every name may have, and what the name's records name.
+absl::StatusOr<std::vector<LayerSpec>> LayersToAsk(const InstanceName& name, const Scope& scope) {
+  std::vector<std::string> layers;
+  for (const LayerKind& kind : LayerKinds()) {
+    if (!kind.observer) layers.emplace_back(kind.name);
+  }
+  const absl::StatusOr<std::vector<RecordFile>> files = RecordFiles(scope, name);
+  if (!files.ok() && !absl::IsNotFound(files.status())) return files.status();
+  for (const RecordFile& file : files.ok() ? *files : std::vector<RecordFile>()) {
+    absl::Status added = AddLayersOf(file, layers);
+    if (!added.ok()) return added;
+  }
+  // As a policy they come in canonical order, each once.
+  const absl::StatusOr<Policy> all =
+      Policy::Parse(absl::StrCat("any(", absl::StrJoin(layers, ", "), ")"));
+  if (!all.ok()) {
+    return InUse(absl::StrCat("its records name too many layers: ", all.status().message()));
+  }
+  return all->layers();
+}
+
 }  // namespace
 
 absl::Status Collect(const InstanceName& name, const Scope& scope) {
@@ -44,13 +103,23 @@ absl::Status Collect(const InstanceName& name, const Scope& scope) {
   HolderRecord candidate = Candidate(name, Policy::Default(), scope, *own);
   candidate.slot = name.slot();
   const std::unique_ptr<Queue> queue = MakeQueue(scope, name.Slot(0));
+  const absl::StatusOr<std::vector<LayerSpec>> specs = LayersToAsk(name, scope);
+  if (!specs.ok()) return specs.status();
   Claims claims;
-  for (const LayerKind& kind : LayerKinds()) {
-    if (kind.observer) continue;
-    const std::unique_ptr<Layer> layer = kind.make({.scope = scope, .name = name});
+  std::vector<std::string> files;
+  for (const LayerSpec& spec : *specs) {
+    const LayerKind& kind = *FindLayerKind(spec.kind);
+    const std::unique_ptr<Layer> layer =
+        kind.make({.scope = scope, .name = name, .parameters = spec.parameters});
     // A look first: nothing is taken from somebody who is just being let in.
     const Sighting sighting = layer->Look();
     if (const auto* taken = std::get_if<Taken>(&sighting)) return InUse(WhoHas(taken->holder));
+    if (const auto* unavailable = std::get_if<Unavailable>(&sighting)) return unavailable->status;
+    // One whose objects are elsewhere (file(path=…)) is only looked at: it would be made by a try.
+    const std::vector<std::string> own_files =
+        kind.files != nullptr ? kind.files(spec.parameters) : std::vector<std::string>();
+    if (own_files.empty() && !spec.parameters.empty()) continue;
+    files.insert(files.end(), own_files.begin(), own_files.end());
     Attempt attempt = layer->Try(candidate);
     if (const auto* contested = std::get_if<Contested>(&attempt)) {
       return InUse(WhoHas(contested->holder));
@@ -69,7 +138,7 @@ absl::Status Collect(const InstanceName& name, const Scope& scope) {
   // name after its semaphore was removed, and loses the directory; its objects are not found before
   // the next start that makes one.
   for (auto claim = claims.held.rbegin(); claim != claims.held.rend(); ++claim) {
-    absl::Status removed = (*claim)->RemoveObjects();
+    absl::Status removed = (*claim)->RemoveObjects(files);
     if (!removed.ok()) return removed;
   }
   return absl::OkStatus();

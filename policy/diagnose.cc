@@ -179,14 +179,13 @@ std::optional<Finding> DiagnoseSelf() {
                  .fix = "mount a /proc of this pid namespace, whole: not with subset=pid"};
 }
 
-std::optional<ProcessIdentity> EstablishedIn(const Sighting& sighting) {
+std::optional<HolderRecord> EstablishedIn(const Sighting& sighting) {
   const auto* taken = std::get_if<Taken>(&sighting);
   if (taken == nullptr || !taken->holder.record.has_value() ||
       taken->holder.standing != Standing::kEstablished) {
     return std::nullopt;
   }
-  const HolderRecord& record = *taken->holder.record;
-  return record.instance.value_or(record.identity);
+  return taken->holder.record;
 }
 
 Finding CannotTell(const Layer& layer, const absl::Status& why) {
@@ -200,7 +199,7 @@ Finding CannotTell(const Layer& layer, const absl::Status& why) {
 // What the layers themselves say of now, and which of them cannot tell without a finding of
 // theirs.
 LayerSet Look(const std::vector<std::unique_ptr<Layer>>& layers, std::vector<Finding>& findings,
-              std::optional<ProcessIdentity>& holder) {
+              std::optional<HolderRecord>& holder) {
   LayerSet cannot_tell = 0;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     std::vector<Finding> own = layers[i]->Diagnose();
@@ -246,7 +245,7 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   Options looking = options;
   looking.subject = {.unknown = true};
   const std::vector<std::unique_ptr<Layer>> layers = MakeLayers(policy, looking, *name);
-  std::optional<ProcessIdentity> holder;
+  std::optional<HolderRecord> holder;
   const LayerSet cannot_tell = Look(layers, findings, holder);
   // What `guardcheck run` holds beside the policy's layers may show a holder that they do not.
   Damage unexplained{.unavailable = cannot_tell};
@@ -265,7 +264,18 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
     }
   }
   if (holder.has_value()) {
-    for (Finding& finding : DiagnoseHolder(*holder)) findings.push_back(std::move(finding));
+    if (holder->is_newer()) {
+      findings.push_back({.severity = Severity::kNote,
+                          .layer = kPolicy,
+                          .what = absl::StrCat("the holder is ", NewerSoleguard(*holder),
+                                               ", version ", EscapeBytes(holder->version)),
+                          .consequence = "it excludes starts as any other; of its record only "
+                                         "what never changes is read here",
+                          .fix = "update this one"});
+    }
+    for (Finding& finding : DiagnoseHolder(holder->instance.value_or(holder->identity))) {
+      findings.push_back(std::move(finding));
+    }
   }
   if (!patient.name.empty() && patient.invoking_user.has_value() &&
       options.scope.kind() == Scope::Kind::kUser) {

@@ -26,6 +26,7 @@
 #include "soleguard/queue.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/start.h"
+#include "soleguard/token.h"
 #include "soleguard/version.h"
 #include "target.h"
 
@@ -333,6 +334,10 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                      return record;
                    },
                .times = times,
+               .issue =
+                   [&](const HolderRecord& record) {
+                     return NextToken(options.scope, instance->Slot(record.slot), record.token);
+                   },
                .wait = options.wait,
                .replace = ReplaceOf(options, *instance),
                .queue = MakeQueue(options.scope, *instance)});
@@ -384,8 +389,8 @@ std::uint32_t Guard::slot() const { return core_->record().slot; }
 const Scope& Guard::scope() const { return core_->scope(); }
 const HolderRecord& Guard::record() const { return core_->record(); }
 const std::vector<LayerReport>& Guard::layers() const { return core_->reports(); }
-std::optional<std::uint64_t> Guard::token() const { return core_->token(); }
-bool Guard::token_is_durable() const { return core_->token_is_durable(); }
+std::optional<std::uint64_t> Guard::token() const { return core_->token().value; }
+bool Guard::token_is_durable() const { return core_->token().durable; }
 const std::optional<HolderRecord>& Guard::predecessor() const { return core_->predecessor(); }
 absl::Status Guard::Verify() const { return core_->Verify(); }
 ConflictReport Guard::ReportConflict(std::string_view complaint) const {
@@ -504,6 +509,12 @@ SendTry TrySend(const std::vector<InstanceName>& slots, const Policy& policy,
       tried.answer = Deliver(options.scope, slot, holder->record->identity, message, left);
       tried.starts.reset();
       if (MayTakeMessages(tried.answer.status(), *holder)) tried.starts = *holder;
+      if (!tried.answer.ok() && holder->record->is_newer()) {
+        tried.answer =
+            absl::Status(tried.answer.status().code(),
+                         absl::StrCat(tried.answer.status().message(), "; the holder is ",
+                                      NewerSoleguard(*holder->record)));
+      }
       return tried;
     }
     if (holder != nullptr) {

@@ -47,8 +47,7 @@ Guard::Core::Core(Setup setup, Arbiter& arbiter)
     : setup_(std::move(setup)),
       own_(arbiter.record().identity),
       reports_(arbiter.reports()),
-      token_(arbiter.token()),
-      token_is_durable_(arbiter.token_is_durable()),
+      token_(arbiter.token().value_or(Token{})),
       record_(arbiter.record()) {
   for (Arbiter::HeldLayer& held : arbiter.TakeClaims()) {
     std::optional<HolderRecord> last = held.claim->Predecessor();
@@ -448,8 +447,6 @@ class Guard::Core::Looking {
     found.is_own = false;
     switch (arbiter.decision()) {
       case Arbiter::Decision::kUnique: {
-        // The arbiter gave it a new token; the instance keeps the one that it has handed out, which
-        // the next holder's is larger than all the same.
         std::unique_ptr<Claim> claim = std::move(arbiter.TakeClaims().front().claim);
         found.left = claim->Publish(core_.record_);
         if (!found.left.ok()) break;

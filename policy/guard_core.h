@@ -51,8 +51,7 @@ class Guard::Core {
   const Scope& scope() const { return setup_.scope; }
   const HolderRecord& record() const { return record_; }
   const std::vector<LayerReport>& reports() const { return reports_; }
-  std::optional<std::uint64_t> token() const { return token_; }
-  bool token_is_durable() const { return token_is_durable_; }
+  const Token& token() const { return token_; }
   const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
 
   absl::Status Verify() const;
@@ -114,8 +113,7 @@ class Guard::Core {
   const ProcessIdentity own_;
   const Vantage vantage_{Vantage::kAll};
   const std::vector<LayerReport> reports_;
-  const std::optional<std::uint64_t> token_;
-  const bool token_is_durable_;
+  const Token token_;
   std::optional<HolderRecord> predecessor_;
 
   std::mutex look_;           // of one look at a time; taken before mutex_

@@ -120,8 +120,8 @@ Next Start::Arbitrate(absl::Duration elapsed) {
                          : times.deadline - (elapsed - *round_began_);
     HolderRecord candidate = setup_.candidate();
     candidate.slot = slot_;
-    arbiter_ =
-        std::make_unique<Arbiter>(setup_.policy, MembersOf(slot_), std::move(candidate), times);
+    arbiter_ = std::make_unique<Arbiter>(setup_.policy, MembersOf(slot_), std::move(candidate),
+                                         times, setup_.issue);
   }
   // The race: a standby waits for the end of the same holder as this newcomer, or is awake already;
   // or a replacer has come before this standby. Closed by asking who goes first when the layers are

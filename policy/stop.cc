@@ -35,6 +35,10 @@ bool Lives(const ProcessIdentity& process) {
   return liveness == Liveness::kAlive || liveness == Liveness::kDying;
 }
 
+std::string GuardedBy(const HolderRecord& record) {
+  return record.is_newer() ? NewerSoleguard(record) : "";
+}
+
 class Stopper {
  public:
   Stopper(const InstanceName& name, const Policy& policy, const Options& options,
@@ -261,7 +265,7 @@ void Stopper::AskHolder(const Holder& holder) {
   asked_ = true;
   unknown_since_.reset();
   if (!target.ok()) {
-    Add({.identity = record.identity, .refused = target.status()});
+    Add({.identity = record.identity, .refused = target.status(), .guarded_by = GuardedBy(record)});
     if (refused_.ok()) refused_ = target.status();
     return;
   }
@@ -270,7 +274,7 @@ void Stopper::AskHolder(const Holder& holder) {
   if (record.guardian.has_value()) guarded_.push_back(record);
   // While it lives its descendants can be told.
   if (stop_options_.force && !handed_on) Collect(*target);
-  Send(Add({.identity = *target}), Signal::kTerminate);
+  Send(Add({.identity = *target, .guarded_by = GuardedBy(record)}), Signal::kTerminate);
   if (handed_on) Add({.identity = *record.instance, .reason = Reason::kCommand});
 }
 

@@ -310,10 +310,21 @@ absl::StatusOr<std::string> StateDirectory();
 // Creates `directory` with missing parents, mode 0700, but not a missing home or root directory.
 absl::Status MakeDirectories(const std::string& directory);
 
+// Whether nobody but this user and root may put anything into `directory`, or replace it. False
+// also when it cannot be told.
+bool IsOwnersAlone(const std::string& directory);
+// The group that may write to `directory`, where others may not.
+std::optional<std::uint32_t> GroupThatMayWrite(const std::string& directory);
+
 // Replaces `directory`/`name` with `bytes` so that after a power loss either the old or the new
 // content is there, and the new one once this has returned.
+enum class Readers { kOwner, kGroup };
 absl::Status WriteDurably(const std::string& directory, const std::string& name,
-                          std::string_view bytes);
+                          std::string_view bytes, Readers readers);
+
+// Since the kernel's start, suspended time included, by a clock that nobody sets; the same in every
+// time namespace.
+absl::StatusOr<std::uint64_t> MicrosSinceBoot();
 
 // Keeps the directory `path` open to find entries below it, links in the path followed.
 absl::Status KeepPlace(const std::string& path, KeptFd& kept);
@@ -367,6 +378,7 @@ class UndoSemaphore {
   // The same with what stands at the other keys.
   absl::Status Remove();
 
+  // Aborted when it was removed meanwhile.
   absl::StatusOr<bool> IsTaken() const;
   // Blocks until it is free or removed. Changes nothing.
   void WaitUntilFree() const;
@@ -376,6 +388,8 @@ class UndoSemaphore {
   // Whether the key still leads to it.
   bool IsAtKey() const;
   std::int32_t key() const { return keys_[at_]; }
+  // Whether this user may remove it: its owner, its creator or root.
+  bool MayRemove() const;
 
  private:
   UndoSemaphore(const Keys& keys, const Ownership& ownership)

@@ -538,6 +538,19 @@ absl::Status MakeDirectories(const std::string& directory) {
   return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
 }
 
+bool IsOwnersAlone(const std::string& directory) {
+  struct stat status = {};
+  return lstat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
+         status.st_uid == geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+std::optional<std::uint32_t> GroupThatMayWrite(const std::string& directory) {
+  struct stat status = {};
+  if (stat(directory.c_str(), &status) != 0) return std::nullopt;
+  if ((status.st_mode & S_IWGRP) == 0 || (status.st_mode & S_IWOTH) != 0) return std::nullopt;
+  return status.st_gid;
+}
+
 namespace {
 
 enum class Flush { kNo, kYes };
@@ -565,9 +578,10 @@ absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string
 }  // namespace
 
 absl::Status WriteDurably(const std::string& directory, const std::string& name,
-                          std::string_view bytes) {
-  const absl::StatusOr<UniqueFd> replaced =
-      Replace(directory, name, bytes, S_IRUSR | S_IWUSR, Flush::kYes);
+                          std::string_view bytes, Readers readers) {
+  const mode_t mode =
+      readers == Readers::kGroup ? S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP : S_IRUSR | S_IWUSR;
+  const absl::StatusOr<UniqueFd> replaced = Replace(directory, name, bytes, mode, Flush::kYes);
   if (!replaced.ok()) return replaced.status();
   // The new name must be on the disk too.
   const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

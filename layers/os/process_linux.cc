@@ -1267,6 +1267,16 @@ int ProgramOfThreads(int proc, const std::string& tasks, ProgramFile& program) {
 
 }  // namespace
 
+absl::StatusOr<std::uint64_t> MicrosSinceBoot() {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  timespec now = {};
+  (void)clock_gettime(CLOCK_BOOTTIME, &now);  // cannot fail: Linux 2.6.39
+  const std::uint64_t shown = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+                              static_cast<std::uint64_t>(now.tv_nsec);
+  return (shown - (*self)->clock_offset_ns) / 1000;
+}
+
 absl::Status ForEachProgram(
     const std::function<void(std::int64_t pid, int error, const ProgramFile& program)>& visit) {
   const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();

@@ -240,6 +240,9 @@ absl::Status UndoSemaphore::RemoveOne() {
 
 absl::StatusOr<bool> UndoSemaphore::IsTaken() const {
   const int value = semctl(id_, 0, GETVAL);
+  if (value < 0 && IsRemoved(errno)) {
+    return absl::AbortedError(absl::StrCat(NameOf(key()), " was removed"));
+  }
   if (value < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key())));
   return value > 0;
 }
@@ -254,6 +257,12 @@ absl::StatusOr<std::int64_t> UndoSemaphore::LastProcess() const {
   const int pid = semctl(id_, 0, GETPID);
   if (pid < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key())));
   return pid;
+}
+
+bool UndoSemaphore::MayRemove() const {
+  const absl::StatusOr<semid_ds> status = StatusOf(key(), id_);
+  const uid_t own = geteuid();
+  return status.ok() && (own == 0 || status->sem_perm.uid == own || status->sem_perm.cuid == own);
 }
 
 bool UndoSemaphore::IsAtKey() const { return semget(key(), 1, 0) == id_; }

@@ -1,11 +1,14 @@
 // What is special to the mutex layer: objects of the ipc namespace, which others can remove or
 // squat.
 #include <sched.h>
+#include <signal.h>
 #include <sys/ipc.h>
 #include <sys/sem.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -15,9 +18,11 @@
 #include <gtest/gtest.h>
 
 #include "hash.h"
+#include "os/os.h"
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/system_v.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -36,6 +41,9 @@ class MutexTest : public ::testing::Test {
   // As layers/mutex.cc makes it.
   key_t Key(const std::string& name = "x") const {
     return static_cast<key_t>(HashOf(scope(), *InstanceName::Parse(name)) % 0x7ffffffe) + 1;
+  }
+  std::string Segment(const std::string& name = "x") const {
+    return absl::StrFormat("/dev/shm/soleguard-%08x", Key(name));
   }
   static std::string Reason(const Verdict& verdict) {
     const auto* undetermined = std::get_if<Undetermined>(&verdict);
@@ -98,6 +106,134 @@ TEST_F(MutexTest, H21_ANameWithTheSameKeyIsUnavailableNeverRunning) {
   const Verdict verdict = Acquire();
   EXPECT_TRUE(std::holds_alternative<Undetermined>(verdict));
   EXPECT_THAT(Reason(verdict), HasSubstr("another"));
+}
+
+// --- what a free name costs ---
+
+TEST_F(MutexTest, H42_AReleaseLeavesNeitherASemaphoreNorASegment) {
+  {
+    const Verdict mine = Acquire();
+    ASSERT_TRUE(std::holds_alternative<Unique>(mine)) << Reason(mine);
+    EXPECT_GE(semget(Key(), 1, 0), 0);
+    EXPECT_TRUE(std::filesystem::exists(Segment()));
+  }
+  EXPECT_EQ(semget(Key(), 1, 0), -1);
+  EXPECT_FALSE(std::filesystem::exists(Segment()));
+  // Refused starts neither.
+  Claimant owner({.scope = directory_.path(), .policy = "mutex"});
+  ASSERT_TRUE(owner.unique());
+  EXPECT_TRUE(std::holds_alternative<Duplicate>(Acquire()));
+  EXPECT_EQ(owner.Ask("verify"), "ok");
+  EXPECT_EQ(owner.Ask("release"), "released");
+  EXPECT_EQ(semget(Key(), 1, 0), -1);
+}
+
+// The race of a release with a newcomer that has opened the semaphore before it.
+TEST_F(MutexTest, H42_ASemaphoreThatWasOpenedBeforeTheReleaseIsNobodys) {
+  const os::Ownership own{.rule = os::Ownership::Rule::kOwner, .uid = geteuid()};
+  std::optional<os::UndoSemaphore> opened;
+  {
+    const Verdict mine = Acquire();
+    ASSERT_TRUE(std::holds_alternative<Unique>(mine));
+    opened = *os::UndoSemaphore::Open(Key(), own, os::Create::kNo);
+    EXPECT_FALSE(*opened->TryTake());
+  }
+  EXPECT_TRUE(absl::IsAborted(opened->TryTake().status())) << "it learns that it has to begin anew";
+  Claimant next({.scope = directory_.path(), .policy = "mutex"});
+  EXPECT_TRUE(next.unique()) << next.verdict();
+  EXPECT_TRUE(absl::IsAborted(opened->TryTake().status()));
+  EXPECT_EQ(next.Ask("verify"), "ok");
+}
+
+// What was lost is the next holder's: the release of its former one does not take it away.
+TEST_F(MutexTest, H42_AReleaseLeavesWhatIsAnothersByNow) {
+  Verdict mine = Acquire();
+  ASSERT_TRUE(testing::FreeSemaphore(scope().directory(), "x"));
+  Claimant next({.scope = directory_.path(), .policy = "mutex"});
+  ASSERT_TRUE(next.unique()) << next.verdict();
+  std::get<Unique>(mine).guard.Release();
+  EXPECT_EQ(next.Ask("verify"), "ok");
+  EXPECT_TRUE(std::filesystem::exists(Segment()));
+  // Made anew at the key, and taken by another.
+  Claimant third({.scope = directory_.path(), .name = "y", .policy = "mutex"});
+  ASSERT_TRUE(third.unique()) << third.verdict();
+  ASSERT_TRUE(testing::RemoveSemaphore(scope().directory(), "y"));
+  Claimant fourth({.scope = directory_.path(), .name = "y", .policy = "mutex"});
+  ASSERT_TRUE(fourth.unique()) << fourth.verdict();
+  EXPECT_EQ(third.Ask("release"), "released");
+  EXPECT_EQ(fourth.Ask("verify"), "ok");
+  EXPECT_TRUE(std::holds_alternative<Duplicate>(Acquire("y")));
+}
+
+TEST_F(MutexTest, H42_WhatAKilledHolderLeftGoesWithTheNextRelease) {
+  Claimant killed({.scope = directory_.path(), .policy = "mutex"});
+  ASSERT_TRUE(killed.unique());
+  killed.program().Signal(SIGKILL);
+  (void)killed.program().Wait();
+  EXPECT_TRUE(std::filesystem::exists(Segment()));
+  {
+    const Verdict mine = Acquire();
+    ASSERT_TRUE(std::holds_alternative<Unique>(mine)) << Reason(mine);
+    EXPECT_EQ(std::get<Unique>(mine).guard.predecessor()->identity.pid, killed.pid());
+  }
+  EXPECT_EQ(semget(Key(), 1, 0), -1);
+  EXPECT_FALSE(std::filesystem::exists(Segment()));
+}
+
+// In an ipc namespace with a limit of its own: all semaphores are what killed holders left, one is
+// held and one is a stranger's.
+TEST_F(MutexTest, H42_WhatIsLeftIsCollectedWhenTheSystemHasNoSemaphoreAnyMore) {
+  if (getuid() != 0) GTEST_SKIP() << "only root can make an ipc namespace";
+  const std::string answer = InChild([this]() -> std::string {
+    if (unshare(CLONE_NEWIPC) != 0) return "SKIP: no ipc namespace";
+    std::ofstream("/proc/sys/kernel/sem") << "32000 1024000000 500 4";
+    std::string limits;
+    std::getline(std::ifstream("/proc/sys/kernel/sem"), limits);
+    if (!limits.ends_with("\t4")) return "SKIP: no limit";
+    const int stranger = semget(0x1234567, 1, IPC_CREAT | 0600);
+    Claimant held({.scope = directory_.path(), .name = "held", .policy = "mutex"});
+    if (!held.unique()) return held.verdict();
+    for (const char* name : {"left", "left too"}) {
+      Claimant killed({.scope = directory_.path(), .name = name, .policy = "mutex"});
+      if (!killed.unique()) return killed.verdict();
+      killed.program().Signal(SIGKILL);
+      (void)killed.program().Wait();
+    }
+    if (semget(0x1234568, 1, IPC_CREAT | 0600) >= 0) return "the limit is not reached";
+    {
+      const Verdict mine = Acquire();
+      if (!std::holds_alternative<Unique>(mine)) return Reason(mine);
+    }
+    if (semget(Key("left"), 1, 0) >= 0 || semget(Key("left too"), 1, 0) >= 0) return "left";
+    if (semctl(stranger, 0, GETVAL) != 0) return "a stranger's was removed";
+    return held.Ask("verify");
+  });
+  if (answer.starts_with("SKIP")) GTEST_SKIP() << answer;
+  EXPECT_EQ(answer, "ok");
+}
+
+TEST_F(MutexTest, H42_NamesAreFoundByWhatIsLeftOfThem) {
+  {
+    Claimant killed({.scope = directory_.path(), .policy = "mutex", .slots = 2});
+    ASSERT_TRUE(killed.unique());
+    Claimant second({.scope = directory_.path(), .policy = "mutex", .slots = 2});
+    ASSERT_TRUE(second.unique());
+    for (Claimant* one : {&killed, &second}) {
+      one->program().Signal(SIGKILL);
+      (void)one->program().Wait();
+    }
+  }
+  const InstanceName x = *InstanceName::Parse("x");
+  EXPECT_THAT(NamesOutside(scope()), ::testing::UnorderedElementsAre(x, x.Slot(1)));
+  EXPECT_THAT(NamesOutside(*Scope::Directory("/elsewhere")), ::testing::IsEmpty());
+  // A segment whose record names another key is not believed.
+  HolderRecord record;
+  record.name = "another";
+  record.scope = scope().ToString();
+  record.identity.pid = 1;
+  std::ofstream(Segment(), std::ios::binary) << EncodeRecord(record, 1);
+  EXPECT_THAT(NamesOutside(scope()), ::testing::ElementsAre(x.Slot(1)));
+  std::filesystem::remove(Segment());
 }
 
 TEST_F(MutexTest, TakesNoParameters) {

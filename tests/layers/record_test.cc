@@ -18,13 +18,14 @@
 #include <xxhash.h>
 
 #include "soleguard/text.h"
+#include "support/record_of_schema_1.h"
 
 namespace soleguard {
 namespace {
 
-using testing::EndsWith;
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 constexpr std::size_t kHeaderSize = 62;
 
@@ -303,7 +304,7 @@ TEST(Record, H26_WithAnyBitFlippedIsRefused) {
 
 TEST(Record, H26_OfRandomBytesIsRefused) {
   const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
   ExpectDataLoss(std::string(kRecordSize, '\xff'), "does not begin as one");
   const std::string valid = EncodeRecord(SomeRecord(), 1);
@@ -322,7 +323,7 @@ TEST(Record, H26_OfRandomBytesIsRefused) {
 // The JSON is damaged before the checksum is made, so that all of the parser is reached.
 TEST(Record, H26_OfRandomlyChangedJsonNeverConfusesTheParser) {
   const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
   const std::string json = JsonOf(SomeRecord());
   constexpr std::string_view kAlphabet = "{}[]\",:0123456789-+.eE\\unultrfas \xff";
@@ -343,11 +344,84 @@ TEST(Record, H26_OfRandomlyChangedJsonNeverConfusesTheParser) {
 }
 
 TEST(Record, OfAnotherVersionSaysWhich) {
-  ExpectDataLoss(WithJson("\"schema\":1", "\"schema\":2"), "schema 2, this soleguard reads 1");
-  // Whatever else the other version has.
+  ExpectDataLoss(WithJson("\"schema\":1", "\"schema\":0"), "schema 0, this soleguard reads 1");
   ExpectDataLoss(Framed(R"({"schema":99})"), "schema 99, this soleguard reads 1");
   ExpectDataLoss(Framed(JsonOf(SomeRecord()), 1, "2"), "format 2, this soleguard reads 1");
   ExpectDataLoss(Framed(JsonOf(SomeRecord()), 1, "\x1b[2J"), "format is no number");
+}
+
+// What never changes is read, and nothing else, whatever it is by then.
+TEST(Record, H55_OfANewerSchemaIsReadAsFarAsNothingChanges) {
+  const HolderRecord expected = SomeRecord();
+  for (const std::string& json :
+       {absl::StrReplaceAll(JsonOf(expected), {{"\"schema\":1", "\"schema\":3"}}),
+        std::string(
+            R"({"schema":3,"state":"established","name":"trading_bot","scope":"user 1000",)"
+            R"("identity":{"boot_id":"0d7e84a5-6b68-44cf-8fca-8bb0a0cd1f27",)"
+            R"("pid_namespace":4026531836,"pid":4711,"start_ticks":10627439,"cgroup":"/x"},)"
+            R"("instance":{"boot_id":"0d7e84a5-6b68-44cf-8fca-8bb0a0cd1f27",)"
+            R"("pid_namespace":4026531836,"pid":4713,"start_ticks":10627439},)"
+            R"("started":17,"policy":{"all":[]},"layers":null,)"
+            R"("token":1753000000123456,"version":"1.0.0"})")}) {
+    const HolderRecord record = Decoded(Framed(json));
+    EXPECT_EQ(record.schema, 3U);
+    EXPECT_TRUE(record.is_newer());
+    EXPECT_EQ(NewerSoleguard(record), "a newer soleguard (schema 3)");
+    EXPECT_EQ(record.state, expected.state);
+    EXPECT_EQ(record.name, expected.name);
+    EXPECT_EQ(record.scope, expected.scope);
+    EXPECT_EQ(record.identity, expected.identity);
+    EXPECT_EQ(record.instance, expected.instance);
+    EXPECT_EQ(record.token, expected.token);
+    EXPECT_EQ(record.version, expected.version);
+    EXPECT_EQ(record.policy, "");
+    EXPECT_EQ(record.executable, "");
+    EXPECT_THAT(record.layers, ::testing::IsEmpty());
+    EXPECT_EQ(record.started, absl::InfinitePast());
+  }
+  EXPECT_FALSE(SomeRecord().is_newer());
+  ExpectDataLoss(Framed(absl::StrReplaceAll(JsonOf(expected), {{"\"schema\":1", "\"schema\":3"},
+                                                               {"\"identity\"", "\"who\""}})),
+                 "identity is missing (schema 3, this soleguard reads 1)");
+}
+
+TEST(Record, H55_WhatSchema1WroteIsReadForEver) {
+  const auto area = [](std::string_view text) {
+    std::string bytes(text);
+    bytes.resize(kRecordSize - 1, ' ');
+    return bytes + '\n';
+  };
+  const HolderRecord handed_on = Decoded(area(testing::kHandedOnOfSchema1));
+  HolderRecord expected = SomeRecord();
+  expected.slot = 2;
+  expected.scope = "/run/x";
+  expected.instance->start_ticks += 1;
+  expected.executable = "/usr/bin/\xff";
+  expected.policy = "all(file, mutex, port)";
+  expected.layers = {"file", "mutex", "port"};
+  expected.version = "0.1.0";
+  ExpectSame(handed_on, expected);
+  EXPECT_EQ(handed_on.slot, 2U);
+  const HolderRecord given_up = Decoded(area(testing::kGivenUpOfSchema1));
+  EXPECT_EQ(given_up.state, RecordState::kReleasing);
+  EXPECT_EQ(given_up.token, 0U);
+  EXPECT_EQ(given_up.slot, 0U);
+  EXPECT_FALSE(given_up.instance.has_value());
+}
+
+// The other direction: an older soleguard on the same machine.
+TEST(Record, H55_WhatIsWrittenNowIsReadBySchema1) {
+  HolderRecord record = SomeRecord();
+  for (const RecordState state :
+       {RecordState::kCandidate, RecordState::kEstablished, RecordState::kReleasing}) {
+    record.state = state;
+    const auto read = testing::ReadAsSchema1(EncodeRecord(record, 7));
+    EXPECT_EQ(read.at("state").as_string(), ToString(state));
+    EXPECT_EQ(read.at("token").to_number<std::uint64_t>(), record.token);
+    record.instance.reset();
+    record.slot = 3;
+    record.working_directory = std::string(5000, 'd');
+  }
 }
 
 TEST(Record, IgnoresMembersOfLaterVersionsAndReadsTheLastOfTwo) {

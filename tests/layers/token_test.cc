@@ -3,7 +3,9 @@
 #include "token.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,8 +17,10 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <absl/time/clock.h>
@@ -61,17 +65,13 @@ class TokenTest : public ::testing::Test {
   }
   std::string state() const { return directory_ / "state"; }
 
-  // The next token after a holder of this boot that had the token `last`, or after none (0).
-  Claim::Token Next(std::uint64_t last, const std::string& name = "x") const {
-    return NextToken(ScopeAt("scope"), *InstanceName::Parse(name), Last(last));
+  // The next token after one that the records know, or after none (0).
+  Token Next(std::uint64_t last, const std::string& name = "x") const {
+    return NextToken(ScopeAt("scope"), *InstanceName::Parse(name), last);
   }
-
-  static std::optional<HolderRecord> Last(std::uint64_t token) {
-    if (token == 0) return std::nullopt;
-    HolderRecord record;
-    record.token = token;
-    record.identity = *OwnIdentity();
-    return record;
+  // The same by another clock.
+  Token Next(std::uint64_t last, const TokenClock& clock) const {
+    return NextTokenIn(state(), ScopeAt("scope"), *InstanceName::Parse("x"), last, clock);
   }
 
   // The file of the one name that has a ceiling.
@@ -82,7 +82,7 @@ class TokenTest : public ::testing::Test {
     return "";
   }
 
-  // As NextToken would write it: a clock step or an earlier version put it there.
+  // As an earlier version wrote it.
   void SetCeiling(std::uint64_t ceiling) const {
     const std::string old = Content(CeilingFile());
     const std::size_t first_line = old.find('\n');
@@ -99,7 +99,7 @@ class TokenTest : public ::testing::Test {
 
 TEST_F(TokenTest, TheFirstIsTheClockInMicrosecondsAndDurable) {
   const std::uint64_t before = Clock();
-  const Claim::Token token = Next(0);
+  const Token token = Next(0);
   EXPECT_GE(token.value, before);
   EXPECT_LE(token.value, Clock());
   EXPECT_TRUE(token.durable);
@@ -115,24 +115,103 @@ TEST_F(TokenTest, GrowsThoughTheRecordIsLostAndTheClockIsBack) {
   (void)Next(0);
   const std::uint64_t future = Clock() + 100 * kHour;
   SetCeiling(future);  // tokens up to here may have been given out before the clock was set back
-  const Claim::Token token = Next(0);
+  const Token token = Next(0);
   EXPECT_GT(token.value, future);
   EXPECT_TRUE(token.durable);
   EXPECT_GT(Next(token.value).value, token.value);
 }
 
-TEST_F(TokenTest, AfterARebootTheRecordMayBeOlderThanTheLastToken) {
-  (void)Next(0);
-  const std::uint64_t future = Clock() + 100 * kHour;
-  SetCeiling(future);
-  std::optional<HolderRecord> last = Last(Clock());
-  last->identity.boot_id = "of an earlier boot";
-  EXPECT_GT(NextToken(ScopeAt("scope"), *InstanceName::Parse("x"), last).value, future);
+TEST_F(TokenTest, H41_AfterARebootTheRecordMayBeOlderThanTheLastToken) {
+  const std::uint64_t first = Next(0).value;
+  // The ceiling is on the disk, the record perhaps not; and this clock starts anew in 1970.
+  const Token token = Next(first, {.wall = 5, .since_boot = 9, .boot = "another"});
+  EXPECT_GT(token.value, first + kHour);
+  EXPECT_TRUE(token.durable);
+}
+
+// Whom the last one gave its token to, and which layers it had, does not matter.
+TEST_F(TokenTest, H41_GrowsThoughNobodyRemembersTheLast) {
+  const std::uint64_t wall = Clock();
+  TokenClock clock{.wall = wall, .since_boot = 100, .boot = "this"};
+  const std::uint64_t first = Next(0, clock).value;
+  clock.wall = wall - kHour;
+  ++clock.since_boot;
+  const Token second = Next(0, clock);
+  EXPECT_EQ(second.value, first + 1);
+  EXPECT_TRUE(second.durable);
+  ++clock.since_boot;
+  EXPECT_EQ(Next(first, clock).value, first + 2);
+}
+
+TEST_F(TokenTest, H41_WhileTheCeilingCannotBeRaisedATokenIsNotDurableAndTheNextDurableOneIsLarger) {
+  TokenClock clock{.wall = Clock(), .since_boot = 100, .boot = "this"};
+  const std::uint64_t first = Next(0, clock).value;
+  const std::string whole = Content(CeilingFile());
+  // Hours later, under a clock that is far ahead, and nothing can be written.
+  clock.since_boot += 3 * kHour;
+  clock.wall += 1000 * kHour;
+  UniqueFd another(open(CeilingFile().c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(flock(another.get(), LOCK_EX), 0);
+  const Token unproved = Next(first, clock);
+  EXPECT_FALSE(unproved.durable);
+  EXPECT_GT(unproved.value, first);
+  EXPECT_EQ(Content(CeilingFile()), whole);
+  another.reset();
+  clock.wall -= 2000 * kHour;
+  const Token later = Next(0, clock);
+  EXPECT_TRUE(later.durable);
+  EXPECT_GT(later.value, unproved.value);
+}
+
+TEST_F(TokenTest, H41_WhereNothingIsKnownATokenIsLessThanAnyDurableOne) {
+  const TokenClock clock{.wall = Clock() + 100 * kHour, .since_boot = 100, .boot = "this"};
+  const Token hidden = NextTokenIn(absl::NotFoundError("no home"), ScopeAt("scope"),
+                                   *InstanceName::Parse("x"), 0, clock);
+  EXPECT_FALSE(hidden.durable);
+  EXPECT_LT(hidden.value, kLeastDurableToken);
+  // A machine without a battery, in 1970.
+  const Token first = Next(0, {.wall = 1, .since_boot = 1, .boot = "this"});
+  EXPECT_TRUE(first.durable);
+  EXPECT_GE(first.value, kLeastDurableToken);
+}
+
+TEST_F(TokenTest, H41_AfterACeilingWasLostTheFirstTokenIsNotDurable) {
+  const std::uint64_t first = Next(0).value;
+  const std::string old = Content(CeilingFile());
+  std::filesystem::remove(CeilingFile());
+  const Token second = Next(first);
+  EXPECT_GT(second.value, first);
+  EXPECT_FALSE(second.durable) << "which other tokens it was beyond is not known";
+  EXPECT_TRUE(Next(second.value).durable);
+  // Put back to an older version, as from a backup.
+  const std::uint64_t ahead = Clock() + 100 * kHour;
+  const Token third = Next(ahead);
+  EXPECT_EQ(third.value, ahead + 1);
+  EXPECT_FALSE(third.durable) << "the ceiling did not know the last token";
+  EXPECT_TRUE(Next(third.value).durable);
+}
+
+TEST_F(TokenTest, H41_TwoThatRaiseItAtOneTimeGetTwoTokens) {
+  constexpr int kRounds = 50;
+  for (int i = 0; i < kRounds; ++i) {
+    const TokenClock clock{
+        .wall = 1, .since_boot = static_cast<std::uint64_t>(i), .boot = absl::StrCat("boot", i)};
+    std::uint64_t other = 0;
+    std::thread thread([&] {
+      const Token token = Next(0, clock);
+      if (token.durable) other = token.value;
+    });
+    const Token mine = Next(0, clock);
+    thread.join();
+    if (mine.durable) {
+      EXPECT_NE(other, mine.value);
+    }
+  }
 }
 
 TEST_F(TokenTest, WithinABootTheRecordIsBelievedAndTheTokenStaysNearTheClock) {
-  const Claim::Token first = Next(0);
-  const Claim::Token second = Next(first.value);
+  const Token first = Next(0);
+  const Token second = Next(first.value);
   EXPECT_GT(second.value, first.value);
   EXPECT_LE(second.value, Clock()) << "not an hour ahead at each start";
 }
@@ -148,7 +227,7 @@ TEST_F(TokenTest, TheCeilingIsRaisedBeforeATokenBeyondItIsGivenOut) {
 }
 
 TEST_F(TokenTest, TheCeilingIsNotWrittenAtEachStart) {
-  const Claim::Token first = Next(0);
+  const Token first = Next(0);
   struct stat before = {};
   ASSERT_EQ(stat(CeilingFile().c_str(), &before), 0);
   (void)Next(first.value);
@@ -160,9 +239,9 @@ TEST_F(TokenTest, TheCeilingIsNotWrittenAtEachStart) {
 TEST_F(TokenTest, EachNameAndEachScopeHasACeilingOfItsOwn) {
   const InstanceName x = *InstanceName::Parse("x");
   const std::uint64_t future = Clock() + 100 * kHour;
-  (void)NextToken(ScopeAt("scope"), x, Last(future));
+  (void)NextToken(ScopeAt("scope"), x, future);
   EXPECT_LT(Next(0, "y").value, future);
-  EXPECT_LT(NextToken(ScopeAt("other"), x, std::nullopt).value, future);
+  EXPECT_LT(NextToken(ScopeAt("other"), x, 0).value, future);
   EXPECT_GT(Next(0, "x").value, future);
 }
 
@@ -193,7 +272,7 @@ TEST_F(TokenTest, ADamagedCeilingIsSaidAndMended) {
     SCOPED_TRACE(damaged.substr(0, 40));
     Write(CeilingFile(), damaged);
     const std::uint64_t last = Clock() + kHour;
-    const Claim::Token token = Next(last);
+    const Token token = Next(last);
     EXPECT_EQ(token.value, last + 1) << "the record still counts";
     EXPECT_FALSE(token.durable);
     EXPECT_TRUE(Next(token.value).durable) << "mended";
@@ -215,7 +294,7 @@ TEST_F(TokenTest, WhatStandsInTheCeilingsPlaceIsNeitherReadNorFollowedNorWritten
     SCOPED_TRACE(kind);
     plant(kind);
     const std::uint64_t last = Clock() + kHour;
-    const Claim::Token token = Next(last);
+    const Token token = Next(last);
     EXPECT_EQ(token.value, last + 1);
     EXPECT_FALSE(token.durable);
     EXPECT_EQ(Content(target), "precious");
@@ -226,9 +305,9 @@ TEST_F(TokenTest, WhatStandsInTheCeilingsPlaceIsNeitherReadNorFollowedNorWritten
 
 TEST_F(TokenTest, WhereThereCannotBeAStateDirectoryTheTokenGrowsButIsNotDurable) {
   Write(state(), "a file");
-  const Claim::Token first = Next(0);
+  const Token first = Next(0);
   EXPECT_FALSE(first.durable);
-  const Claim::Token second = Next(first.value + kHour);
+  const Token second = Next(first.value + kHour);
   EXPECT_EQ(second.value, first.value + kHour + 1);
   EXPECT_FALSE(second.durable);
   EXPECT_EQ(Content(state()), "a file");
@@ -242,7 +321,7 @@ TEST_F(TokenTest, AWriteThatFailsHalfWayLeavesTheOldCeilingAndNoRest) {
     (void)signal(SIGXFSZ, SIG_IGN);
     const rlimit limit = {.rlim_cur = 10, .rlim_max = 10};
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return std::string("no limit");
-    const Claim::Token token = Next(Clock() + 100 * kHour);
+    const Token token = Next(Clock() + 100 * kHour);
     return absl::StrCat(token.durable ? "durable" : "not durable");
   });
   EXPECT_EQ(answer, "not durable");
@@ -307,6 +386,109 @@ TEST(TokenOfHolders, GrowsOverDeletionOfTheWholeScope) {
     EXPECT_TRUE(std::get<Unique>(mine).guard.token_is_durable());
     last = TokenOf(mine);
     std::filesystem::remove_all(directory / "scope");
+  }
+}
+
+// A start that could not use the layer of the last one; here with clocks an hour apart.
+TEST(TokenOfHolders, T1_TokenRepeats) {
+  const testing::TempDir directory;
+  const Scope scope =
+      *Scope::Directory(directory / "scope")->WithStateDirectory(directory / "state");
+  const std::string plain = absl::StrCat("file(path=", directory / "plain", ")");
+  const Policy policy = *Policy::Parse(absl::StrCat("at_least(2, file, mutex, port, ", plain, ")"));
+  const mode_t umask_before = umask(0077);  // the directories are as the library makes them
+  const auto start = [&](const std::string& broken) {
+    if (!broken.empty()) std::filesystem::create_directories(broken + "/in the way");
+    const Verdict mine = Guard::Acquire("x", policy, {.scope = scope});
+    if (!broken.empty()) std::filesystem::remove_all(broken);
+    EXPECT_TRUE(IsUnique(mine)) << Say(mine);
+    EXPECT_TRUE(std::get<Unique>(mine).guard.token_is_durable());
+    return TokenOf(mine);
+  };
+  std::uint64_t last = start("");
+  for (int round = 0; round < 3; ++round) {
+    std::filesystem::remove_all(directory / "scope/names");
+    for (const std::string& broken : {directory / "scope/names/x/lock", directory / "plain",
+                                      directory / "scope/names/x/record"}) {
+      std::filesystem::remove_all(broken);
+      const std::uint64_t next = start(broken);
+      EXPECT_GT(next, last);
+      last = next;
+    }
+  }
+  (void)umask(umask_before);
+}
+
+// Each of these kept none before: no layer but `file` did.
+TEST(TokenOfHolders, H41_EveryPolicyHasTokensAndTheyGrowFromOneToTheNext) {
+  const testing::TempDir directory;
+  const Scope scope =
+      *Scope::Directory(directory / "scope")->WithStateDirectory(directory / "state");
+  std::uint64_t last = 0;
+  for (const std::string& policy :
+       {std::string("mutex"), std::string("port"), std::string("file"),
+        absl::StrCat("file(path=", directory / "plain", ")"), std::string("port"),
+        std::string("all(mutex, port)"), std::string("mutex")}) {
+    const Verdict mine = Guard::Acquire("x", *Policy::Parse(policy), {.scope = scope});
+    ASSERT_TRUE(IsUnique(mine)) << Say(mine);
+    EXPECT_TRUE(std::get<Unique>(mine).guard.token_is_durable()) << policy;
+    EXPECT_GT(TokenOf(mine), last) << policy;
+    last = TokenOf(mine);
+  }
+}
+
+// --- between users ---
+
+TEST(TokenOfGroups, H41_EachUserHasAStateDirectoryOfItsOwnAndNoTokenIsDurable) {
+  const testing::TempDir directory;
+  const std::string path = directory / "scope";
+  std::filesystem::create_directory(path);
+  const Scope own = *Scope::Directory(path);
+  EXPECT_TRUE(SharedStateDirectory(own).ok() || geteuid() != 0);
+  for (const mode_t mode : {02770, 01777, 0777}) {
+    ASSERT_EQ(chmod(path.c_str(), mode), 0);
+    EXPECT_TRUE(absl::IsFailedPrecondition(SharedStateDirectory(own).status())) << mode;
+    EXPECT_EQ(*SharedStateDirectory(*own.WithStateDirectory("/state")), "/state");
+  }
+  EXPECT_FALSE(SharedStateDirectory(Scope::System()).ok());
+  ASSERT_EQ(chmod(path.c_str(), 02770), 0);
+  const Token token = NextToken(own, *InstanceName::Parse("x"), 41);
+  EXPECT_FALSE(token.durable);
+  EXPECT_LT(token.value, kLeastDurableToken);
+}
+
+TEST(TokenOfGroups, H41_InAStateDirectoryOfTheGroupTheyAreDurableAndGrowFromUserToUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, who can become another user";
+  constexpr gid_t kGroup = 61041;
+  const testing::TempDir directory;
+  ASSERT_EQ(chmod(directory.path().c_str(), 0755), 0);
+  const std::string state = directory / "state";
+  const std::string path = directory / "scope";
+  for (const std::string& place : {state, path}) {
+    std::filesystem::create_directory(place);
+    ASSERT_EQ(chown(place.c_str(), 0, kGroup), 0);
+    ASSERT_EQ(chmod(place.c_str(), 02770), 0);
+  }
+  const Scope scope = *Scope::Directory(path)->WithStateDirectory(state);
+  std::uint64_t last = 0;
+  for (const uid_t uid : {0U, 61042U, 61043U, 61042U, 0U}) {
+    const std::string answer = InChild([&]() -> std::string {
+      (void)umask(0077);
+      const gid_t groups[] = {kGroup};
+      if (setgroups(1, groups) != 0 || setresgid(uid, uid, uid) != 0 ||
+          setresuid(uid, uid, uid) != 0) {
+        return "cannot";
+      }
+      // As after a reboot: it has to be read, and raised.
+      const Token token =
+          NextTokenIn(SharedStateDirectory(scope), scope, *InstanceName::Parse("x"), 0,
+                      {.wall = 1, .since_boot = 1, .boot = absl::StrCat("boot", uid, last)});
+      return absl::StrCat(token.durable ? "" : "not durable ", token.value);
+    });
+    std::uint64_t token = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(answer, &token)) << uid << ": " << answer;
+    EXPECT_GT(token, last);
+    last = token;
   }
 }
 

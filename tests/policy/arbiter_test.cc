@@ -43,11 +43,11 @@ class FakeClaim : public Claim {
   }
   absl::Status Verify() const override { return absl::OkStatus(); }
   void Release() override { log_.push_back(layer_ + " freed"); }
-  std::optional<Token> IssueToken() override { return token; }
+  std::optional<HolderRecord> Predecessor() const override { return predecessor; }
   absl::Status KeepOverExec() override { return absl::OkStatus(); }
 
   absl::Status publish_status = absl::OkStatus();
-  std::optional<Token> token;
+  std::optional<HolderRecord> predecessor;
   HolderRecord published;
 
  private:
@@ -126,7 +126,10 @@ class ArbiterTest : public ::testing::Test {
       asked.push_back({.layer = &layer(policy->layers()[i].parameters.at("path")), .index = i});
     }
     arbiter_ = std::make_unique<Arbiter>(*policy, std::move(asked), HolderRecord{},
-                                         ArbiterTimes{.deadline = kDeadline, .settle = kSettle});
+                                         ArbiterTimes{.deadline = kDeadline, .settle = kSettle},
+                                         [](const HolderRecord& record) {
+                                           return Token{.value = record.token + 1, .durable = true};
+                                         });
     return *arbiter_;
   }
 
@@ -549,19 +552,33 @@ TEST_F(ArbiterTest, ABypasserIsADuplicateAtOnce) {
   EXPECT_THAT(arbiter_->holder().processes, ElementsAre(Process(42)));
 }
 
-TEST_F(ArbiterTest, TheTokenOfTheFirstLayerThatKeepsThemIsInEveryRecord) {
-  Make("all(file(path=/a), file(path=/b), file(path=/c))");
-  auto without = std::make_unique<FakeClaim>("/a", log_);
-  auto with = std::make_unique<FakeClaim>("/b", log_);
-  with->token = Claim::Token{.value = 77, .durable = true};
-  const FakeClaim& first = *without;
-  layer("/a").WillAnswer(Held{std::move(without)});
-  layer("/b").WillAnswer(Held{std::move(with)});
+TEST_F(ArbiterTest, H41_TheTokenComesAfterTheLargestThatALayerRemembersAndIsInEveryRecord) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c), file(path=/d))");
+  std::map<std::string, FakeClaim*> claims;
+  for (const auto& [path, token] :
+       std::map<std::string, std::uint64_t>{{"/a", 5}, {"/b", 76}, {"/c", 8}, {"/d", 1000}}) {
+    auto claim = std::make_unique<FakeClaim>(path, log_);
+    claim->predecessor = HolderRecord{.token = token};
+    claims[path] = claim.get();
+    layer(path).WillAnswer(Held{std::move(claim)});
+  }
+  claims["/d"]->predecessor->name = "another";  // has the object too
   ExpectDecision(Decision::kUnique);
-  EXPECT_EQ(arbiter_->token(), 77U);
-  EXPECT_TRUE(arbiter_->token_is_durable());
-  EXPECT_EQ(first.published.token, 77U);
-  EXPECT_THAT(first.published.layers, ElementsAre("/a", "/b", "/c"));
+  EXPECT_EQ(arbiter_->token()->value, 77U);
+  EXPECT_TRUE(arbiter_->token()->durable);
+  for (const auto& [path, claim] : claims) EXPECT_EQ(claim->published.token, 77U) << path;
+  EXPECT_THAT(claims["/a"]->published.layers, ElementsAre("/a", "/b", "/c", "/d"));
+}
+
+TEST_F(ArbiterTest, H41_ARefusedStartLeavesTheLargestTokenInWhatItHeld) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c))");
+  auto claim = std::make_unique<FakeClaim>("/b", log_);
+  claim->predecessor = HolderRecord{.token = 76};
+  layer("/b").WillAnswer(Held{std::move(claim)});
+  layer("/c").WillAnswer(By(Standing::kEstablished));
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(arbiter_->record().token, 76U);
+  EXPECT_FALSE(arbiter_->token().has_value());
 }
 
 TEST_F(ArbiterTest, AnAbandonedArbitrationGivesEverythingBack) {

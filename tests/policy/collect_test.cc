@@ -2,10 +2,12 @@
 #include "soleguard/collect.h"
 
 #include <grp.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +21,7 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/queue.h"
+#include "soleguard/record.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/shared.h"
@@ -34,6 +37,15 @@ using testing::IsUnique;
 using testing::Shared;
 using ::testing::StartsWith;
 using testing::TestScope;
+
+std::vector<std::string> FilesBelow(const std::string& directory) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
 
 class CollectTest : public ::testing::Test {
  protected:
@@ -84,6 +96,79 @@ TEST_F(CollectTest, WhatSomebodyHoldsUnderAnyPolicyStays) {
                 HasSubstr(absl::StrCat("in use by pid ", holder.pid(), " (established)")));
     EXPECT_EQ(holder.Ask("verify"), "ok");
   }
+}
+
+// The forms of layers that no gc can guess: the records say which they are.
+TEST_F(CollectTest, W1_GcPort) {
+  for (const std::string& policy :
+       {std::string("port(47713)"), std::string("any(mutex, port(47713))"),
+        absl::StrCat("all(port(47713), file(path=", scope_.directory() / "plain.lock", "))")}) {
+    SCOPED_TRACE(policy);
+    Claimant::Setup setup = scope_.Another();
+    setup.policy = policy;
+    Claimant holder(setup);
+    ASSERT_TRUE(holder.unique()) << holder.verdict();
+    ASSERT_EQ(holder.Ask("receive"), "ok");
+    const auto before = FilesBelow(scope_.Object());
+    const absl::Status kept = Collected();
+    EXPECT_TRUE(absl::IsFailedPrecondition(kept)) << kept;
+    EXPECT_THAT(std::string(kept.message()), HasSubstr(absl::StrCat("pid ", holder.pid())));
+    EXPECT_EQ(FilesBelow(scope_.Object()), before);
+    EXPECT_EQ(holder.Ask("verify"), "ok");
+    Claimant second(setup);
+    EXPECT_EQ(second.verdict(), absl::StrCat("duplicate ", holder.pid(), " established"));
+    // And what it left when it was killed goes.
+    holder.program().Signal(SIGKILL);
+    (void)holder.program().Wait();
+    (void)second.program().Wait();
+    EXPECT_EQ(Collected(), absl::OkStatus());
+    EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
+  }
+}
+
+// A candidate's record says nothing of a life; the layer is asked, which it names.
+TEST_F(CollectTest, H04_ARecordThatSaysNothingDoesNotHideAHolder) {
+  Claimant::Setup setup = scope_.Another();
+  setup.policy = "port(47714)";
+  Claimant holder(setup);
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  HolderRecord record;
+  record.name = TestScope::kName;
+  record.identity.pid = 1;
+  record.policy = "port(47714)";
+  const std::string path = scope_.Object("record.port.47714");
+  std::fstream(path, std::ios::binary | std::ios::in | std::ios::out) << EncodeRecord(record, 9);
+  EXPECT_FALSE(Collected().ok());
+  // Without any record its files are of a layer that cannot be told.
+  std::filesystem::remove(path);
+  const absl::Status kept = Collected();
+  EXPECT_TRUE(absl::IsFailedPrecondition(kept)) << kept;
+  EXPECT_THAT(std::string(kept.message()), HasSubstr("is of a layer that no record here names"));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object("end.port.47714")));
+}
+
+// A holder that has no layer in the directory at all.
+TEST_F(CollectTest, AnInboxThatTakesMessagesStays) {
+  Claimant::Setup setup = scope_.Another();
+  setup.policy = absl::StrCat("file(path=", scope_.directory() / "plain.lock", ")");
+  Claimant holder(setup);
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  ASSERT_EQ(holder.Ask("receive"), "ok");
+  EXPECT_THAT(std::string(Collected().message()), HasSubstr("inbox may take messages"));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object("inbox")));
+  EXPECT_EQ(holder.Ask("release"), "released");
+  EXPECT_EQ(Collected(), absl::OkStatus());
+}
+
+TEST_F(CollectTest, WhatARecordNamesAndNobodyKnowsHereStays) {
+  ASSERT_TRUE(IsUnique(scope_.Acquire()));
+  HolderRecord record;
+  record.name = TestScope::kName;
+  record.identity.pid = 1;
+  record.policy = "all(file, etcd)";
+  std::ofstream(scope_.Object("record.etcd"), std::ios::binary) << EncodeRecord(record, 1);
+  EXPECT_THAT(std::string(Collected().message()), HasSubstr("is not known here"));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object("lock")));
 }
 
 TEST_F(CollectTest, WhatSomebodyStandsInLineForStays) {

@@ -5,7 +5,11 @@
 #include <sys/sem.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string_view>
 #include <system_error>
 
 #include <absl/strings/str_cat.h>
@@ -13,6 +17,8 @@
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#include "soleguard/record.h"
 
 namespace soleguard::testing {
 namespace {
@@ -45,6 +51,21 @@ bool RemoveSegment(const std::string& scope, const std::string& name) {
 
 void RemoveMutexObjects(const std::string& directory) {
   std::error_code ignored;  // what is not there has left nothing
+  // By the segments, which are called after their keys: of slots, and of names whose directory is
+  // gone.
+  for (const fs::directory_entry& segment : fs::directory_iterator("/dev/shm", ignored)) {
+    constexpr std::string_view kPrefix = "soleguard-";
+    const std::string name = segment.path().filename().string();
+    if (!name.starts_with(kPrefix)) continue;
+    std::ifstream file(segment.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    const auto record = DecodeRecord(bytes);
+    if (!record.ok() || !record->record.scope.starts_with(directory)) continue;
+    const auto key = std::strtoul(name.c_str() + kPrefix.size(), nullptr, 16);
+    const int id = semget(static_cast<key_t>(key), 1, 0);
+    if (id >= 0) (void)semctl(id, 0, IPC_RMID);
+    (void)shm_unlink(("/" + name).c_str());
+  }
   for (const fs::path& scope : {fs::path(directory), fs::path(directory) / "scope"}) {
     for (const fs::directory_entry& name : fs::directory_iterator(scope / "names", ignored)) {
       constexpr int kKeys = 8;  // of a scope that a group shares

@@ -1,4 +1,6 @@
 // guardcheck gc: what it removes, keeps and says.
+#include <signal.h>
+
 #include <filesystem>
 #include <string>
 
@@ -6,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/claimant.h"
+#include "support/system_v.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -43,6 +47,26 @@ TEST(Gc, ANameOfWhichNothingIsThereIsSaidAndNotRemoved) {
   const auto entry = ParseObject(json.output).at("names").as_array().at(0).as_object();
   EXPECT_EQ(entry.at("removed"), false);
   EXPECT_THAT(std::string(entry.at("reason").as_string()), HasSubstr("is there"));
+}
+
+// What a killed holder left is found where no directory names it any more.
+TEST(Gc, H42_WhatAKilledHolderLeftIsFoundWithoutItsDirectory) {
+  const Guardcheck guardcheck;
+  for (const Words& words : {Words{"gc"}, Words{"gc", "x"}}) {
+    Claimant killed({.scope = guardcheck.scope(), .policy = "mutex"});
+    ASSERT_TRUE(killed.unique()) << killed.verdict();
+    std::filesystem::remove_all(guardcheck.Object("x"));
+    EXPECT_THAT(guardcheck.Call(words).output, HasSubstr("kept x: in use by pid"));
+    EXPECT_EQ(killed.Ask("verify"), "ok");
+    std::filesystem::remove_all(guardcheck.Object("x"));
+    killed.program().Signal(SIGKILL);
+    (void)killed.program().Wait();
+    const Finished gc = guardcheck.Call(words);
+    EXPECT_EQ(gc.code, 0) << gc.errors;
+    EXPECT_EQ(gc.output, "removed x\n");
+    EXPECT_FALSE(RemoveSemaphore(guardcheck.scope(), "x"));
+    EXPECT_FALSE(RemoveSegment(guardcheck.scope(), "x"));
+  }
 }
 
 TEST(Gc, WhereNothingIsItDoesNothing) {

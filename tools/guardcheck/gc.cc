@@ -39,13 +39,22 @@ class Gc final : public Command {
  public:
   int Run(const Call& call) override {
     const soleguard::Scope& scope = call.common.options.scope;
-    const bool is_there = call.operand.empty() || MayBeKnown(scope, call.operand);
+    bool is_there = call.operand.empty() || MayBeKnown(scope, call.operand);
     absl::StatusOr<std::vector<InstanceName>> names =
         call.operand.empty() ? soleguard::KnownNames(scope)
                              : soleguard::KnownSlots(scope, *InstanceName::Parse(call.operand));
     if (absl::IsNotFound(names.status())) names = std::vector<InstanceName>();
     if (!names.ok()) return CannotLook(names.status());
-    std::reverse(names->begin(), names->end());  // a name can go once its slots are gone
+    for (InstanceName& name : soleguard::NamesOutside(scope)) {
+      const bool is_asked = call.operand.empty() || name.text() == call.operand;
+      const bool is_known = std::find(names->begin(), names->end(), name) != names->end();
+      is_there = is_there || is_asked;
+      if (is_asked && !is_known) names->push_back(std::move(name));
+    }
+    // A name can go once its slots are gone.
+    std::stable_sort(names->begin(), names->end(), [](const auto& one, const auto& other) {
+      return one.text() != other.text() ? one.text() > other.text() : one.slot() > other.slot();
+    });
 
     int code = kYes;
     json::array entries;

@@ -107,7 +107,8 @@ another instance holds the name
 run: the claim was lost while the command ran
 .SH ENVIRONMENT
 Each setting may stand in the environment as SOLEGUARD_ and the option in capitals; it is ignored in a
-setuid program. For the command there are SOLEGUARD_NAME, SOLEGUARD_TOKEN (larger at each start) and,
+setuid program. For the command there are SOLEGUARD_NAME, SOLEGUARD_TOKEN,
+SOLEGUARD_TOKEN_DURABLE (1: the token is larger than all before it; 0: nothing claims an order) and,
 with slots, SOLEGUARD_SLOT; these are never read as settings.
 .SH FILES
 .TP

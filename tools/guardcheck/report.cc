@@ -130,13 +130,20 @@ void AddRecord(Lines& lines, const HolderRecord& record) {
     AddProcess(lines, *process);
   } else {
     // Another pid namespace, or just ended: what the holder said of itself.
-    lines.Add("started", Stamp(record.started));
-    lines.Add("user", EscapeBytes(record.user));
-    lines.Add("executable", EscapeBytes(record.executable));
-    lines.Add("directory", EscapeBytes(record.working_directory));
+    if (!record.is_newer()) {
+      lines.Add("started", Stamp(record.started));
+      lines.Add("user", EscapeBytes(record.user));
+      lines.Add("executable", EscapeBytes(record.executable));
+      lines.Add("directory", EscapeBytes(record.working_directory));
+    }
     lines.Add("state", "cannot be seen from here");
   }
   if (record.token != 0) lines.Add("token", absl::StrCat(record.token));
+  if (record.is_newer()) {
+    lines.Add("guarded by", absl::StrCat(soleguard::NewerSoleguard(record), ", version ",
+                                         EscapeBytes(record.version)));
+    return;
+  }
   lines.Add("policy", EscapeBytes(record.policy));
   lines.Add("host", EscapeBytes(record.hostname));
 }
@@ -219,7 +226,8 @@ std::string Where(const Common& common) {
 
 // Under which policy the holder was started; nullopt when no record of it says so.
 std::optional<std::string> PolicyOf(const Holder& holder) {
-  if (holder.standing == soleguard::Standing::kUnknown || !holder.record.has_value()) {
+  if (holder.standing == soleguard::Standing::kUnknown || !holder.record.has_value() ||
+      holder.record->is_newer()) {
     return std::nullopt;
   }
   return holder.record->policy;
@@ -323,20 +331,22 @@ json::value ProcessJson(const ProcessIdentity& identity) {
 json::value RecordJson(const HolderRecord& record) {
   json::array layers;
   for (const std::string& layer : record.layers) layers.push_back(Escaped(layer));
-  json::object object{{"state", std::string(ToString(record.state))},
-                      {"name", Escaped(record.name)},
-                      {"slot", record.slot},
-                      {"scope", Escaped(record.scope)},
-                      {"identity", IdentityJson(record.identity)},
-                      {"hostname", Escaped(record.hostname)},
-                      {"user", Escaped(record.user)},
-                      {"executable", Escaped(record.executable)},
-                      {"cwd", Escaped(record.working_directory)},
-                      {"started", Rfc3339(record.started)},
-                      {"policy", Escaped(record.policy)},
-                      {"layers", std::move(layers)},
-                      {"token", record.token},
-                      {"version", Escaped(record.version)}};
+  json::object object{
+      {"state", std::string(ToString(record.state))},
+      {"name", Escaped(record.name)},
+      {"slot", record.slot},
+      {"scope", Escaped(record.scope)},
+      {"identity", IdentityJson(record.identity)},
+      {"hostname", Escaped(record.hostname)},
+      {"user", Escaped(record.user)},
+      {"executable", Escaped(record.executable)},
+      {"cwd", Escaped(record.working_directory)},
+      {"started", record.is_newer() ? json::value() : json::value(Rfc3339(record.started))},
+      {"policy", Escaped(record.policy)},
+      {"layers", std::move(layers)},
+      {"token", record.token},
+      {"version", Escaped(record.version)},
+      {"schema", record.schema}};
   if (record.instance.has_value()) object["instance"] = IdentityJson(*record.instance);
   return object;
 }
@@ -595,8 +605,9 @@ std::string StopText(const soleguard::InstanceName& name, const Common& common,
   }
   for (const soleguard::StoppedProcess& process : report.processes) {
     absl::StrAppend(&text, "  pid ", process.identity.pid, " (",
-                    std::string(ToString(process.reason)), "): ", SignalsText(process), "; ",
-                    EndText(process), "\n");
+                    std::string(ToString(process.reason)),
+                    process.guarded_by.empty() ? "" : ", guarded by " + process.guarded_by,
+                    "): ", SignalsText(process), "; ", EndText(process), "\n");
     if (!process.refused.ok() && process.refused != report.status) {
       absl::StrAppend(&text, "      ", process.refused.message(), "\n");
     }
@@ -629,6 +640,7 @@ json::value StopJson(const soleguard::InstanceName& name, const Common& common,
     entry["signals"] = std::move(signals);
     entry["liveness"] = std::string(ToString(process.liveness));
     entry["frozen"] = process.is_frozen();
+    if (!process.guarded_by.empty()) entry["guarded_by"] = process.guarded_by;
     if (!process.refused.ok()) entry["refused"] = Escaped(Text(process.refused.message()));
     processes.push_back(std::move(entry));
   }
@@ -669,7 +681,7 @@ Row RowOf(const Listed& listed) {
   const HolderRecord& record = *holder.record;
   const std::optional<ProcessDescription> process = Live(InstanceOf(record));
   row.pid = absl::StrCat(InstanceOf(record).pid);
-  row.started = Stamp(record.started);
+  if (!record.is_newer()) row.started = Stamp(record.started);
   row.user = EscapeBytes(record.user);
   row.command = process.has_value() ? CommandLine(process->argv) : EscapeBytes(record.executable);
   return row;
@@ -721,6 +733,7 @@ json::value UniqueJson(const std::string& name, const Common& common,
   json::object object = Head(name, common);
   object["verdict"] = "unique";
   object["record"] = RecordJson(guard.record());
+  object["token_is_durable"] = guard.token_is_durable();
   object["layers"] = LayersJson(guard.layers());
   return object;
 }

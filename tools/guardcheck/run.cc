@@ -42,11 +42,8 @@ void Say(const std::string& text) { (void)std::fprintf(stderr, "guardcheck: %s\n
 void Export(const Guard& guard) {
   (void)setenv("SOLEGUARD_NAME", guard.name().c_str(), 1);  // one thread so far
   (void)setenv("SOLEGUARD_SLOT", std::to_string(guard.slot()).c_str(), 1);
-  if (guard.token().has_value()) {
-    (void)setenv("SOLEGUARD_TOKEN", std::to_string(*guard.token()).c_str(), 1);
-  } else {
-    (void)unsetenv("SOLEGUARD_TOKEN");  // an outer guard's
-  }
+  (void)setenv("SOLEGUARD_TOKEN", std::to_string(guard.token().value_or(0)).c_str(), 1);
+  (void)setenv("SOLEGUARD_TOKEN_DURABLE", guard.token_is_durable() ? "1" : "0", 1);
 }
 
 // What a guarded command has started knows by its environment whose it is. Of another program's
@@ -62,11 +59,13 @@ std::string WhatIsLeft(const soleguard::HolderRecord& last) {
 void MentionPredecessor(const Guard& guard) {
   const auto& last = guard.predecessor();
   if (!last.has_value()) return;
-  Say(absl::StrCat(soleguard::EscapeBytes(guard.name()), ": follows a holder that died: pid ",
-                   last->identity.pid, ", started ",
-                   absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", last->started, absl::UTCTimeZone()),
-                   last->token == 0 ? "" : absl::StrCat(", token ", last->token), ".",
-                   WhatIsLeft(*last)));
+  Say(absl::StrCat(
+      soleguard::EscapeBytes(guard.name()), ": follows a holder that died: pid ",
+      last->identity.pid,
+      last->is_newer()
+          ? absl::StrCat(", guarded by ", NewerSoleguard(*last))
+          : absl::FormatTime(", started %Y-%m-%d %H:%M:%S UTC", last->started, absl::UTCTimeZone()),
+      last->token == 0 ? "" : absl::StrCat(", token ", last->token), ".", WhatIsLeft(*last)));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.

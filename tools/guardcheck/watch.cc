@@ -543,7 +543,8 @@ void Watcher::Save() {
                   .kills = kills_,
                   .check_duration = check_duration_,
                   .log_hits = {}};
-  if (!census_.holders.empty()) metrics.holder_started = census_.holders.front().started;
+  if (!census_.holders.empty() && !census_.holders.front().is_newer())
+    metrics.holder_started = census_.holders.front().started;
   for (const Symptoms::Count& count : symptoms_.counts()) {
     metrics.log_hits.push_back({.pattern = count.pattern, .total = count.total});
   }

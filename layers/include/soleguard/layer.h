@@ -98,20 +98,16 @@ class Claim {
   virtual void Release() = 0;
 
   // Removes what Release leaves behind: files, a semaphore, a segment. The layer stays held until
-  // Release, and whoever comes after that makes them anew. Of all exclusive layers of a name, in
-  // canonical order, while all are held: one layer's files are in the directory of another.
-  virtual absl::Status RemoveObjects() { return absl::OkStatus(); }
+  // Release, and whoever comes after that makes them anew. Of all exclusive layers of a name,
+  // against the canonical order, while all are held: one layer's files are in the directory of
+  // another. `files`: what all that are held have there (LayerKind::files); in a directory with
+  // others nothing is removed, FailedPrecondition.
+  virtual absl::Status RemoveObjects(const std::vector<std::string>& /*files*/) {
+    return absl::OkStatus();
+  }
 
   // The record that was found when the layer was claimed: the last holder's or candidate's.
   virtual std::optional<HolderRecord> Predecessor() const { return std::nullopt; }
-
-  // The next fencing token of this name, if this layer keeps them. `durable`: it stays larger than
-  // all earlier ones over deletion and power loss too.
-  struct Token {
-    std::uint64_t value = 0;
-    bool durable = false;
-  };
-  virtual std::optional<Token> IssueToken() { return std::nullopt; }
 
   // Duplicates, close-on-exec, of the descriptors that carry the claim: while any process has one
   // of them open the layer stays taken. Empty when the mechanism cannot be handed on. From the
@@ -236,6 +232,12 @@ struct LayerKind {
   // Whether these parameters name one object, the same for every name and slot. A kind without it
   // has an object for each.
   bool (*is_one_object)(const LayerParameters&) = nullptr;
+  // The files that a claim with these parameters has in the name's directory. A kind without it has
+  // none there.
+  std::vector<std::string> (*files)(const LayerParameters&) = nullptr;
+  // The names in a scope that the kind has objects of outside of the scope's directory: what killed
+  // holders of this user left, and what is held. Only what certainly is the kind's.
+  std::vector<InstanceName> (*names)(const Scope&) = nullptr;
 };
 
 // All kinds, in the canonical order in which every process tries them: the order is part of the
@@ -255,6 +257,17 @@ absl::Status Register(const Scope& scope);
 // The names that have objects in `scope`, running or not, sorted, each followed by its other slots.
 // Takes no lock. NotFound when the scope has no directory yet.
 absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope);
+// The names of which a layer has objects outside of the scope's directory, where KnownNames may not
+// find them.
+std::vector<InstanceName> NamesOutside(const Scope& scope);
+// A file in a name's directory that is a record by its name, and what it says. The status is as of
+// DecodeRecord, or says why it cannot be read.
+struct RecordFile {
+  std::string file;
+  absl::StatusOr<HolderRecord> record;
+};
+// NotFound when the name has no directory. Takes no lock.
+absl::StatusOr<std::vector<RecordFile>> RecordFiles(const Scope& scope, const InstanceName& name);
 // Slot 0 of one name, whether it has objects or not, and its other slots that have. Takes no lock.
 absl::StatusOr<std::vector<InstanceName>> KnownSlots(const Scope& scope, const InstanceName& name);
 

@@ -22,6 +22,11 @@ enum class RecordState {
 };
 std::string_view ToString(RecordState state);
 
+// The form of a record that this soleguard writes. A record of a newer form is read too, as far as
+// docs/decisions/0052-record-of-another-version.md says what never changes: schema, state, name,
+// slot, scope, identity, instance, token and version.
+inline constexpr std::uint64_t kRecordSchema = 1;
+
 // Written by its holder only, under the layer's claim. Strings are raw bytes. A record is a hint of
 // who holds a name, never the lock itself: only the kernel object says whether somebody holds it.
 struct HolderRecord {
@@ -46,11 +51,19 @@ struct HolderRecord {
   std::string version;              // of soleguard
   // False: it has said that it takes no messages, and never will. True: it may, perhaps later.
   bool takes_messages = true;
+  std::uint64_t schema = kRecordSchema;
+
+  // Written by a newer soleguard, in whose records other members may mean something else: they are
+  // empty here, and `started` is InfinitePast.
+  bool is_newer() const { return schema > kRecordSchema; }
 };
 
 // `record` with its processes as the caller's pid namespace numbers them, as far as they are seen
 // from here (IdentityHere).
 HolderRecord SeenFromHere(HolderRecord record);
+
+// "a newer soleguard (schema 3)", for a person.
+std::string NewerSoleguard(const HolderRecord& record);
 
 // The size of the area that a record fills, in a file or a segment. Always written whole.
 inline constexpr std::size_t kRecordSize = 4096;
@@ -72,8 +85,8 @@ struct DecodedRecord {
 };
 
 // `bytes` may be anything: torn, truncated, hostile, of another version. DataLoss says what is
-// wrong. Bounded in time and memory by kRecordSize. An empty area or one that was never written is
-// NotFound.
+// wrong; a record of a newer schema is not. Bounded in time and memory by kRecordSize. An empty
+// area or one that was never written is NotFound.
 absl::StatusOr<DecodedRecord> DecodeRecord(std::string_view bytes);
 
 }  // namespace soleguard

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,6 +16,7 @@
 #include "soleguard/layer.h"
 #include "soleguard/policy.h"
 #include "soleguard/record.h"
+#include "soleguard/token.h"
 
 namespace soleguard {
 
@@ -37,6 +39,10 @@ struct ArbiterTimes {
   absl::Duration settle = absl::Seconds(1);
 };
 
+// Gives the token of a start that is Unique. `record` is what it publishes; its token is the
+// largest that the records of the layers that it holds know of.
+using TokenIssuer = std::function<Token(const HolderRecord& record)>;
+
 // One arbitration of one process. It does not block and reads no clock: whoever drives it waits as
 // it asks and says what time it is, so that a test can drive it through every schedule. Not
 // thread-safe.
@@ -50,9 +56,10 @@ class Arbiter {
     std::optional<std::size_t> index;
   };
   // `members` are all of policy.layers() and perhaps others, in canonical order. `candidate` is
-  // what each layer is told of this process.
+  // what each layer is told of this process. `issue` is asked once every layer that is needed is
+  // held; without it there is no token.
   Arbiter(const Policy& policy, std::vector<Member> members, HolderRecord candidate,
-          ArbiterTimes times);
+          ArbiterTimes times, TokenIssuer issue = {});
   Arbiter(const Arbiter&) = delete;
   Arbiter& operator=(const Arbiter&) = delete;
   // Gives back what is still held.
@@ -82,8 +89,7 @@ class Arbiter {
   std::vector<HeldLayer> TakeClaims() { return std::move(held_); }
   // kUnique: the record that was published.
   const HolderRecord& record() const { return record_; }
-  bool token_is_durable() const { return token_is_durable_; }
-  std::optional<std::uint64_t> token() const { return token_; }
+  const std::optional<Token>& token() const { return token_; }
   // kDuplicate: who has it. With several, whoever was met first.
   const Holder& holder() const { return *FirstContested()->holder; }
   // kDuplicate: each becomes readable or hangs up when it is worth asking again, as the holder may
@@ -102,6 +108,7 @@ class Arbiter {
   Next OnAnotherInstance();
   Next Decide();
   Next Refuse(Decision decision, absl::Status status = absl::OkStatus());
+  void Remember(const std::optional<HolderRecord>& last);
   void Report(LayerReport report);
   void GiveBack();
   void PublishEstablished();
@@ -112,6 +119,7 @@ class Arbiter {
   const Policy policy_;
   const std::vector<Member> members_;
   const ArbiterTimes times_;
+  const TokenIssuer issue_;
   HolderRecord record_;
 
   std::size_t next_ = 0;  // the member to ask
@@ -119,8 +127,7 @@ class Arbiter {
   std::vector<LayerReport> reports_;
   Decision decision_ = Decision::kUndetermined;
   absl::Status status_;
-  bool token_is_durable_ = false;
-  std::optional<std::uint64_t> token_;
+  std::optional<Token> token_;
 
   // The wait for one holder of members_[next_].
   struct Wait {

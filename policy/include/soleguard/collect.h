@@ -11,15 +11,17 @@ namespace soleguard {
 // Removes the objects of one name, or of one of its slots: its directory, semaphore and segment.
 // Nothing needs that: a leftover never refuses a start. It is for names that will not come again.
 //
-// Holds every exclusive layer meanwhile, as a candidate that then gives up, so that a start at this
-// moment waits some milliseconds and is not refused. Does not wait itself. FailedPrecondition:
-// somebody holds the name, decides about it or stands in line for it, a slot of it has objects, or
-// something in its directory is not soleguard's; then nothing was removed. Another error: a layer
-// cannot tell, or something could not be removed; then some objects may be gone, which is no harm.
+// Asks every exclusive layer, and those that the records in the directory name: the holder may have
+// had another form of one (port(47777), file(path=…)). Holds them meanwhile, as a candidate that
+// then gives up, so that a start at this moment waits some milliseconds and is not refused. Does
+// not wait itself. FailedPrecondition: somebody holds the name, decides about it or stands in line
+// for it, a slot of it has objects, or something there cannot be judged: a file that is not
+// soleguard's or is of a layer that no record names, a record of a newer soleguard or of a policy
+// that is not known here. Then nothing was removed. Another error: a layer cannot tell, or
+// something could not be removed; then some objects may be gone, which is no harm.
 //
-// Objects of layers with parameters (file(path=…)) stay. The next holder's token is still larger if
-// the scope's state directory is there (Guard::token_is_durable), and else unless the clock is set
-// back. Thread-safe.
+// What file(path=…) has beside its path stays. So does the ceiling of fencing tokens: those of the
+// next holders are as durable as without it. Thread-safe.
 absl::Status Collect(const InstanceName& name, const Scope& scope);
 
 }  // namespace soleguard

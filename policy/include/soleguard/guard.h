@@ -131,11 +131,16 @@ class Guard {
   // The layers' answers of the time of Acquire.
   const std::vector<LayerReport>& layers() const;
 
-  // Larger at each acquisition of this name, of each of its slots apart. Hand it to whatever the
-  // instance writes to, so that a late write of an earlier instance can be refused. nullopt when no
-  // layer keeps tokens.
+  // A number for whatever the instance writes to, so that a late write of an earlier instance can
+  // be refused; of each slot apart. Every Guard has one, under every policy. It is larger than the
+  // token of every Guard before if token_is_durable says so, and may otherwise repeat one.
   std::optional<std::uint64_t> token() const;
-  // Whether the token stays larger even if the scope's directory is deleted and the clock set back.
+  // True: token() is larger than all that were given out before for this name and slot, durable or
+  // not, over any history of policies, layers that were missing, deletions, gc, clock steps,
+  // crashes and reboots, as long as the scope's state directory keeps what was written to it. False
+  // when that could be neither read nor written, was lost or damaged since the last start, or is
+  // not shared by all who may have the name (a group's scope without one of its own,
+  // Scope::WithStateDirectory): then nothing claims an order.
   bool token_is_durable() const;
 
   // The record of an established holder before this one that ended without releasing (a crash, a

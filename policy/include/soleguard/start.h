@@ -49,6 +49,7 @@ class Start {
     // What each layer is told of this process, the slot apart; asked before each arbitration.
     std::function<HolderRecord()> candidate;
     ArbiterTimes times;
+    TokenIssuer issue = {};  // as the Arbiter takes it
     // How long an established holder's end is waited for. Zero: not at all, a newcomer. It bounds
     // all of the start, and then times.deadline does not matter. Of a replacer, zero: it waits its
     // grace and the deadline, in line and again when its turn has come.

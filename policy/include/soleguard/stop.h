@@ -56,6 +56,8 @@ struct StoppedProcess {
   absl::Status refused = absl::OkStatus();  // why it was not, or not any more
   Liveness liveness = Liveness::kAlive;     // at the end
   Freeze freeze = Freeze::kNone;            // at the end
+  // NewerSoleguard, if the record that named it is of one.
+  std::string guarded_by = {};
 
   bool is_frozen() const { return freeze != Freeze::kNone; }
 };

@@ -166,17 +166,17 @@ TEST_F(PathTest, DoesNotMakeAHomeOrAVolumeThatIsNotThere) {
 }
 
 TEST_F(PathTest, WritesDurablyAllOrNothing) {
-  ASSERT_TRUE(WriteDurably(directory_.path(), "file", "old").ok());
+  ASSERT_TRUE(WriteDurably(directory_.path(), "file", "old", Readers::kOwner).ok());
   EXPECT_EQ(Content(directory_ / "file"), "old");
   const UniqueFd reader = Open("file", O_RDONLY);
-  ASSERT_TRUE(WriteDurably(directory_.path(), "file", "new").ok());
+  ASSERT_TRUE(WriteDurably(directory_.path(), "file", "new", Readers::kOwner).ok());
   EXPECT_EQ(Content(directory_ / "file"), "new");
   EXPECT_EQ(*ReadAt(reader.get(), 10), "old") << "a reader keeps what it has";
   EXPECT_EQ(ModeOf(directory_ / "file"), 0600U);
 
   std::filesystem::create_directory(directory_ / "occupied");
-  EXPECT_FALSE(WriteDurably(directory_.path(), "occupied", "x").ok());
-  EXPECT_FALSE(WriteDurably(directory_ / "missing", "file", "x").ok());
+  EXPECT_FALSE(WriteDurably(directory_.path(), "occupied", "x", Readers::kOwner).ok());
+  EXPECT_FALSE(WriteDurably(directory_ / "missing", "file", "x", Readers::kOwner).ok());
   std::vector<std::string> left;
   for (const auto& entry : std::filesystem::directory_iterator(directory_.path())) {
     left.push_back(entry.path().filename());
