@@ -135,7 +135,7 @@ TEST_F(MutexTest, H42_ASemaphoreThatWasOpenedBeforeTheReleaseIsNobodys) {
   {
     const Verdict mine = Acquire();
     ASSERT_TRUE(std::holds_alternative<Unique>(mine));
-    opened = *os::UndoSemaphore::Open(Key(), own, os::Create::kNo);
+    opened = *os::UndoSemaphore::Open({Key()}, own, os::Create::kNo);
     EXPECT_FALSE(*opened->TryTake());
   }
   EXPECT_TRUE(absl::IsAborted(opened->TryTake().status())) << "it learns that it has to begin anew";
