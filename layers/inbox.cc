@@ -21,6 +21,7 @@
 #include <exception>
 #include <list>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -175,6 +176,8 @@ class Server {
 
   absl::Status Open();
   void Serve();
+  // Instead of Serve, where there is no thread for it.
+  void Close();
   // Whether it is the thread that calls. Another one can have its id once it is over.
   bool IsCaller() const { return thread_.load() == std::this_thread::get_id() && !over_; }
   // Waits for the thread's end, unless it is the one that calls.
@@ -271,15 +274,28 @@ absl::Status Server::Listen() {
 
 void Server::Serve() {
   thread_ = std::this_thread::get_id();
-  while (Wait()) {
+  for (bool goes_on = true; goes_on;) {
+    try {
+      goes_on = Wait();
+    } catch (const std::bad_alloc&) {
+      // What it was about is tried again, when there may be memory. A wait for nothing needs none.
+      (void)WaitForAny({}, absl::FromChrono(kPause));
+    }
   }
+  Close();
+}
+
+void Server::Close() {
   // Below the directory that it was made in, wherever the process looks from by now. The race:
   // somebody else makes his own between the look and the removal. Closed by the claim, which is
   // held still; left open where that was lost. Without the listener another socket may have its
   // inode.
-  const os::Entry entry = Below();
-  const absl::StatusOr<bool> same = os::EntryIs(entry, file_);
-  if (same.ok() && *same && place_.StillOurs() && listener_.StillOurs()) os::RemoveEntry(entry);
+  try {
+    const os::Entry entry = Below();
+    const absl::StatusOr<bool> same = os::EntryIs(entry, file_);
+    if (same.ok() && *same && place_.StillOurs() && listener_.StillOurs()) os::RemoveEntry(entry);
+  } catch (const std::bad_alloc&) {  // it stays, as that of one that was killed
+  }
   place_.Close();
   conversations_.clear();
   listener_.Close();
@@ -383,7 +399,11 @@ void Server::Accept() {
 }
 
 bool Server::Continue(Conversation& conversation) {
-  return conversation.answer.empty() ? Read(conversation) : Write(conversation);
+  try {
+    return conversation.answer.empty() ? Read(conversation) : Write(conversation);
+  } catch (const std::bad_alloc&) {
+    return false;  // the sender learns that it was broken off
+  }
 }
 
 bool Server::Read(Conversation& conversation) {
@@ -496,9 +516,19 @@ absl::StatusOr<std::unique_ptr<Inbox>> Inbox::Open(const Scope& scope, const Ins
   auto server = std::make_shared<Server>(scope, name, std::move(answerer));
   absl::Status opened = server->Open();
   if (!opened.ok()) return opened;
-  absl::Status started = RunInThread([server] { server->Serve(); });
-  if (!started.ok()) return started;
-  return std::unique_ptr<Inbox>(std::make_unique<InboxOfName>(std::move(server)));
+  // Whatever is missing from here on, the socket does not stay. (The inbox ends after that.)
+  std::unique_ptr<Inbox> inbox;
+  absl::Status started;
+  try {
+    inbox = std::make_unique<InboxOfName>(server);
+    started = RunInThread([server] { server->Serve(); });
+  } catch (const std::bad_alloc&) {
+    server->Close();
+    throw;
+  }
+  if (started.ok()) return inbox;
+  server->Close();
+  return started;
 }
 
 absl::StatusOr<Answer> Deliver(const Scope& scope, const InstanceName& name,

@@ -15,6 +15,7 @@
 // Contested.
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,7 +23,6 @@
 
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
 #include "hash.h"
@@ -64,7 +64,9 @@ struct Target {
 
 // The segment with the record. Named after the key: who meets another name's semaphore finds that
 // name's record.
-std::string SegmentOf(std::int32_t key) { return absl::StrFormat("%s%08x", kSegmentPrefix, key); }
+std::string SegmentOf(std::int32_t key) {
+  return absl::StrCat(kSegmentPrefix, absl::Hex(key, absl::kZeroPad8));
+}
 std::string SegmentOf(const os::UndoSemaphore& semaphore) { return SegmentOf(semaphore.key()); }
 
 // Read like a file, not mapped: a segment that is truncated meanwhile cannot raise SIGBUS.
@@ -191,9 +193,18 @@ absl::Status Collision(const HolderRecord& record) {
 
 class MutexClaim final : public Claim {
  public:
+  // Nothing is taken yet.
   MutexClaim(const Target& target, os::UndoSemaphore semaphore)
       : target_(target), semaphore_(std::move(semaphore)) {}
   ~MutexClaim() override { Release(); }
+
+  os::UndoSemaphore& semaphore() { return semaphore_; }
+  // Of the semaphore. There is a claim before it is taken: whatever throws then gives it back.
+  absl::StatusOr<bool> Take() {
+    absl::StatusOr<bool> taken = semaphore_.TryTake();
+    taken_ = taken.ok() && *taken;
+    return taken;
+  }
 
   // Says who this is, now that the semaphore is taken. `survivor`: who lives and refuses that.
   absl::Status Introduce(const os::Ownership& ownership, HolderRecord candidate,
@@ -232,12 +243,13 @@ class MutexClaim final : public Claim {
 
   const Target target_;
   const os::ProcessMark owner_;
+  const absl::StatusOr<ProcessIdentity> own_ = OwnIdentity();  // a release needs no memory for it
   const Vantage vantage_{Vantage::kFiles | Vantage::kIpc | Vantage::kUser};
   os::UndoSemaphore semaphore_;
   std::shared_ptr<Sentinel> sentinel_;  // once it is watched
   Wake wake_;
   os::KeptFd segment_;
-  bool taken_ = true;
+  bool taken_ = false;
   std::uint64_t sequence_ = 0;
   std::optional<HolderRecord> predecessor_;
 };
@@ -306,9 +318,8 @@ absl::StatusOr<bool> MutexClaim::IsTakenByUs() const {
   if (!taken.ok() || !*taken) return taken;
   absl::StatusOr<std::int64_t> last = semaphore_.LastProcess();
   if (!last.ok()) return last.status();
-  absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-  if (!own.ok()) return own.status();
-  return *last == own->pid;
+  if (!own_.ok()) return own_.status();
+  return *last == own_->pid;
 }
 
 absl::Status MutexClaim::WatchSemaphore(Alarm& alarm) {
@@ -412,7 +423,11 @@ void MutexClaim::RemoveOrGive() {
 void MutexClaim::Release() {
   if (!taken_ || !owner_.IsCurrent()) return;
   taken_ = false;
-  RemoveOrGive();
+  try {
+    RemoveOrGive();
+  } catch (const std::bad_alloc&) {  // what could not be asked is given back
+    (void)semaphore_.Give();
+  }
   segment_.Close();
   wake_.End();  // last: who is woken finds the layer free
 }
@@ -446,7 +461,7 @@ absl::Status MutexClaim::KeepOverExec() {
 }
 
 std::string Where(const os::UndoSemaphore& semaphore) {
-  return absl::StrFormat("System V semaphore 0x%08x", semaphore.key());
+  return absl::StrCat("System V semaphore 0x", absl::Hex(semaphore.key(), absl::kZeroPad8));
 }
 
 class MutexLayerImpl final : public Layer {
@@ -514,17 +529,17 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
         os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kYes);
     if (absl::IsResourceExhausted(semaphore.status()) && RemoveLeftovers() > 0) continue;
     if (!semaphore.ok()) return Unavailable{semaphore.status()};
-    absl::StatusOr<bool> taken = semaphore->TryTake();
+    auto claim = std::make_unique<MutexClaim>(target_, *std::move(semaphore));
+    absl::StatusOr<bool> taken = claim->Take();
     if (absl::IsAborted(taken.status())) continue;
     if (!taken.ok()) return Unavailable{taken.status()};
-    if (!*taken && RemoveAbandoned(*ownership, *semaphore)) continue;
-    if (!*taken) return Refused(*ownership, *semaphore);
+    if (!*taken && RemoveAbandoned(*ownership, claim->semaphore())) continue;
+    if (!*taken) return Refused(*ownership, claim->semaphore());
 
-    auto claim = std::make_unique<MutexClaim>(target_, *semaphore);
     // The race: removed and made anew between opening and taking. A removed one cannot be taken
     // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at
     // the key the claim gives back and does not remove.)
-    if (!semaphore->IsAtKey()) continue;
+    if (!claim->semaphore().IsAtKey()) continue;
     std::optional<Contested> survivor;
     absl::Status introduced = claim->Introduce(*ownership, candidate, survivor);
     if (absl::IsResourceExhausted(introduced)) {

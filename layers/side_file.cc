@@ -1,5 +1,6 @@
 #include "soleguard/side_file.h"
 
+#include <new>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -34,8 +35,11 @@ class OwnSideFile final : public SideFile {
   }
 
   void Remove() override {
-    if (owner_.IsCurrent() && file_.StillOurs() && directory_.StillOurs()) {
-      os::RemoveIfSays(entry(), file_, text_);
+    try {
+      if (owner_.IsCurrent() && file_.StillOurs() && directory_.StillOurs()) {
+        os::RemoveIfSays(entry(), file_, text_);
+      }
+    } catch (const std::bad_alloc&) {  // it stays, as after a SIGKILL
     }
     Leave();
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -161,24 +162,41 @@ void Guard::Core::Release() {
   // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
 }
 
+// A destructor's, too: nothing of it needs memory but what others are told.
 void Guard::Core::ReleaseClaims() {
   const std::lock_guard lock(mutex_);
-  HolderRecord record = record_;
-  const bool followed = record.instance.has_value() && record.instance != record.identity;
-  if (followed && LivenessOf(*record.instance) == Liveness::kAlive) {
-    record.identity = *std::exchange(record.instance, std::nullopt);  // it has the name now
-    for (const auto* file : {&pid_file_, &info_file_}) {
-      if (*file != nullptr) (*file)->Leave();  // they say so
-    }
+  const bool followed = record_.instance.has_value() && record_.instance != record_.identity;
+  bool is_anothers = followed;
+  try {
+    is_anothers = followed && LivenessOf(*record_.instance) == Liveness::kAlive;
+  } catch (const std::bad_alloc&) {
+  }
+  for (auto* file : {&pid_file_, &info_file_}) {
+    if (*file != nullptr && is_anothers) (*file)->Leave();  // they name who has it now
+    file->reset();
+  }
+  std::optional<HolderRecord> copy;
+  try {
+    copy = record_;
+  } catch (const std::bad_alloc&) {
+  }
+  HolderRecord& record = copy.has_value() ? *copy : record_;
+  if (is_anothers) {
+    record.identity = *std::exchange(record.instance, std::nullopt);
   } else {
     record.state = RecordState::kReleasing;
-    pid_file_.reset();
-    info_file_.reset();
   }
   for (const Slot& slot : held_) {
     // Before the kernel's object is free: what the record says refuses others too.
-    const bool told = slot.claim != nullptr && slot.claim->Publish(record).ok();
-    if (!told) slot.member.layer->Disown(record);
+    bool told = false;
+    try {
+      told = slot.claim != nullptr && slot.claim->Publish(record).ok();
+    } catch (const std::bad_alloc&) {
+    }
+    try {
+      if (!told) slot.member.layer->Disown(record);
+    } catch (const std::bad_alloc&) {  // nothing more can be done
+    }
   }
   while (!held_.empty()) {
     if (held_.back().claim != nullptr) held_.back().claim->Release();
@@ -266,7 +284,18 @@ absl::Status Guard::Core::KeepOverExec() {
 // One look at every layer: finds, mends, and claims anew what was lost wholly.
 class Guard::Core::Looking {
  public:
-  Looking(Core& core, Watching* watching) : core_(core), watching_(watching) {}
+  Looking(Core& core, Watching* watching)
+      : core_(core), watching_(watching), stood_(core.untold_.stood) {}
+  // One that throws may have mended what it did not tell: the next one does.
+  ~Looking() {
+    Untold& untold = core_.untold_;
+    for (std::size_t i = 0; i < std::min(found_.size(), untold.lost.size()); ++i) {
+      untold.lost[i] = is_over_ ? absl::OkStatus() : found_[i].lost;
+    }
+    untold.stood = is_over_ || stood_;
+  }
+  Looking(const Looking&) = delete;
+  Looking& operator=(const Looking&) = delete;
 
   std::vector<Incident> Run() {
     if (!Mend()) return {};
@@ -298,19 +327,22 @@ class Guard::Core::Looking {
   bool Mend() {
     const std::lock_guard lock(core_.mutex_);
     if (IsReleased()) return false;
+    core_.untold_.lost.resize(core_.held_.size());
     found_.resize(core_.held_.size());
     for (std::size_t i = 0; i < found_.size(); ++i) {
       const Slot& slot = core_.held_[i];
-      if (slot.claim == nullptr) {
-        found_[i] = {.lost = slot.lost, .left = slot.told->left, .gone = true};
-      }
+      found_[i].lost = core_.untold_.lost[i];
+      if (slot.claim != nullptr) continue;
+      found_[i].lost = slot.lost;
+      if (slot.told.has_value()) found_[i].left = slot.told->left;
+      found_[i].gone = true;
     }
     // The race: one layer is lost after it was looked at, and another before it is: they would not
     // have stood at one time. Closed by looking again until nothing more is found.
     constexpr int kMost = 10;
     for (int i = 0; i < kMost && MendOnce(); ++i) {
     }
-    stood_ = Excludes();
+    stood_ = stood_ && Excludes();
     return true;
   }
 
@@ -330,7 +362,7 @@ class Guard::Core::Looking {
       found.gone = true;
       slot.lost = mended.lost;
       if (mended.may_exclude) {
-        KeepAside(std::move(slot.claim), slot);
+        KeepAside(slot);
       } else {
         // It excludes nobody. Given up before it is tried anew: what is left of it (a companion
         // socket) would be in the way.
@@ -342,10 +374,11 @@ class Guard::Core::Looking {
 
   // A name that is moved again and again must not use up all descriptors: the oldest goes first,
   // which nobody has found at its place for longest.
-  static void KeepAside(std::unique_ptr<Claim> claim, Slot& slot) {
+  static void KeepAside(Slot& slot) {
     constexpr std::size_t kMost = 8;
+    slot.former.reserve(kMost);  // before the claim leaves its place
     if (slot.former.size() >= kMost) slot.former.erase(slot.former.begin());
-    slot.former.push_back(std::move(claim));
+    slot.former.push_back(std::move(slot.claim));
   }
 
   // Whether every other start under the policy needs a claim that stands here. An observer's stands
@@ -477,9 +510,10 @@ class Guard::Core::Looking {
     if (IsReleased()) return {};
     const bool excludes = Excludes();
     std::vector<Incident> incidents;
+    std::vector<std::optional<Incident>> all_told;  // noted once nothing can fail any more
     for (std::size_t i = 0; i < found_.size(); ++i) {
       Found& found = found_[i];
-      std::optional<Incident>& told = core_.held_[i].told;
+      std::optional<Incident>& told = all_told.emplace_back(core_.held_[i].told);
       if (found.lost.ok()) {
         if (!told.has_value()) continue;
         found.lost = told->lost;  // somebody else has put it right
@@ -489,7 +523,7 @@ class Guard::Core::Looking {
                         .outcome = Incident::Outcome::kDegraded,
                         .exclusion_stood = stood_ && (!told.has_value() || told->exclusion_stood),
                         .left = found.left,
-                        .holder = std::move(found.holder)};
+                        .holder = found.holder};
       if (incident.left.ok()) {
         incident.outcome = Incident::Outcome::kRepaired;
       } else if (incident.holder.has_value() || (found.gone && !excludes)) {
@@ -504,13 +538,18 @@ class Guard::Core::Looking {
       }
       if (!is_known) incidents.push_back(std::move(incident));
     }
+    for (std::size_t i = 0; i < all_told.size(); ++i) {
+      core_.held_[i].told = std::move(all_told[i]);
+    }
+    is_over_ = true;
     return incidents;
   }
 
   Core& core_;
   Watching* const watching_;
   std::vector<Found> found_;
-  bool stood_ = true;
+  bool stood_;  // no newcomer could start meanwhile
+  bool is_over_ = false;
 };
 
 std::vector<Incident> Guard::Core::LookAround(Watching* watching) {
@@ -533,21 +572,30 @@ absl::Status Guard::Core::Watch(std::function<void(const Incident&)> report,
     if (watching_ != nullptr) return absl::AlreadyExistsError("the Guard is watched already");
     watching_ = watching;
   }
-  absl::Status armed = Arm(*watching);
-  absl::Status started = RunInThread([this, watching] {
-    watching->thread = std::this_thread::get_id();
-    KeepWatch(*watching);
-    watching->End();
-  });
-  if (started.ok()) {
-    if (armed.ok()) return armed;
-    return absl::UnavailableError(absl::StrCat(
-        "watched without all events, every ", absl::FormatDuration(period), ": ", armed.message()));
+  const auto give_up = [&] {
+    watching->End();  // for a Release that waits for it already
+    const std::lock_guard lock(mutex_);
+    watching_.reset();
+  };
+  try {
+    absl::Status armed = Arm(*watching);
+    if (!armed.ok()) {
+      armed =
+          absl::UnavailableError(absl::StrCat("watched without all events, every ",
+                                              absl::FormatDuration(period), ": ", armed.message()));
+    }
+    absl::Status started = RunInThread([this, watching] {
+      watching->thread = std::this_thread::get_id();
+      KeepWatch(*watching);
+      watching->End();
+    });
+    if (started.ok()) return armed;
+    give_up();
+    return started;
+  } catch (const std::bad_alloc&) {
+    give_up();
+    throw;
   }
-  watching->End();  // for a Release that waits for it already
-  const std::lock_guard lock(mutex_);
-  watching_.reset();
-  return started;
 }
 
 absl::Status Guard::Core::Arm(Watching& watching) {
@@ -587,8 +635,14 @@ void Guard::Core::KeepWatch(Watching& watching) {
   constexpr int kMostIdle = 6;
   int idle = 0;
   while (!watching.stop) {
-    (void)Arm(watching);  // what has no event is looked at after the period
-    const std::vector<Incident> incidents = LookAround(&watching);
+    std::vector<Incident> incidents;
+    try {
+      (void)Arm(watching);  // what has no event is looked at after the period
+      incidents = LookAround(&watching);
+    } catch (const std::bad_alloc&) {  // what was found is told by the next look
+      watching.objects.WaitFor({}, absl::Milliseconds(100));
+      continue;
+    }
     if (!Report(incidents, watching)) return;
     // What was mended or claimed anew is watched before it is looked at once more.
     if (!incidents.empty()) continue;

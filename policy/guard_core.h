@@ -96,6 +96,11 @@ class Guard::Core {
     bool IsCaller() const { return thread.load() == std::this_thread::get_id() && !over; }
   };
   class Looking;  // one look at everything
+  // What a look that threw, for want of memory, has found and mended and not told.
+  struct Untold {
+    std::vector<absl::Status> lost;  // of each slot
+    bool stood = true;
+  };
 
   bool IsOwner() const { return vantage_.IsOfCaller(); }
   absl::Status CheckHeld() const;
@@ -117,6 +122,7 @@ class Guard::Core {
   std::optional<HolderRecord> predecessor_;
 
   std::mutex look_;           // of one look at a time; taken before mutex_
+  Untold untold_;             // under look_
   mutable std::mutex mutex_;  // of what follows; never held over a wait
   HolderRecord record_;
   bool released_ = false;  // or about to be

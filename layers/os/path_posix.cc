@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -672,7 +673,12 @@ void RemoveIfSays(const Entry& entry, const KeptFd& file, std::string_view bytes
     if (Says(entry, file, bytes)) RemoveEntry(entry);
     return;
   }
-  if (!Says(aside, file, bytes)) {
+  bool same = false;
+  try {
+    same = Says(aside, file, bytes);
+  } catch (const std::bad_alloc&) {  // it stays where it was
+  }
+  if (!same) {
     (void)renameat2(entry.parent, aside.name.c_str(), entry.parent, entry.name.c_str(),
                     RENAME_NOREPLACE);
     return;

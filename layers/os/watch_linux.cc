@@ -12,6 +12,7 @@
 #include <set>
 #include <utility>
 
+#include <absl/container/inlined_vector.h>
 #include <absl/strings/str_cat.h>
 
 #include "os/os.h"
@@ -20,6 +21,9 @@
 
 namespace soleguard {
 namespace {
+
+// A few need no memory: a wait is what is left where there is none.
+using Polled = absl::InlinedVector<pollfd, 16>;
 
 // A removed file that somebody has open only shows by its number of links (IN_ATTRIB): its
 // IN_DELETE_SELF comes with the last close. Each file is watched and not its directory, where other
@@ -67,7 +71,7 @@ class ObjectWatch::Impl {
   }
 
   bool Wait(absl::Duration at_most) {
-    std::vector<pollfd> polled = Interruption();
+    Polled polled = Interruption();
     {
       const std::lock_guard lock(mutex_);
       if (inotify_.StillOurs()) polled.push_back({.fd = inotify_.get(), .events = POLLIN});
@@ -79,7 +83,7 @@ class ObjectWatch::Impl {
   }
 
   void WaitFor(std::span<const UniqueFd> wake, absl::Duration at_most) {
-    std::vector<pollfd> polled = Interruption();
+    Polled polled = Interruption();
     for (const UniqueFd& fd : wake) polled.push_back({.fd = fd.get(), .events = POLLIN});
     (void)Poll(polled, at_most);
   }
@@ -144,14 +148,14 @@ class ObjectWatch::Impl {
     return os::ErrnoStatus(errno, absl::StrCat("watch ", EscapeBytes(path)));
   }
 
-  std::vector<pollfd> Interruption() {
+  Polled Interruption() {
     const std::lock_guard lock(mutex_);
-    std::vector<pollfd> polled;
+    Polled polled;
     if (wake_read_.StillOurs()) polled.push_back({.fd = wake_read_.get(), .events = POLLIN});
     return polled;
   }
 
-  static bool Poll(std::vector<pollfd>& polled, absl::Duration at_most) {
+  static bool Poll(Polled& polled, absl::Duration at_most) {
     const timespec limit =
         absl::ToTimespec(std::clamp(at_most, absl::ZeroDuration(), absl::Hours(1)));
     // A signal's handler, which only a caller's own thread can have here, ends it early: the caller

@@ -100,6 +100,9 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 //
 // No descriptor of a Guard is 0, 1 or 2, also if the program was started without these.
 //
+// A call that lacks memory throws std::bad_alloc, and no other exception; it has then reserved
+// nothing and given up nothing that was held. Release and the destructors do not throw.
+//
 // Move-only. Several threads may use it at once, but for moving, assigning and destroying it, and
 // for reading record() beside Follow.
 class Guard {
@@ -193,8 +196,8 @@ class Guard {
   // to wait for one that releases it. Once more replaces the answerer. Does not block.
   // FailedPrecondition after Release, in a forked child, and without Options::takes_messages;
   // Unavailable where this thread does not see the name's directory as senders do (after chroot(2),
-  // say), and an answerer of before then stays; otherwise why the socket `inbox` in the name's
-  // directory cannot be made.
+  // say), and an answerer of before then stays; ResourceExhausted without a thread or a descriptor;
+  // otherwise why the socket `inbox` in the name's directory cannot be made.
   absl::Status Receive(Answerer answerer);
 
   // A remote says that another instance acts under the same key: verifies each claim, and looks on
