@@ -735,10 +735,11 @@ std::vector<Finding> MutexLayerImpl::Diagnose() const {
       findings.push_back(
           {.severity = Severity::kNote,
            .layer = kLayer,
-           .what = absl::StrCat(Where(*semaphore), " is left of a holder that was killed"),
-           .consequence = "one of the system's semaphore sets is used for nothing",
-           .fix = "the next start takes it, and removes it when it ends; guardcheck gc removes it "
-                  "now"});
+           .what = absl::StrCat(Where(*semaphore), " is left of an earlier holder, and free"),
+           .consequence =
+               "nothing for a start, which takes it and removes it at its end; until then "
+               "it is one of the semaphore sets of the system",
+           .fix = "guardcheck gc removes it"});
     }
   }
   std::optional<Finding> logout = DiagnoseLogout();
