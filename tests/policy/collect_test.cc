@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -108,7 +109,7 @@ TEST_F(CollectTest, W1_GcPort) {
     setup.policy = policy;
     Claimant holder(setup);
     ASSERT_TRUE(holder.unique()) << holder.verdict();
-    ASSERT_EQ(holder.Ask("receive"), "ok");
+    ASSERT_EQ(holder.Ask("receive"), "receives");
     const auto before = FilesBelow(scope_.Object());
     const absl::Status kept = Collected();
     EXPECT_TRUE(absl::IsFailedPrecondition(kept)) << kept;
@@ -153,7 +154,7 @@ TEST_F(CollectTest, AnInboxThatTakesMessagesStays) {
   setup.policy = absl::StrCat("file(path=", scope_.directory() / "plain.lock", ")");
   Claimant holder(setup);
   ASSERT_TRUE(holder.unique()) << holder.verdict();
-  ASSERT_EQ(holder.Ask("receive"), "ok");
+  ASSERT_EQ(holder.Ask("receive"), "receives");
   EXPECT_THAT(std::string(Collected().message()), HasSubstr("inbox may take messages"));
   EXPECT_TRUE(std::filesystem::exists(scope_.Object("inbox")));
   EXPECT_EQ(holder.Ask("release"), "released");
@@ -190,7 +191,9 @@ TEST_F(CollectTest, WhatCannotBeRemovedWholeIsFoundAgain) {
   ASSERT_EQ(chmod(scope_.directory().path().c_str(), 0755), 0);
   EXPECT_THAT(testing::InChild([&] {
                 if (setresgid(kGroup, kGroup, kGroup) != 0) return std::string("cannot");
-                return testing::Say(scope_.Acquire());
+                static std::optional<Verdict> held;  // not released: a release leaves nothing
+                held.emplace(scope_.Acquire());
+                return testing::Say(*held);
               }),
               StartsWith("unique"));
   EXPECT_THAT(testing::InChild([&] {

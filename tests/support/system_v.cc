@@ -56,7 +56,7 @@ void RemoveMutexObjects(const std::string& directory) {
   for (const fs::directory_entry& segment : fs::directory_iterator("/dev/shm", ignored)) {
     constexpr std::string_view kPrefix = "soleguard-";
     const std::string name = segment.path().filename().string();
-    if (!name.starts_with(kPrefix)) continue;
+    if (!name.starts_with(kPrefix) || !segment.is_regular_file(ignored)) continue;
     std::ifstream file(segment.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     const auto record = DecodeRecord(bytes);
