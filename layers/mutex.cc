@@ -782,7 +782,10 @@ std::vector<std::string> FilesOf(const LayerParameters&) { return WakeFileNames(
 std::vector<InstanceName> NamesIn(const Scope& scope) {
   std::vector<InstanceName> names;
   for (const Target& target : TargetsOfThisUser()) {
-    if (target.scope.identity() == scope.identity()) names.push_back(target.name);
+    // The same identity, however it is written.
+    if (HashOf(target.scope, target.name) == HashOf(scope, target.name)) {
+      names.push_back(target.name);
+    }
   }
   return names;
 }
