@@ -23,6 +23,7 @@
 #include "os/os.h"
 #include "soleguard/patience.h"
 #include "soleguard/process.h"
+#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -45,8 +46,8 @@ std::string DirectoryKey(const std::string& path) {
 // The scope as its ceilings call it. A user's own may be named as a directory too.
 std::string CalledOf(const Scope& scope) {
   const bool may_be_users = scope.kind() == Scope::Kind::kDirectory &&
-                            scope.identity().starts_with("/run/lock/soleguard-");
-  return may_be_users && scope.identity() == Scope::User().identity() ? "user" : scope.ToString();
+                            IdentityOf(scope).starts_with("/run/lock/soleguard-");
+  return may_be_users && IdentityOf(scope) == IdentityOf(Scope::User()) ? "user" : scope.ToString();
 }
 
 std::string ScopeKey(const std::string& called) {
