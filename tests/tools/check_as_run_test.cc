@@ -219,6 +219,19 @@ std::string Semaphore(const Place& place, int count, bool taken) {
   return id >= 0 && (!taken || semop(id, &take, 1) == 0) ? "" : "semget";
 }
 
+// flock(1) of the user.
+Keeper Flock(const std::string& path) {
+  Words argv = LauncherOf(kUser);
+  argv.insert(argv.end(), {"flock", "-x", "-F", path, "sleep", "60"});
+  auto locker = std::make_shared<Program>(Program::Setup{.argv = argv});
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  while (flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+    (void)flock(file.get(), LOCK_UN);
+    (void)sched_yield();
+  }
+  return locker;
+}
+
 // Each file that a start has, in each state that it can be found in.
 void AddFiles(std::vector<Condition>& all) {
   struct File {
@@ -353,10 +366,7 @@ void AddKernelsObjects(std::vector<Condition>& all) {
     all.push_back({absl::StrCat("a foreign flock on ", *what == 0 ? "the directory" : what),
                    [what](Place& place) {
                      place.MakeObjects();
-                     return In(kUser, [&]() -> std::string {
-                       const int fd = open(place.At(what).c_str(), O_RDONLY | O_CLOEXEC);
-                       return flock(fd, LOCK_EX | LOCK_NB) == 0 ? "" : "flock";
-                     });
+                     return Flock(place.At(what));
                    }});
   }
 }
