@@ -441,7 +441,7 @@ TEST_F(ArbiterTest, WhatSettlesIsJudgedByWhatItHasBecome) {
 
 // A layer that breaks its promise is not asked for ever.
 TEST_F(ArbiterTest, AFinalWordThatIsNoneEndsAtTheDeadline) {
-  for (int i = 0; i < 4; ++i) layer("/a").WillAnswer(Unsettled());
+  for (int i = 0; i < 5; ++i) layer("/a").WillAnswer(Unsettled());
   Make("file(path=/a)");
   EXPECT_EQ(Run().action, Action::kWait);
   EXPECT_EQ(Run(kSettle / 4).action, Action::kWait);
