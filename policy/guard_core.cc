@@ -191,6 +191,7 @@ void Guard::Core::ReleaseClaims() {
     bool told = false;
     try {
       told = slot.claim != nullptr && slot.claim->Publish(record).ok();
+      for (const std::unique_ptr<Claim>& former : slot.former) (void)former->Publish(record);
     } catch (const std::bad_alloc&) {
     }
     try {
