@@ -304,7 +304,9 @@ TEST(H3_InstanceStillLives, ItRefusesWhateverTheKernelHasFreed) {
     EXPECT_THAT(refused.errors, AllOf(HasSubstr(absl::StrCat("pid         ", command.pid)),
                                       HasSubstr("which is gone"), HasSubstr("it lives")));
     EXPECT_EQ(guardcheck.Call({"status", "x", "--policy", policy}).code, 0);
-    EXPECT_EQ(guardcheck.Call({"stop", "x", "--policy", policy}).code, 0) << policy;
+    EXPECT_EQ(
+        guardcheck.Call({"stop", "x", "--policy", policy, "--timeout", "10ms", "--force"}).code, 0)
+        << policy;
     WaitUntilGone(command);
     EXPECT_EQ(guardcheck.CallRun({"true"}, quick).code, 0) << policy;
   }
