@@ -258,11 +258,16 @@ absl::Status CheckMayStart(const std::string& path, const struct stat& status, c
     return Refused(path, status, "lets its owner move what is in it");
   }
   // On a filesystem that cannot be written the layers say so, each for itself.
-  if (faccessat(kept.get(), ".", W_OK | X_OK, AT_EACCESS) != 0 && errno != EROFS) {
+  const int error = faccessat(kept.get(), ".", W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
+  if (error == EACCES) {
     return Refused(path, status,
                    absl::StrCat("cannot be written by ", Who(geteuid()),
-                                ", so that nothing in it can be the caller's: start as its owner "
-                                "or as a member of its group, or choose another scope"));
+                                " (Permission denied), so that nothing in it can be the caller's: "
+                                "start as its owner or as a member of its group, or choose another "
+                                "scope"));
+  }
+  if (error != 0 && error != EROFS) {
+    return ErrnoStatus(error, absl::StrCat("ask who may write ", EscapeBytes(path)));
   }
   return CheckDirectoriesAbove(
       path, UniqueFd(openat(kept.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)), ownership.uid,
