@@ -1,5 +1,6 @@
 #include "published_record.h"
 
+#include <cstddef>
 #include <utility>
 
 #include <absl/status/statusor.h>
@@ -68,8 +69,26 @@ absl::Status PublishedRecord::Write(const HolderRecord& record) {
   if (!ours.ok()) return ours;
   absl::Status written = WriteRecord(record_, record, ++sequence_);
   if (!written.ok()) return written;
+  for (const os::KeptFd& former : former_) {
+    if (former.StillOurs()) (void)WriteRecord(former, record, sequence_);
+  }
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
+}
+
+// Before another file is opened in its place: was it moved, or hidden by a mount, whoever looks
+// from elsewhere still finds it, and is refused by what it says until it says something else.
+absl::Status PublishedRecord::KeepAside() {
+  if (!record_.StillOurs() || record_.IsDeleted()) return absl::OkStatus();
+  const absl::StatusOr<bool> same = os::PathIs(path(), record_.file());
+  if (same.ok() && *same) return absl::OkStatus();
+  // One that is moved again and again must not use up all descriptors.
+  constexpr std::size_t kMost = 8;
+  if (former_.size() >= kMost) former_.pop_front();
+  absl::Status kept = former_.emplace_back().Keep(
+      path(), [this] { return os::DuplicateDescriptor(record_.get()); });
+  if (!kept.ok()) former_.pop_back();
+  return kept;
 }
 
 void PublishedRecord::Watch(Alarm& alarm) {
@@ -83,6 +102,11 @@ absl::Status PublishedRecord::Renew(const HolderRecord& record) {
   if (opened.ok()) opened = directory_.Open(os::Create::kYes);
   if (!opened.ok()) return opened;
   (void)wake_.Renew(WakeFilesIn(directory_, layer_));  // it only wakes
+  opened = KeepAside();
+  if (!opened.ok()) {
+    directory_.Close();
+    return opened;
+  }
   opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
                         record_);
   directory_.Close();
@@ -100,6 +124,7 @@ void PublishedRecord::Mend(const HolderRecord& record, Claim::Mended& mended) {
 
 void PublishedRecord::End() {
   record_.Close();
+  former_.clear();
   directory_.Close();
   wake_.End();
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -74,6 +75,7 @@ class PublishedRecord {
  private:
   absl::StatusOr<std::optional<HolderRecord>> ReadOpened();
   absl::StatusOr<DecodedRecord> Decode() const;
+  absl::Status KeepAside();
   absl::Status Renew(const HolderRecord& record);
   std::string path() const { return directory_.path() + "/" + record_file_; }
 
@@ -83,6 +85,7 @@ class PublishedRecord {
   std::optional<Vantage> vantage_;  // the holder's, when it began
   Wake wake_;
   os::KeptFd record_;
+  std::list<os::KeptFd> former_;  // records that only others may still find, told as record_ is
   std::uint64_t sequence_ = 0;
   std::optional<HolderRecord> predecessor_;
   std::optional<Contested> survivor_;
