@@ -250,10 +250,10 @@ TEST(NamedPolicy, AvailableIsSafeAndStartsWithOneBrokenLayer) {
   EXPECT_EQ(analysis.claims_to_destroy, 3);
   EXPECT_EQ(analysis.claims_to_destroy_at_worst, 1);
   EXPECT_THAT(Ids(analysis, Consequence::kDoubled), ElementsAre("another-host", "container"));
-  // file and port both need the scope's directory.
+  // file and port both need the scope's directory, and each layer needs to know whose the scope is.
   EXPECT_THAT(Ids(analysis, Consequence::kRefused),
-              ElementsAre("descriptors-exhausted", "disk-full", "read-only-filesystem",
-                          "scope-directory-squatted"));
+              ElementsAre("descriptors-exhausted", "disk-full", "hidden-place", "hidden-user",
+                          "read-only-filesystem", "scope-directory-squatted"));
 }
 
 TEST(NamedPolicy, EachIsSafe) {
