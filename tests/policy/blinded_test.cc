@@ -238,8 +238,14 @@ std::vector<Case> AllButOne() {
        {},
        "file held, mutex held, port held, scan contested H unguarded",
        "names/x"},
-      {"ScanOthersHidden",
+      // Another ipc namespace shares /dev/shm, where the record says who lives and has the name.
+      {"SegmentOthersHidden",
        {},
+       {Elsewhere::kMount, Elsewhere::kIpc, Elsewhere::kNetwork},
+       mutex,
+       ""},
+      {"ScanOthersHidden",
+       {Object::kSegment},
        {Elsewhere::kMount, Elsewhere::kIpc, Elsewhere::kNetwork},
        "file held, mutex held, port held, scan contested H unguarded",
        ""},
@@ -335,6 +341,13 @@ TEST_F(Blinded, H18_WithHidepidScanCannotTellAndTheOthersCan) {
   for (const Object object : {Object::kNameDirectory, Object::kSemaphore, Object::kPort}) {
     if (!Destroy(object, holder)) GTEST_SKIP() << "needs pidfd_getfd(2)";
   }
+  {
+    Claimant newcomer = Start(hidden);
+    EXPECT_EQ(newcomer.Ask("layers"),
+              absl::StrCat("file held, mutex contested ", holder.pid(), " established"))
+        << "the last record still refuses";
+  }
+  ASSERT_TRUE(Destroy(Object::kSegment, holder));
   Claimant newcomer = Start(hidden);
   EXPECT_THAT(newcomer.verdict(), StartsWith("undetermined "));
   EXPECT_EQ(newcomer.Ask("layers"), "file held, mutex held, port held, scan unavailable");

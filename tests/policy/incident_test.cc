@@ -273,6 +273,8 @@ TEST(Incident, H13_AHolderThatWasStoppedMeanwhileLearnsThatItIsCompromised) {
   if (testing::StopListening(holder.pid()) != 2) GTEST_SKIP() << "needs another's descriptors";
   field.MoveNameAway();
   ASSERT_TRUE(testing::RemoveSemaphore(field.path(), TestScope::kName));
+  EXPECT_TRUE(field.Holder().duplicate()) << "the last record still refuses";
+  ASSERT_TRUE(testing::RemoveSegment(field.path(), TestScope::kName));
   Claimant newcomer = field.Holder();
   ASSERT_TRUE(newcomer.unique()) << newcomer.verdict();
 
@@ -368,6 +370,8 @@ TEST(Incident, ALostMutexIsNotTakenFromItsNextHolder) {
   holder.program().Signal(SIGSTOP);
   holder.program().WaitUntilStopped();
   ASSERT_TRUE(testing::FreeSemaphore(field.path(), "x"));
+  EXPECT_TRUE(field.Holder().duplicate()) << "its record still refuses";
+  ASSERT_TRUE(testing::RemoveSegment(field.path(), "x"));
   Claimant newcomer = field.Holder();
   ASSERT_TRUE(newcomer.unique()) << newcomer.verdict();
   ASSERT_TRUE(SendSignal(stopped, SIGCONT).ok());
