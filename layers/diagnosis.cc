@@ -299,6 +299,7 @@ std::vector<Finding> DiagnoseScope(const Scope& scope) {
 }
 
 std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {
+  constexpr const char* kOnePidNamespace = "look from the host, or start both in one pid namespace";
   std::vector<Finding> findings;
   const auto ours = os::NamespacesOf(0);
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
@@ -311,7 +312,7 @@ std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {
                               " there, runs in another pid namespace (", holder.pid_namespace,
                               ", here ", own->pid_namespace, "): these two cannot see each other"),
          .consequence = "",
-         .fix = "look from the host, or start both in one pid namespace",
+         .fix = kOnePidNamespace,
          .event = Event::kPidNamespace});
     const std::optional<std::int64_t> here = os::PidFromHere(holder);
     if (!here.has_value()) return findings;
@@ -323,8 +324,9 @@ std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {
     std::optional<Event> event;
     std::string_view fix;
   };
-  constexpr std::array<Kind, 5> kKinds = {
-      {{"net", "network", Event::kNetworkNamespace,
+  constexpr std::array<Kind, 6> kKinds = {
+      {{"pid", "pid", Event::kPidNamespace, kOnePidNamespace},
+       {"net", "network", Event::kNetworkNamespace,
         "start both in one network namespace (docker run --network=host, podman pod)"},
        {"ipc", "ipc", Event::kIpcNamespace,
         "start both in one ipc namespace (docker run --ipc=host)"},
@@ -336,6 +338,9 @@ std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {
     const auto mine = ours.find(std::string(kind.name));
     const auto other = theirs.find(std::string(kind.name));
     if (mine == ours.end() || other == theirs.end() || mine->second == other->second) continue;
+    // Said above where `holder` has the number of its own namespace; a record that was read has
+    // the one of here (SeenFromHere).
+    if (kind.name == "pid" && !findings.empty()) continue;
     Finding finding{
         .severity = Severity::kWarning,
         .layer = kHolder,
@@ -345,7 +350,8 @@ std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {
         .fix = std::string(kind.fix),
         .event = kind.event};
     if (kind.event.has_value()) {
-      finding.what += ": these two cannot see each other there";
+      finding.what += kind.name == "pid" ? ": from there the processes of this one cannot be seen"
+                                         : ": these two cannot see each other there";
     } else {
       finding.severity = Severity::kNote;
       finding.consequence = kind.name == "mnt"
