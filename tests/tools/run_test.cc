@@ -576,7 +576,7 @@ TEST_F(RefusalTest, JsonHasTheKeysOfTheReference) {
   EXPECT_THAT(
       Keys(said.at("record")),
       ElementsAre("state", "name", "slot", "scope", "identity", "hostname", "user", "executable",
-                  "cwd", "started", "policy", "layers", "token", "version", "instance"));
+                  "cwd", "started", "policy", "layers", "token", "version", "schema", "instance"));
   EXPECT_THAT(Keys(said.at("record").at("identity")),
               ElementsAre("pid", "start_ticks", "pid_namespace", "boot_id"));
   EXPECT_EQ(said.at("record").at("identity").at("pid"), holder.wrapper());

@@ -450,7 +450,7 @@ TEST(Guardian, H11_ACommandThatMayNotBeKilledKeepsTheName) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root, to become somebody else";
   const Guardcheck guardcheck;
   const Words nobody = {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
-  ASSERT_EQ(chmod(guardcheck.directory().path().c_str(), 0777), 0);
+  ASSERT_EQ(chmod(guardcheck.directory().path().c_str(), 01777), 0);
   // Its user may not kill it, its real uid being another's, too.
   const std::string become = guardcheck.directory() / "become";
   const Finished copied = RunProgram(
