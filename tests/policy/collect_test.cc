@@ -121,6 +121,7 @@ TEST_F(CollectTest, W1_GcPort) {
     // And what it left when it was killed goes.
     holder.program().Signal(SIGKILL);
     (void)holder.program().Wait();
+    second.program().Signal(SIGKILL);
     (void)second.program().Wait();
     EXPECT_EQ(Collected(), absl::OkStatus());
     EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
