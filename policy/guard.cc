@@ -456,7 +456,17 @@ class OnlyLooked final : public Layer {
   explicit OnlyLooked(const Layer& layer) : layer_(layer) {}
 
   std::string_view text() const override { return layer_.text(); }
-  Attempt Try(const HolderRecord&) override {
+  Attempt Try(const HolderRecord& candidate) override {
+    Attempt attempt = TryFinally(candidate);
+    const auto* unavailable = std::get_if<Unavailable>(&attempt);
+    // The race: it is seen half-way, as a contender's socket that is bound and does not listen yet.
+    // Closed by looking again for as long as a start would try again.
+    if (unavailable == nullptr || !absl::IsAborted(unavailable->status)) return attempt;
+    Contested contested{.wake = {}, .unsettled = true};
+    contested.holder.evidence = std::string(unavailable->status.message());
+    return contested;
+  }
+  Attempt TryFinally(const HolderRecord&) override {
     seen_ = layer_.Forecast();
     if (std::holds_alternative<Free>(*seen_)) {
       if (std::optional<Holder> locker = ForeignLocker(layer_)) seen_ = Taken{*std::move(locker)};
