@@ -176,7 +176,7 @@ TEST_F(ReplaceTest, H06_AHolderInASiblingPidNamespaceIsNotSignalled) {
 }
 
 // From the host every container is seen.
-TEST_F(ReplaceTest, K13_TheHostReplacesAHolderInAContainer) {
+TEST_F(ReplaceTest, H06_TheHostReplacesAHolderInAContainer) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root to make a pid namespace";
   Claimant inside = Start(kInAContainer);
   ASSERT_TRUE(inside.unique()) << inside.verdict();

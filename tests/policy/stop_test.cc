@@ -280,7 +280,7 @@ TEST(StopRunningTest, H17_AForeignListenerOnTheNamesPortIsNotCalledItsHolder) {
 const std::vector<std::string> kInAContainer = {"unshare", "--pid", "--fork", "--mount-proc",
                                                 "--kill-child"};
 
-TEST_F(StopTest, K13_TheHostEndsAHolderInAContainer) {
+TEST_F(StopTest, H06_TheHostEndsAHolderInAContainer) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root to make a pid namespace";
   Claimant inside = Start(kInAContainer);
   ASSERT_TRUE(inside.unique()) << inside.verdict();

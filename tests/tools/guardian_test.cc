@@ -141,7 +141,7 @@ TEST_F(P1_ForeignProc, WhatTheCommandLeavesBehindIsEnded) {
   EXPECT_EQ(guardcheck_.CallRun({"true"}).code, 0);
 }
 
-TEST_F(P1_ForeignProc, K13_FromOutsideItIsSeenAndStopped) {
+TEST_F(P1_ForeignProc, H06_FromOutsideItIsSeenAndStopped) {
   Program inside = Start("sleep 600 & echo ready; wait");
   ASSERT_EQ(inside.ReadLine(), "ready");
   const ProcessIdentity root = *IdentityOf(inside.pid());

@@ -219,7 +219,7 @@ TEST(EndOwnDescendants, P1b_ForeignProcKillsNoStrangers) {
   EXPECT_EQ(said, "lives");
 }
 
-TEST(IdentityHere, K13_AProcessInANamespaceBelowIsFound) {
+TEST(IdentityHere, H06_AProcessInANamespaceBelowIsFound) {
   std::array<int, 2> ends = {};
   ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
   if (geteuid() != 0) GTEST_SKIP() << "needs root to make a pid namespace";
