@@ -398,8 +398,14 @@ INSTANTIATE_TEST_SUITE_P(Layers, WakeUp, ::testing::ValuesIn(Kinds()),
                          [](const auto& kind) { return kind.param; });
 
 TEST_P(WakeUp, WhoIsWokenByAReleaseFindsTheLayerFree) {
+  // As Guard releases: until it says so, its record refuses by itself.
   const Attempt attempt = TryWhenWoken([&](Claim& claim) { (void)claim.Publish(Established()); },
-                                       [](Claim& claim) { claim.Release(); });
+                                       [&](Claim& claim) {
+                                         HolderRecord releasing = Established();
+                                         releasing.state = RecordState::kReleasing;
+                                         (void)claim.Publish(releasing);
+                                         claim.Release();
+                                       });
   if (const auto* contested = std::get_if<Contested>(&attempt)) {
     FAIL() << "still taken: \"" << contested->holder.evidence << '"';
   }
