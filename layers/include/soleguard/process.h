@@ -64,8 +64,8 @@ struct ProcessDescription {
 absl::StatusOr<ProcessIdentity> OwnIdentity();
 
 // The identity of `pid` in the caller's pid namespace, as of now. NotFound: no such process (or the
-// id of a thread); FailedPrecondition: /proc shows another pid namespace; PermissionDenied: it
-// exists, but /proc does not show it (hidepid).
+// id of a thread); FailedPrecondition: /proc shows another pid namespace, and it is no child of the
+// caller's; PermissionDenied: it exists, but /proc does not show it (hidepid).
 absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid);
 
 // The same process as the caller's pid namespace numbers it: `identity` itself, or that of a

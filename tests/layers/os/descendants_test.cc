@@ -227,6 +227,7 @@ TEST(IdentityHere, H06_AProcessInANamespaceBelowIsFound) {
     if (unshare(CLONE_NEWPID) != 0) return "skip";
     const pid_t init = fork();
     if (init != 0) return absl::StrCat(init);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);  // process 1 of a namespace does not end of an alarm
     const auto own = OwnIdentity();
     const std::uint64_t space = own.ok() ? own->pid_namespace : 0;
     (void)!write(ends[1], &space, sizeof space);
@@ -244,13 +245,25 @@ TEST(IdentityHere, H06_AProcessInANamespaceBelowIsFound) {
   ASSERT_TRUE(found.ok()) << found.status();
   EXPECT_EQ(*found, here);
   EXPECT_EQ(LivenessOf(there), Liveness::kAlive);
-  // A later owner of the number, and another namespace, are somebody else.
+  // A later owner of the number, and another namespace, are somebody else. That there is none can
+  // be told from the initial namespace only, from where every process is seen.
+  constexpr std::uint64_t kInitialPidNamespace = 4026531836;
+  const bool sees_all = here.pid_namespace == kInitialPidNamespace;
+  const auto none = sees_all ? absl::StatusCode::kNotFound : absl::StatusCode::kFailedPrecondition;
+  const Liveness not_there = sees_all ? Liveness::kGone : Liveness::kUnknown;
   ProcessIdentity later = there;
   ++later.start_ticks;
-  EXPECT_NE(LivenessOf(later), Liveness::kAlive);
+  EXPECT_EQ(IdentityHere(later).status().code(), none);
+  EXPECT_EQ(LivenessOf(later), not_there);
   ProcessIdentity elsewhere = there;
   ++elsewhere.pid_namespace;
-  EXPECT_NE(LivenessOf(elsewhere), Liveness::kAlive);
+  EXPECT_EQ(IdentityHere(elsewhere).status().code(), none);
+  EXPECT_EQ(LivenessOf(elsewhere), not_there);
+  // The initial namespace is above any other, and not seen from below.
+  if (!sees_all) {
+    elsewhere.pid_namespace = kInitialPidNamespace;
+    EXPECT_TRUE(absl::IsFailedPrecondition(IdentityHere(elsewhere).status()));
+  }
   ASSERT_TRUE(SendSignal(there, SIGKILL).ok());
   auto ended = OpenPidfd(here);
   if (ended.ok()) (void)WaitForAny({&*ended, 1}, absl::InfiniteDuration());
