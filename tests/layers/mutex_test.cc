@@ -61,7 +61,15 @@ TEST_F(MutexTest, H32_VerifyNoticesThatTheSemaphoreWasRemoved) {
   ASSERT_GE(id, 0);
   ASSERT_EQ(semctl(id, 0, IPC_RMID), 0);
   EXPECT_TRUE(absl::IsDataLoss(guard.Verify())) << guard.Verify();
-  // One that another process made in its place is not ours either.
+  // What the record says refuses still.
+  {
+    Claimant refused({.scope = directory_.path(), .policy = "mutex"});
+    EXPECT_EQ(refused.verdict(), absl::StrCat("duplicate ", getpid(), " established"));
+  }
+  EXPECT_TRUE(absl::IsDataLoss(guard.Verify())) << guard.Verify();
+  // One that another process made in its place, once the record was removed too (RemoveIPC), is not
+  // ours either.
+  ASSERT_TRUE(testing::RemoveSegment(scope().directory(), "x"));
   Claimant other({.scope = directory_.path(), .policy = "mutex"});
   EXPECT_TRUE(other.unique()) << other.verdict();
   EXPECT_TRUE(absl::IsDataLoss(guard.Verify())) << guard.Verify();
@@ -149,6 +157,7 @@ TEST_F(MutexTest, H42_ASemaphoreThatWasOpenedBeforeTheReleaseIsNobodys) {
 TEST_F(MutexTest, H42_AReleaseLeavesWhatIsAnothersByNow) {
   Verdict mine = Acquire();
   ASSERT_TRUE(testing::FreeSemaphore(scope().directory(), "x"));
+  std::ofstream(Segment(), std::ios::binary) << "damaged";  // its record would refuse
   Claimant next({.scope = directory_.path(), .policy = "mutex"});
   ASSERT_TRUE(next.unique()) << next.verdict();
   std::get<Unique>(mine).guard.Release();
@@ -158,6 +167,7 @@ TEST_F(MutexTest, H42_AReleaseLeavesWhatIsAnothersByNow) {
   Claimant third({.scope = directory_.path(), .name = "y", .policy = "mutex"});
   ASSERT_TRUE(third.unique()) << third.verdict();
   ASSERT_TRUE(testing::RemoveSemaphore(scope().directory(), "y"));
+  ASSERT_TRUE(testing::RemoveSegment(scope().directory(), "y"));
   Claimant fourth({.scope = directory_.path(), .name = "y", .policy = "mutex"});
   ASSERT_TRUE(fourth.unique()) << fourth.verdict();
   EXPECT_EQ(third.Ask("release"), "released");
