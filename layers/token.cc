@@ -185,8 +185,12 @@ Step Next(const absl::StatusOr<Ceiling>& found, std::uint64_t last, const TokenC
       found.ok() ? last <= found->limit : absl::IsNotFound(found.status()) && last == 0;
   Step step;
   const std::uint64_t running = found.ok() ? Plus(found->base, clock.since_boot) : 0;
-  const bool runs =
-      found.ok() && !clock.boot.empty() && found->boot == clock.boot && running > last;
+  // The race: somebody has raised it after this process had read its clock, for a token that is not
+  // less than the running one. Closed by beginning again beyond the limit.
+  const std::uint64_t raised_for =
+      found.ok() ? found->limit - std::min(found->limit, kAhead + kReserve) : 0;
+  const bool runs = found.ok() && !clock.boot.empty() && found->boot == clock.boot &&
+                    running > std::max(last, raised_for);
   if (runs) {
     step.token = {.value = running, .durable = proved};
     if (Plus(running, kReserve) <= found->limit) return step;

@@ -194,6 +194,7 @@ TEST_F(TokenTest, H41_AfterACeilingWasLostTheFirstTokenIsNotDurable) {
 TEST_F(TokenTest, H41_TwoThatRaiseItAtOneTimeGetTwoTokens) {
   constexpr int kRounds = 50;
   for (int i = 0; i < kRounds; ++i) {
+    // Both have read it within one microsecond, however long either is stopped then.
     const TokenClock clock{
         .wall = 1, .since_boot = static_cast<std::uint64_t>(i), .boot = absl::StrCat("boot", i)};
     std::uint64_t other = 0;
@@ -207,6 +208,20 @@ TEST_F(TokenTest, H41_TwoThatRaiseItAtOneTimeGetTwoTokens) {
       EXPECT_NE(other, mine.value);
     }
   }
+}
+
+TEST_F(TokenTest, H41_WhoReadTheClockBeforeTheCeilingWasRaisedIsBeyondIt) {
+  constexpr std::uint64_t kSinceBoot = 1000;
+  std::uint64_t last = 0;
+  // It was read at the time at which the one who raised it had read it, and before.
+  for (const std::uint64_t since_boot : {kSinceBoot, kSinceBoot, kSinceBoot - 1}) {
+    const Token token = Next(0, {.wall = 1, .since_boot = since_boot, .boot = "this"});
+    EXPECT_TRUE(token.durable);
+    EXPECT_GT(token.value, last);
+    last = token.value;
+  }
+  const Token later = Next(0, {.wall = 1, .since_boot = kSinceBoot, .boot = "this"});
+  EXPECT_EQ(later.value, last + 1) << "the clock has gone on: no need to raise it";
 }
 
 TEST_F(TokenTest, WithinABootTheRecordIsBelievedAndTheTokenStaysNearTheClock) {
