@@ -28,9 +28,10 @@ class OwnSideFile final : public SideFile {
       return absl::FailedPreconditionError(absl::StrCat(
           EscapeBytes(path_), " was replaced or written by another program, and is left to it"));
     }
+    std::string says(text);  // before the file is there, which would be left for want of memory
     absl::StatusOr<UniqueFd> written = os::WriteForOthers(entry(), text);
     if (!written.ok()) return written.status();
-    text_ = text;
+    text_ = std::move(says);
     return file_.Keep("keep a file open", [&written] { return written->release(); });
   }
 

@@ -1,14 +1,15 @@
 // Memory that is not there. The program has an operator new of its own, and in each test the first,
 // the second, the third … allocation of a call fails, each in a process of its own, until the call
-// needs no more. It is right that the call throws std::bad_alloc. It is not right that the program
-// ends, that a name stays taken, a descriptor open or a thread behind, or that what was held is not
-// held any more.
+// needs no more (of a call with many, one in several, and each one in the soak). It is right that
+// the call throws std::bad_alloc. It is not right that the program ends, that a name stays taken, a
+// descriptor open or a thread behind, or that what was held is not held any more.
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -138,38 +139,60 @@ class Allocation : public ::testing::TestWithParam<const char*> {
   // From here on the allocations of the library's threads count.
   void Arm() const { *left_ = number_ - 1; }
   void Disarm() const {
-    if (left_->exchange(-1) < 0) *reached_ = true;
+    const std::int64_t left = left_->exchange(-1);
+    if (left < 0) {
+      *reached_ = true;
+    } else {
+      *made_ = std::max(made_->load(), number_ - 1 - left);
+    }
   }
+
+  // Whether each allocation is made to fail, or one in several.
+  virtual bool TriesEach() const { return false; }
 
   // Lets one allocation after the other fail that `body` makes between Arm and Disarm, each time in
   // a new child. `body` returns what is wrong, or nothing; then, while the child lives, so does
   // `look`, for another process.
   void FailEach(const std::function<std::string()>& body,
                 const std::function<std::string()>& look) {
-    std::optional<std::string> usual;
     std::vector<std::string> traces;
-    for (number_ = 1;; ++number_) {
-      *reached_ = false;
-      const Child child([&] {
-        std::string wrong = body();
-        const bool alone = BecomesSo([] { return CountIn("/proc/self/task") == 1; });
-        return absl::StrCat(wrong.empty() ? "" : "wrong: " + wrong,
-                            alone ? "" : "a thread is left; ", BlockedSignals(),
-                            " blocked signals, ", CountIn("/proc/self/fd"), " descriptors");
-      });
-      ASSERT_FALSE(child.answer().empty()) << "allocation " << number_ << " ended the process";
-      ASSERT_FALSE(absl::StartsWith(child.answer(), "wrong: "))
-          << "allocation " << number_ << ": " << child.answer();
-      const std::string seen = look();
-      Disarm();
-      ASSERT_EQ(seen, "") << "allocation " << number_;
-      traces.push_back(child.answer());
+    const auto fail_one = [&] { FailOne(body, look, traces); };
+    number_ = kNone;
+    fail_one();
+    if (HasFatalFailure()) return;
+    traces.clear();
+    constexpr std::int64_t kTried = 20;
+    const std::int64_t step = TriesEach() ? 1 : 1 + *made_ / kTried;
+    for (number_ = 1;; number_ += step) {
+      fail_one();
+      if (HasFatalFailure()) return;
       if (!*reached_) break;
     }
     for (std::size_t i = 0; i < traces.size(); ++i) {
-      EXPECT_EQ(traces[i], traces.back()) << "allocation " << i + 1;
+      EXPECT_EQ(traces[i], traces.back())
+          << "allocation " << 1 + static_cast<std::int64_t>(i) * step;
     }
-    std::cout << traces.size() - 1 << " allocations; " << traces.back() << "\n";
+    std::cout << traces.size() - 1 << " of " << *made_ << " allocations; " << traces.back() << "\n";
+  }
+
+  // One child, and in `traces` what it has left.
+  void FailOne(const std::function<std::string()>& body, const std::function<std::string()>& look,
+               std::vector<std::string>& traces) const {
+    *reached_ = false;
+    const Child child([&] {
+      std::string wrong = body();
+      const bool alone = BecomesSo([] { return CountIn("/proc/self/task") == 1; });
+      return absl::StrCat(wrong.empty() ? "" : "wrong: " + wrong, alone ? "" : "a thread is left; ",
+                          BlockedSignals(), " blocked signals, ", CountIn("/proc/self/fd"),
+                          " descriptors");
+    });
+    ASSERT_FALSE(child.answer().empty()) << "allocation " << number_ << " ended the process";
+    ASSERT_FALSE(absl::StartsWith(child.answer(), "wrong: "))
+        << "allocation " << number_ << ": " << child.answer();
+    const std::string seen = look();
+    *left_ = -1;
+    ASSERT_EQ(seen, "") << "allocation " << number_;
+    traces.push_back(child.answer());
   }
 
   // Whether another process than the child finds the name free, or the child's.
@@ -194,22 +217,32 @@ class Allocation : public ::testing::TestWithParam<const char*> {
     return scope_.policy() == "port" ? scope_.Object("record.port") : scope_.Object("record");
   }
 
+  // What is tried.
+  void OfAStart(), OfAStartWhoseClaimIsHandedOn(), OfAStartThatIsRefused(), OfAStartThatWaits(),
+      OfALook(), OfARelease(), OfADestructor(), OfADestructorWithAllThatAGuardCanHave(),
+      OfAVerify(), OfHandingOn(), OfSideFiles(), OfAWatch(), OfARepair(), OfARepairOfWhatIsGone(),
+      OfReceiving(), OfAnAnswer(), OfSending(), OfAnnouncing();
+
+  static constexpr std::int64_t kNone = std::int64_t{1} << 40;  // more than are ever made
   static constexpr absl::Duration kLong = absl::Seconds(20);
   const testing::TestScope scope_;
   testing::Shared<std::atomic<std::int64_t>> left_;
   testing::Shared<std::atomic<bool>> reached_;
-  int number_ = 0;
+  testing::Shared<std::atomic<std::int64_t>> made_;  // the most that one call needed
+  std::int64_t number_ = 0;
+};
+
+// Hundreds of children for each call.
+class AllocationSoakTest : public Allocation {
+ protected:
+  bool TriesEach() const override { return true; }
 };
 
 std::string NameOf(const ::testing::TestParamInfo<const char*>& policy) {
   return testing::TestNameOf(policy.param);
 }
 
-INSTANTIATE_TEST_SUITE_P(Policies, Allocation,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
-                         &NameOf);
-
-TEST_P(Allocation, OfAStart) {
+void Allocation::OfAStart() {
   FailEach(
       [this]() -> std::string {
         {
@@ -223,7 +256,7 @@ TEST_P(Allocation, OfAStart) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfAStartWhoseClaimIsHandedOn) {
+void Allocation::OfAStartWhoseClaimIsHandedOn() {
   FailEach(
       [this]() -> std::string {
         {
@@ -236,7 +269,7 @@ TEST_P(Allocation, OfAStartWhoseClaimIsHandedOn) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfAStartThatIsRefused) {
+void Allocation::OfAStartThatIsRefused() {
   const Verdict mine = Acquire();
   ASSERT_TRUE(testing::IsUnique(mine)) << testing::Say(mine);
   FailEach(
@@ -252,7 +285,7 @@ TEST_P(Allocation, OfAStartThatIsRefused) {
 }
 
 // It stands in line before it is refused, and not any more after that.
-TEST_P(Allocation, OfAStartThatWaits) {
+void Allocation::OfAStartThatWaits() {
   FailEach(
       [this]() -> std::string {
         const Child holder([this] {
@@ -266,7 +299,7 @@ TEST_P(Allocation, OfAStartThatWaits) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfALook) {
+void Allocation::OfALook() {
   const Verdict mine = Acquire();
   FailEach(
       [this]() -> std::string {
@@ -277,7 +310,7 @@ TEST_P(Allocation, OfALook) {
       [&] { return std::string(std::get<Unique>(mine).guard.Verify().message()); });
 }
 
-TEST_P(Allocation, OfARelease) {
+void Allocation::OfARelease() {
   FailEach(
       [this]() -> std::string {
         const Verdict verdict = Acquire();
@@ -287,7 +320,7 @@ TEST_P(Allocation, OfARelease) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfADestructor) {
+void Allocation::OfADestructor() {
   FailEach(
       [this]() -> std::string {
         std::optional<Verdict> verdict = Acquire();
@@ -298,7 +331,7 @@ TEST_P(Allocation, OfADestructor) {
 }
 
 // Of one that is watched, receives, has written side files and handed its claim on.
-TEST_P(Allocation, OfADestructorWithAllThatAGuardCanHave) {
+void Allocation::OfADestructorWithAllThatAGuardCanHave() {
   FailEach(
       [this]() -> std::string {
         std::optional<Verdict> verdict = Acquire({.hand_on = true});
@@ -316,7 +349,7 @@ TEST_P(Allocation, OfADestructorWithAllThatAGuardCanHave) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfAVerify) {
+void Allocation::OfAVerify() {
   FailEach(
       [this]() -> std::string {
         static Verdict verdict = Acquire();
@@ -329,7 +362,7 @@ TEST_P(Allocation, OfAVerify) {
       [this] { return TakenForOthers(); });
 }
 
-TEST_P(Allocation, OfHandingOn) {
+void Allocation::OfHandingOn() {
   FailEach(
       [this]() -> std::string {
         Verdict verdict = Acquire({.hand_on = true});
@@ -345,7 +378,7 @@ TEST_P(Allocation, OfHandingOn) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfSideFiles) {
+void Allocation::OfSideFiles() {
   const std::string directory = scope_.directory() / "files";
   std::filesystem::create_directory(directory);
   FailEach(
@@ -371,7 +404,7 @@ TEST_P(Allocation, OfSideFiles) {
 }
 
 // Also in the watch's own thread, while it looks and mends.
-TEST_P(Allocation, OfAWatch) {
+void Allocation::OfAWatch() {
   FailEach(
       [this]() -> std::string {
         Verdict verdict = Acquire();
@@ -393,7 +426,7 @@ TEST_P(Allocation, OfAWatch) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfARepair) {
+void Allocation::OfARepair() {
   FailEach(
       [this]() -> std::string {
         static Verdict verdict = Acquire();
@@ -411,7 +444,7 @@ TEST_P(Allocation, OfARepair) {
 }
 
 // A claim that is gone wholly is taken anew.
-TEST_P(Allocation, OfARepairOfWhatIsGone) {
+void Allocation::OfARepairOfWhatIsGone() {
   FailEach(
       [this]() -> std::string {
         static Verdict verdict = Acquire();
@@ -425,7 +458,7 @@ TEST_P(Allocation, OfARepairOfWhatIsGone) {
       [this] { return TakenForOthers(); });
 }
 
-TEST_P(Allocation, OfReceiving) {
+void Allocation::OfReceiving() {
   FailEach(
       [this]() -> std::string {
         Verdict verdict = Acquire();
@@ -445,7 +478,7 @@ TEST_P(Allocation, OfReceiving) {
 }
 
 // In the thread that serves: at most that message is lost.
-TEST_P(Allocation, OfAnAnswer) {
+void Allocation::OfAnAnswer() {
   FailEach(
       [this]() -> std::string {
         Verdict verdict = Acquire();
@@ -462,7 +495,7 @@ TEST_P(Allocation, OfAnAnswer) {
       [this] { return FreeForOthers(); });
 }
 
-TEST_P(Allocation, OfSending) {
+void Allocation::OfSending() {
   // In a process of its own: what it allocates is not the sender's.
   const Child holder([this] {
     g_left = nullptr;
@@ -480,7 +513,7 @@ TEST_P(Allocation, OfSending) {
       [this] { return Sent() == "got" ? "" : Sent(); });
 }
 
-TEST_P(Allocation, OfAnnouncing) {
+void Allocation::OfAnnouncing() {
   FailEach(
       [this]() -> std::string {
         const Options options{.scope = scope_.scope()};
@@ -489,6 +522,46 @@ TEST_P(Allocation, OfAnnouncing) {
       },
       [this] { return FreeForOthers(); });
 }
+
+#define SOLEGUARD_ALLOCATION_TEST(name) \
+  TEST_P(Allocation, name) { name(); }  \
+  TEST_P(AllocationSoakTest, name) { name(); }
+
+SOLEGUARD_ALLOCATION_TEST(OfAStart)
+SOLEGUARD_ALLOCATION_TEST(OfAStartWhoseClaimIsHandedOn)
+SOLEGUARD_ALLOCATION_TEST(OfAStartThatIsRefused)
+SOLEGUARD_ALLOCATION_TEST(OfAStartThatWaits)
+SOLEGUARD_ALLOCATION_TEST(OfALook)
+SOLEGUARD_ALLOCATION_TEST(OfARelease)
+SOLEGUARD_ALLOCATION_TEST(OfADestructor)
+SOLEGUARD_ALLOCATION_TEST(OfADestructorWithAllThatAGuardCanHave)
+SOLEGUARD_ALLOCATION_TEST(OfAVerify)
+SOLEGUARD_ALLOCATION_TEST(OfHandingOn)
+SOLEGUARD_ALLOCATION_TEST(OfARepairOfWhatIsGone)
+SOLEGUARD_ALLOCATION_TEST(OfReceiving)
+SOLEGUARD_ALLOCATION_TEST(OfAnAnswer)
+SOLEGUARD_ALLOCATION_TEST(OfSending)
+SOLEGUARD_ALLOCATION_TEST(OfAnnouncing)
+
+// In the soak alone, as these fail until the calls are mended:
+//  - OfARepair: of file a look that throws after it has put something right (the 31st allocation)
+//    loses what Claim::Mend had found, and the next one finds nothing to say. Of mutex the FIFO
+//    that wakes waiters is not made again (the 67th): os::KeepFifo has closed the old one before it
+//    throws, and Wake::Check takes a FIFO that is not open for one that never could be made.
+//  - OfAWatch: the same FIFO (the 133rd).
+//  - OfSideFiles: of all three the info file was left (the 35th). SideFile::Write now remembers
+//  what
+//    it writes before it does; that this was all is not shown yet.
+TEST_P(AllocationSoakTest, OfSideFiles) { OfSideFiles(); }
+TEST_P(AllocationSoakTest, OfARepair) { OfARepair(); }
+TEST_P(AllocationSoakTest, OfAWatch) { OfAWatch(); }
+
+INSTANTIATE_TEST_SUITE_P(Policies, Allocation,
+                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
+                         &NameOf);
+INSTANTIATE_TEST_SUITE_P(Policies, AllocationSoakTest,
+                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
+                         &NameOf);
 
 }  // namespace
 }  // namespace soleguard
