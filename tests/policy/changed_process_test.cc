@@ -16,6 +16,7 @@
 #include <tuple>
 #include <vector>
 
+#include <absl/status/statusor.h>
 #include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/time/time.h>
@@ -231,6 +232,10 @@ class ChangedHolder : public ::testing::Test {
     setup.policy = policy;
     return Claimant(setup);
   }
+  absl::StatusOr<Answer> Sent() const {
+    return Send(TestScope::kName, *Policy::Parse(kDefault), {.scope = scope_.scope()},
+                {.argv = {}, .working_directory = "/", .payload = "p"}, absl::Seconds(20));
+  }
   static std::string Content(const std::string& path) {
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -358,12 +363,26 @@ TEST_F(ChangedHolder, H39_AnInboxIsNotMadeInAJail) {
   ASSERT_EQ(holder.Ask("receive"), "receives");
   ASSERT_EQ(holder.Ask("become chroot " + jail_), "became");
   EXPECT_THAT(holder.Ask("receive"), StartsWith("UNAVAILABLE"));
-  const auto sent = Send(TestScope::kName, *Policy::Parse(kDefault), {.scope = scope_.scope()},
-                         {.argv = {}, .working_directory = "/", .payload = "p"}, absl::Seconds(20));
-  EXPECT_TRUE(sent.ok() ? sent->text == "got p" : absl::IsAborted(sent.status())) << sent.status();
+  const absl::Status sent = Sent().status();
+  EXPECT_TRUE(absl::IsAborted(sent)) << sent;
   EXPECT_EQ(holder.Ask("release"), "released");
   EXPECT_FALSE(fs::exists(scope_.Object("inbox")));
   EXPECT_TRUE(fs::is_empty(jail_ + scope_.path()));
+}
+
+// The same of a holder that has a /proc, and no more the scope.
+TEST_F(ChangedHolder, H39_AnInboxIsServedFromBelowAMount) {
+  Claimant holder = Start(kDefault);
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  ASSERT_EQ(holder.Ask("receive"), "receives");
+  ASSERT_EQ(holder.Ask("become unshare mnt"), "became");
+  ASSERT_EQ(holder.Ask("become mount " + scope_.path()), "became");
+  EXPECT_THAT(holder.Ask("receive"), StartsWith("UNAVAILABLE"));
+  const absl::StatusOr<Answer> sent = Sent();
+  ASSERT_TRUE(sent.ok()) << sent.status();
+  EXPECT_EQ(sent->text, "got p");
+  EXPECT_EQ(holder.Ask("release"), "released");
+  EXPECT_TRUE(Start(kDefault).unique());
 }
 
 // A PID file is found where it was written.
