@@ -94,8 +94,7 @@ class Claim {
   // Does not block.
   virtual Mended Mend(const HolderRecord& record);
 
-  // Frees the layer. A second call does nothing. Does not block. Publish that it is being released
-  // first: a record that says established refuses others for as long as its process lives.
+  // Frees the layer. Publish kReleasing first. A second call does nothing. Does not block.
   virtual void Release() = 0;
 
   // Removes what Release leaves behind: files, a semaphore, a segment. The layer stays held until
