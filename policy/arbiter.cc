@@ -19,6 +19,12 @@ std::string Describe(const Holder& holder) {
                       ")");
 }
 
+// Whether the command of a holder that is being ended lives on: its guardian may not end it.
+bool HasALiveInstance(const Holder& holder) {
+  return holder.record.has_value() && holder.record->instance.has_value() &&
+         LivenessOf(*holder.record->instance) == Liveness::kAlive;
+}
+
 // Whether it gets on as soon as it gets a processor or its disk. One that was stopped, or that
 // waits for something itself, does not.
 bool IsOnlySlow(const ProcessIdentity& process) {
@@ -126,6 +132,7 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
     wait_->since = elapsed;
     return {.action = Next::Action::kWait, .wake = wake_, .at_most = RetryAfter(0)};
   }
+  if (standing == Standing::kDying && HasALiveInstance(unsettled)) return OnAnotherInstance();
   return Refuse(Decision::kUndetermined,
                 absl::DeadlineExceededError(absl::StrCat("layer ", reports_.back().layer,
                                                          " is taken by ", Describe(unsettled),
@@ -256,8 +263,9 @@ void Arbiter::GiveBack() {
   if (held_.empty()) return;
   record_.state = RecordState::kReleasing;
   try {
-    for (HeldLayer& held : held_) (void)held.claim->Publish(record_);  // a hint; the kernel frees it
-  } catch (const std::bad_alloc&) {  // the destructor's, too
+    for (HeldLayer& held : held_)
+      (void)held.claim->Publish(record_);  // a hint; the kernel frees it
+  } catch (const std::bad_alloc&) {        // the destructor's, too
   }
   while (!held_.empty()) {
     held_.back().claim->Release();

@@ -152,7 +152,7 @@ void RemoveKernelObjects(const std::string& directory, const std::set<std::int64
   std::error_code ignored;  // no such directory: no segments
   for (const fs::directory_entry& entry : fs::directory_iterator("/dev/shm", ignored)) {
     const std::string name = entry.path().filename();
-    if (!name.starts_with("soleguard-")) continue;
+    if (!name.starts_with("soleguard-") || !entry.is_regular_file(ignored)) continue;
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string content{std::istreambuf_iterator<char>(file), {}};
     if (content.find(directory + "/") != std::string::npos) (void)shm_unlink(("/" + name).c_str());

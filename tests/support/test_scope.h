@@ -60,8 +60,6 @@ class TestScope {
 // "unique TOKEN", "duplicate PID STANDING" or "undetermined REASON", as Claimant::verdict.
 inline std::string Say(const Verdict& verdict) {
   if (const auto* unique = std::get_if<Unique>(&verdict)) {
-    // One that is not durable claims no order.
-    if (!unique->guard.token_is_durable()) return "unique without a durable token";
     return absl::StrCat("unique ", unique->guard.token().value_or(0));
   }
   if (const auto* duplicate = std::get_if<Duplicate>(&verdict)) {
