@@ -166,11 +166,11 @@ class Guard {
   // time does it, others wait.
   //
   // A layer that was claimed anew is this process's alone: a child that the claim was handed on to
-  // before does not have it, unless ShareWithChild's `renewed` gives it to it. A claim that somebody
-  // else may still meet (its directory was moved, or is hidden by a mount) is kept beside the new one
-  // until Release. What cannot be told is degraded and stays as it is. Nothing is made or claimed
-  // where this thread has another root directory, mount, ipc or network namespace or effective user
-  // than when it acquired the name: others would not meet it, or would refuse it.
+  // before does not have it, unless ShareWithChild's `renewed` gives it to it. A claim that
+  // somebody else may still meet (its directory was moved, or is hidden by a mount) is kept beside
+  // the new one until Release. What cannot be told is degraded and stays as it is. Nothing is made
+  // or claimed where this thread has another root directory, mount, ipc or network namespace or
+  // effective user than when it acquired the name: others would not meet it, or would refuse it.
   std::vector<Incident> Repair();
 
   // Does that whenever something happens to an object of the claim (a file of it is deleted,
