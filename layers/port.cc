@@ -401,18 +401,20 @@ Sighting PortLayerImpl::LookFor(os::Create create) const {
       if (survivor.has_value()) return Taken{std::move(survivor->holder)};
       return Free{*std::move(last)};
     }
+    absl::Status unreadable;
     for (const os::Listener& listener : *listeners) {
       absl::StatusOr<std::optional<Holder>> holder = KnownHolder(listener, *ownership);
-      if (!holder.ok()) {
-        // Its record cannot be read: a sandbox hides the place where it is. Its companion shows
-        // that it is an instance all the same, as a start learns.
-        const absl::StatusOr<std::uint32_t> owner = os::CompanionOwner(target_.companion());
-        if (!owner.ok() || !os::MayOwn(*owner, *ownership)) return Unavailable{holder.status()};
-        return Taken{JudgeHolder(std::nullopt, absl::StrCat(Where(), " is taken"))};
-      }
-      if (holder->has_value()) return Taken{**std::move(holder)};
+      if (holder.ok() && holder->has_value()) return Taken{**std::move(holder)};
+      unreadable.Update(holder.status());
     }
-    if (!StillThere(*listeners)) continue;
+    if (unreadable.ok() && !StillThere(*listeners)) continue;
+    // Its record cannot be read, or is elsewhere: what is mounted here hides the place where it is.
+    // Its companion shows that it is an instance all the same, as a start learns.
+    const absl::StatusOr<std::uint32_t> owner = os::CompanionOwner(target_.companion());
+    if (owner.ok() && os::MayOwn(*owner, *ownership)) {
+      return Taken{JudgeHolder(std::nullopt, absl::StrCat(Where(), " is taken"))};
+    }
+    if (!unreadable.ok()) return Unavailable{unreadable};
     return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }
 }

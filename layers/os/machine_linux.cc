@@ -116,7 +116,7 @@ absl::StatusOr<Filesystem> MountOf(const std::string& id) {
 // O_PATH asks no server and needs no permission for the file itself.
 UniqueFd OpenNearest(std::string path) {
   while (true) {
-    UniqueFd fd(open(path.c_str(), O_PATH | O_CLOEXEC));
+    UniqueFd fd(RetryOnEintr([&] { return open(path.c_str(), O_PATH | O_CLOEXEC); }));
     if (fd || path.size() <= 1) return fd;
     path = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
   }
@@ -280,7 +280,8 @@ bool MayWriteBelow(std::string path) {
 }
 
 std::vector<std::string> FilesIn(const std::string& path, std::string_view suffix) {
-  const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd directory(
+      RetryOnEintr([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (!directory) return {};
   absl::StatusOr<std::vector<std::string>> names = NamesIn(directory.get());
   if (!names.ok()) return {};

@@ -160,6 +160,31 @@ absl::Status KeepChecked(const Entry& entry, const Wanted& wanted, const Ownersh
   return checked;
 }
 
+// What a start made under a umask that takes its owner's bits too, and was killed before it could
+// mend that, or is about to: gives them back.
+bool GiveToOwner(const Entry& entry, mode_t type) {
+  const UniqueFd found(RetryOnEintr(
+      [&] { return openat(entry.parent, entry.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC); }));
+  struct stat status = {};
+  if (!found || fstat(found.get(), &status) != 0) return false;
+  const mode_t needed = type == S_IFDIR ? S_IRWXU : S_IRUSR | S_IWUSR;
+  if ((status.st_mode & S_IFMT) != type || status.st_uid != geteuid() ||
+      (status.st_mode & needed) == needed) {
+    return false;
+  }
+  // By its descriptor: the name may lead elsewhere by now.
+  const std::string path = absl::StrCat("/proc/self/fd/", found.get());
+  return chmod(path.c_str(), (status.st_mode & ~mode_t{S_IFMT}) | needed) == 0;
+}
+
+// As KeepChecked, for a start.
+absl::Status KeepForStart(const Entry& entry, const Wanted& wanted, const Ownership& ownership,
+                          KeptFd& kept) {
+  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
+  if (!absl::IsPermissionDenied(opened) || !GiveToOwner(entry, wanted.type)) return opened;
+  return KeepChecked(entry, wanted, &ownership, kept);
+}
+
 // A directory in which strangers can rename or remove entries keeps nothing in its place, nor does
 // one that lies below such a one. `user` may: the scope is his. Of a user's own scope the place is
 // decided by rule, and the directories above the first are root's.
@@ -185,14 +210,16 @@ absl::Status CheckDirectoriesAbove(const std::string& path, UniqueFd above, std:
     if (open_to_others || owned_by_stranger) {
       return Refused(parent, status, "lets other users move what is in it");
     }
-    above = UniqueFd(openat(above.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    above = UniqueFd(
+        RetryOnEintr([&] { return openat(above.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC); }));
   }
   return ErrnoStatus(errno, absl::StrCat("look at the directories above ", EscapeBytes(path)));
 }
 
 UniqueFd OpenParent(const std::string& path) {
   const std::string parent = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
-  return UniqueFd(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return UniqueFd(
+      RetryOnEintr([&] { return open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); }));
 }
 
 // Whether a file of `size` bytes could be made beside `entry`.
@@ -201,7 +228,8 @@ absl::Status CheckMayMake(const Entry& entry, std::size_t size) {
   // An absolute path has no open parent.
   const UniqueFd above = entry.path == entry.name ? OpenParent(entry.path) : UniqueFd();
   const int parent = above ? above.get() : entry.parent;
-  const UniqueFd probe(openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  const UniqueFd probe(RetryOnEintr(
+      [&] { return openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (probe) {
     const absl::Status written = WriteAt(probe.get(), std::string(size, '\0'));
     if (written.ok()) return written;
@@ -269,9 +297,11 @@ absl::Status CheckMayStart(const std::string& path, const struct stat& status, c
   if (error != 0 && error != EROFS) {
     return ErrnoStatus(error, absl::StrCat("ask who may write ", EscapeBytes(path)));
   }
-  return CheckDirectoriesAbove(
-      path, UniqueFd(openat(kept.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC)), ownership.uid,
-      /*is_own=*/false);
+  return CheckDirectoriesAbove(path, UniqueFd(RetryOnEintr([&] {
+                                 return openat(kept.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                               })),
+                               ownership.uid,
+                               /*is_own=*/false);
 }
 
 // Shows that this user is a member of the group (MayOwn).
@@ -281,7 +311,8 @@ void ShowMembership(const KeptFd& kept, const Ownership& ownership) {
   struct stat status = {};
   if (fstatat(kept.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) return;
   // Fails on a full disk, say: then what this user makes elsewhere is not believed by others.
-  const UniqueFd made(openat(kept.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | kSafe, 0660));
+  const UniqueFd made(RetryOnEintr(
+      [&] { return openat(kept.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | kSafe, 0660); }));
 }
 
 // Whatever its owner.
@@ -347,7 +378,8 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept) {
   Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
-  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
+  absl::Status opened = create == Create::kYes ? KeepForStart(entry, wanted, ownership, kept)
+                                               : KeepChecked(entry, wanted, &ownership, kept);
   if (create == Create::kNo || !absl::IsNotFound(opened)) return opened;
   if (create == Create::kAsIf) {
     absl::Status may_make = CheckMayMake(entry, kRoom);
@@ -362,7 +394,7 @@ absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Creat
   } else if (errno != EEXIST) {
     return OpenError(errno, entry, "create");
   }
-  return KeepChecked(entry, wanted, &ownership, kept);
+  return KeepForStart(entry, wanted, ownership, kept);
 }
 
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
@@ -374,7 +406,7 @@ absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create cre
   if (ownership.rule != Ownership::Rule::kGroup) {
     wanted.flags |= O_CREAT;
     wanted.made_with = mode;
-    return KeepChecked(entry, wanted, &ownership, kept);
+    return KeepForStart(entry, wanted, ownership, kept);
   }
   absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
@@ -399,12 +431,12 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   const mode_t mode = FileMode(ownership);
   // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
   const Wanted wanted{.type = S_IFIFO, .flags = O_RDWR, .at_least = mode};
-  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
+  absl::Status opened = KeepForStart(entry, wanted, ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
   const int made =
       Make(ownership, [&] { return mkfifoat(entry.parent, entry.name.c_str(), mode); });
   if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
-  return KeepChecked(entry, wanted, &ownership, kept);
+  return KeepForStart(entry, wanted, ownership, kept);
 }
 
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
@@ -505,7 +537,8 @@ bool IsSharedByEverybody(const char* path) {
 
 absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
   // A description of its own: readdir moves the offset, which a duplicate would share.
-  UniqueFd own(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd own(
+      RetryOnEintr([&] { return openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (!own) return ErrnoStatus(errno, "open the directory for reading");
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(own.get()), &closedir);
   if (stream == nullptr) return ErrnoStatus(errno, "read the directory");
@@ -590,7 +623,8 @@ absl::Status WriteDurably(const std::string& directory, const std::string& name,
   const absl::StatusOr<UniqueFd> replaced = Replace(directory, name, bytes, mode, Flush::kYes);
   if (!replaced.ok()) return replaced.status();
   // The new name must be on the disk too.
-  const UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd parent(
+      RetryOnEintr([&] { return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (!parent || fsync(parent.get()) != 0) {
     return ErrnoStatus(errno, absl::StrCat("fsync ", EscapeBytes(directory)));
   }

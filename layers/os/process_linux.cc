@@ -823,7 +823,7 @@ bool AddChildren(const Shown& parent, int directory, std::vector<Shown>& found) 
 // One of the calling process's children, by the number that it has here, in whichever namespace's
 // /proc.
 std::optional<TaskStat> StatOfChild(std::int64_t pid) {
-  const UniqueFd own(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd own = OpenPath(AT_FDCWD, "/proc/self");
   std::vector<std::int64_t> shown;
   if (!own || ChildrenBelow(own.get(), shown) != 0) return std::nullopt;
   const std::size_t level = NumbersBelow(own.get()).size();
@@ -1063,7 +1063,7 @@ absl::StatusOr<std::vector<std::int64_t>> AllPids() {
 }
 
 std::vector<std::int64_t> OwnChildren() {
-  const UniqueFd own(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd own = OpenPath(AT_FDCWD, "/proc/self");
   std::vector<std::int64_t> shown;
   if (!own || ChildrenBelow(own.get(), shown) != 0) return ChildrenByWaiting();
   const std::vector<std::int64_t> own_numbers = NumbersBelow(own.get());
@@ -1093,7 +1093,7 @@ void KillOwnChildren() {
 // SIGKILL to every descendant that can be seen now and is not one of `killed`, to which it is
 // added. (Who has a SIGKILL pending forks no more: copy_process in kernel/fork.c.)
 void KillOwnDescendants(std::set<std::pair<std::int64_t, std::uint64_t>>& killed) {
-  const UniqueFd own(open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd own = OpenPath(AT_FDCWD, "/proc/self");
   std::vector<std::int64_t> numbers;
   if (own) numbers = NumbersBelow(own.get());
   std::vector<Shown> line;

@@ -20,7 +20,8 @@ absl::StatusOr<bool> Make(const Entry& entry, const Ownership& ownership) {
   const auto failed = [&] {
     return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(entry.path)));
   };
-  const UniqueFd file(open(kDirectory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  const UniqueFd file(RetryOnEintr(
+      [&] { return open(kDirectory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (!file) return failed();
   const bool shared = ownership.rule == Ownership::Rule::kGroup;
   if (fchmod(file.get(), shared ? 0660 : 0600) != 0) return failed();

@@ -492,7 +492,8 @@ bool IsConnected(int socket) {
 }
 
 absl::Status KeepWatchOf(const Entry& entry, KeptFd& kept) {
-  const UniqueFd file(openat(entry.parent, entry.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  const UniqueFd file(RetryOnEintr(
+      [&] { return openat(entry.parent, entry.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC); }));
   if (!file) return ErrnoStatus(errno, absl::StrCat("watch ", EscapeBytes(entry.path)));
   absl::Status made =
       kept.Keep("open an inotify instance", [] { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); });

@@ -7,7 +7,7 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/os.h"
+#include "os/thread.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
@@ -32,18 +32,23 @@ class SignalsBlocked {
 
 }  // namespace
 
-absl::Status RunInThread(std::function<void()> body) {
+absl::StatusOr<std::thread> os::StartThread(std::function<void()> body) {
   // Blocked before the thread is there, which inherits the mask: it has no moment in which a signal
   // of the program could end up in it.
   const SignalsBlocked blocked;
   try {
-    std::thread(std::move(body)).detach();
+    return std::thread(std::move(body));
   } catch (const std::system_error& error) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no thread can be started: ", error.code().message(),
                      "; raise the limit of processes (ulimit -u, pids.max of the cgroup)"));
   }
-  return absl::OkStatus();
+}
+
+absl::Status RunInThread(std::function<void()> body) {
+  absl::StatusOr<std::thread> thread = os::StartThread(std::move(body));
+  if (thread.ok()) thread->detach();
+  return thread.status();
 }
 
 }  // namespace soleguard

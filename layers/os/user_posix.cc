@@ -23,12 +23,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "os/os.h"
+#include "os/thread.h"
 #include "soleguard/fd.h"
 #include "soleguard/patience.h"
-#include "soleguard/watch.h"
 
 namespace soleguard::os {
 namespace {
@@ -104,13 +105,19 @@ std::optional<User> AskNameServices(std::uint32_t uid) {
   static std::atomic<int> silent{0};  // threads that have not answered in time, and hang still
   if (silent > 0) return std::nullopt;
   const auto asked = std::make_shared<Asked>();
-  const absl::Status begun = RunInThread([asked, uid] {
+  absl::StatusOr<std::thread> thread = StartThread([asked, uid] {
     asked->user = AskHere(uid);
     if (asked->phase.exchange(Asked::kAnswered) == Asked::kGivenUp) --silent;
     asked->answered.Set();
   });
-  if (!begun.ok() || !asked->answered.fd()) return AskHere(uid);
-  if (WaitForAny({&asked->answered.fd(), 1}, Patience::Left())) return asked->user;
+  if (!thread.ok()) return AskHere(uid);
+  // Without a descriptor to wait for there is no deadline. Joined: neither the thread nor its
+  // descriptor outlives the question.
+  if (!asked->answered.fd() || WaitForAny({&asked->answered.fd(), 1}, Patience::Left())) {
+    thread->join();
+    return asked->user;
+  }
+  thread->detach();
   ++silent;
   if (asked->phase.exchange(Asked::kGivenUp) == Asked::kAnswered) --silent;
   return std::nullopt;

@@ -28,9 +28,9 @@ absl::StatusOr<OutsideUser> FindOutsideUser();
 
 bool IsInUserNamespace();
 
-// Whether `owner`, as this process sees it, is root: that of its user namespace or the system's. In
-// a user namespace that does not map the system's root, other users that it does not map look like
-// him.
+// Whether `owner`, as this process sees it, is root: that of its user namespace or the system's,
+// under whichever number he shows here. In a user namespace that does not map the system's root,
+// other users that it does not map look like him.
 bool IsRoot(std::uint32_t owner);
 
 // Whether `path` is a directory, not a link to one, of the effective user, as this process sees it.

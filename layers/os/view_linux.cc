@@ -42,10 +42,6 @@ constexpr std::uint64_t kFirstUserNamespace = 0xEFFFFFFD;
 constexpr std::uint64_t kFirstPidNamespace = 0xEFFFFFFC;
 constexpr std::uint64_t kFirstIpcNamespace = 0xEFFFFFFF;
 
-// How a user that the caller's user namespace does not map is shown (kernel.overflowuid, which
-// nobody changes).
-constexpr std::uint32_t kOverflowUid = 65534;
-
 // 0: it cannot be told, or the kernel has no such namespaces.
 std::uint64_t NamespaceAt(const char* link) {
   struct stat status = {};
@@ -215,7 +211,7 @@ bool IsInUserNamespace() { return !IsFirst(OwnUserNamespace(), kFirstUserNamespa
 
 bool IsRoot(std::uint32_t owner) {
   if (owner == 0) return true;
-  if (owner != kOverflowUid || !IsInUserNamespace()) return false;
+  if (!IsInUserNamespace()) return false;
   struct stat proc = {};  // the system's root owns it, whoever has mounted it (fs/proc/root.c)
   return stat("/proc", &proc) == 0 && proc.st_uid == owner;
 }

@@ -1,6 +1,7 @@
 // What the tests in which system calls fail have in common.
 #pragma once
 
+#include <sys/ipc.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -61,7 +62,8 @@ inline ::testing::Matcher<std::string> Explains(int error, const Traced::Call& c
   using ::testing::HasSubstr;
   const auto text = [](int number) { return std::generic_category().message(number); };
   std::string cause = text(error);
-  if (call.number == SYS_semget && error == ENOSPC) cause = "the limit of kernel.sem";
+  const bool makes = call.number == SYS_semget && (call.arguments[2] & IPC_CREAT) != 0;
+  if (makes && error == ENOSPC) cause = "the limit of kernel.sem";
   // glibc does without statx(2) where the kernel has none, but not with the flags that are used.
   if (call.number == SYS_statx && error == ENOSYS) cause = text(EINVAL);
   // The kernel's word is not kept everywhere.

@@ -57,7 +57,8 @@ class Traced {
   std::string ObjectOf(const Call& call) const;
   // The file of the child's descriptor `fd`, as /proc shows it.
   std::string FileOf(std::uint64_t fd) const;
-  // What its descriptors are of, as /proc shows it.
+  // What its descriptors are of, as /proc shows it, without those that this program was started
+  // with.
   std::vector<std::string> Descriptors() const;
 
  private:

@@ -394,7 +394,9 @@ bool MayDouble(const Policy& policy, const boost::json::object& explanation,
       if (effects.unavailable.contains(policy.layers()[i].ToString())) unavailable |= layer;
     }
   }
-  return MayBothHold(policy, all, all & ~unavailable, all & ~blinded);
+  // Whom one event hides from a layer, that layer does not miss under the other: scan cannot read
+  // the programs outside of its user namespace, but does without where it does not see them at all.
+  return MayBothHold(policy, all, all & ~(unavailable & ~blinded), all & ~blinded);
 }
 
 class SurroundingsTest : public ::testing::TestWithParam<Row> {
