@@ -178,11 +178,11 @@ bool GiveToOwner(const Entry& entry, mode_t type) {
 }
 
 // As KeepChecked, for a start.
-absl::Status KeepForStart(const Entry& entry, const Wanted& wanted, const Ownership& ownership,
+absl::Status KeepForStart(const Entry& entry, const Wanted& wanted, const Ownership* ownership,
                           KeptFd& kept) {
-  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
+  absl::Status opened = KeepChecked(entry, wanted, ownership, kept);
   if (!absl::IsPermissionDenied(opened) || !GiveToOwner(entry, wanted.type)) return opened;
-  return KeepChecked(entry, wanted, &ownership, kept);
+  return KeepChecked(entry, wanted, ownership, kept);
 }
 
 // A directory in which strangers can rename or remove entries keeps nothing in its place, nor does
@@ -316,8 +316,10 @@ void ShowMembership(const KeptFd& kept, const Ownership& ownership) {
 }
 
 // Whatever its owner.
-absl::Status KeepDirectoryOfAny(const Entry& entry, KeptFd& kept) {
-  return KeepChecked(entry, {.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY}, nullptr, kept);
+absl::Status KeepDirectoryOfAny(const Entry& entry, Create create, KeptFd& kept) {
+  const Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
+  return create == Create::kYes ? KeepForStart(entry, wanted, nullptr, kept)
+                                : KeepChecked(entry, wanted, nullptr, kept);
 }
 
 absl::StatusOr<Ownership> KeepOwnScopeDirectory(const Entry& entry, Create create, KeptFd& kept) {
@@ -345,7 +347,7 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
     absl::Status answered = AwaitAnswer(path, create);
     if (!answered.ok()) return answered;
   }
-  absl::Status opened = KeepDirectoryOfAny(entry, kept);
+  absl::Status opened = KeepDirectoryOfAny(entry, create, kept);
   if (absl::IsNotFound(opened) && create != Create::kNo) {
     if (scope.kind() == Scope::Kind::kSystem) {
       // Which group shares the system scope is the administrator's choice: it is never created
@@ -378,7 +380,7 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept) {
   Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
-  absl::Status opened = create == Create::kYes ? KeepForStart(entry, wanted, ownership, kept)
+  absl::Status opened = create == Create::kYes ? KeepForStart(entry, wanted, &ownership, kept)
                                                : KeepChecked(entry, wanted, &ownership, kept);
   if (create == Create::kNo || !absl::IsNotFound(opened)) return opened;
   if (create == Create::kAsIf) {
@@ -394,7 +396,7 @@ absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Creat
   } else if (errno != EEXIST) {
     return OpenError(errno, entry, "create");
   }
-  return KeepForStart(entry, wanted, ownership, kept);
+  return KeepForStart(entry, wanted, &ownership, kept);
 }
 
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
@@ -406,7 +408,7 @@ absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create cre
   if (ownership.rule != Ownership::Rule::kGroup) {
     wanted.flags |= O_CREAT;
     wanted.made_with = mode;
-    return KeepForStart(entry, wanted, ownership, kept);
+    return KeepForStart(entry, wanted, &ownership, kept);
   }
   absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
@@ -431,12 +433,12 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   const mode_t mode = FileMode(ownership);
   // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
   const Wanted wanted{.type = S_IFIFO, .flags = O_RDWR, .at_least = mode};
-  absl::Status opened = KeepForStart(entry, wanted, ownership, kept);
+  absl::Status opened = KeepForStart(entry, wanted, &ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
   const int made =
       Make(ownership, [&] { return mkfifoat(entry.parent, entry.name.c_str(), mode); });
   if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
-  return KeepForStart(entry, wanted, ownership, kept);
+  return KeepForStart(entry, wanted, &ownership, kept);
 }
 
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {

@@ -158,6 +158,39 @@ TEST_P(GroupOfUsers, H38_AMemberWhoIsKilledAnywhereInTheMakingIsInNobodysWay) {
   EXPECT_GT(calls.visited(), 10);
 }
 
+// A user's own directory, and a umask that hides what he makes from himself.
+using UserAlone = GroupOfUsers;
+INSTANTIATE_TEST_SUITE_P(Policy, UserAlone,
+                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
+                         [](const auto& policy) { return TestNameOf(policy.param); });
+
+TEST_P(UserAlone, H38_AStartThatIsKilledUnderAStrictUmaskIsNotInTheWayOfItsUser) {
+  if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  CallByCall calls([](const Traced::Call& call, const std::string& object) {
+    return Makes(call, object) || call.number == SYS_openat || call.number == SYS_chmod;
+  });
+  for (bool over = false; !over;) {
+    const TestScope scope(GetParam());
+    const std::string& above = scope.directory().path();
+    ASSERT_EQ(chown(above.c_str(), kOutsider.uid, kOutsider.gid), 0);
+    Traced killed(
+        [] {
+          (void)Become(kOutsider);
+          (void)umask(0777);
+        },
+        [&] { (void)scope.Acquire(absl::Milliseconds(100)); });
+    over = !calls.RunToNext(killed);
+    SCOPED_TRACE(absl::StrCat("killed at ", ToString(calls.call(), calls.object())));
+    killed.Kill();
+    const Child next([&]() -> std::string {
+      if (!Become(kOutsider)) return "cannot become another";
+      return Say(scope.Acquire(absl::Milliseconds(100), /*deadline=*/absl::Seconds(30)));
+    });
+    EXPECT_THAT(next.answer(), StartsWith("unique"));
+  }
+  EXPECT_GT(calls.visited(), 10);
+}
+
 class Strangers : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <iterator>
 #include <sstream>
 #include <string>
 
@@ -37,6 +39,23 @@ TEST(UserTest, AgreesWithGetent) {
   ASSERT_EQ(user.has_value(), getent.code == 0);
   if (user.has_value()) {
     EXPECT_THAT(getent.output, StartsWith(user->name + ":"));
+  }
+}
+
+TEST(UserTest, AQuestionToTheNameServicesLeavesNothingBehind) {
+  constexpr std::uint32_t kNobodyHas = 4'000'000'001;
+  (void)FindUser(kNobodyHas);  // what it loads and opens once stays
+  const auto count = [](const char* directory) {
+    const std::filesystem::directory_iterator entries(directory);
+    return std::distance(begin(entries), end(entries));
+  };
+  const auto descriptors = count("/proc/self/fd");
+  const auto threads = count("/proc/self/task");
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(FindUser(kNobodyHas).has_value());
+    EXPECT_EQ(count("/proc/self/fd"), descriptors);
+    // The kernel may still list a thread that was joined (exit_notify comes after the futex).
+    EXPECT_LE(count("/proc/self/task"), threads + 1);
   }
 }
 
