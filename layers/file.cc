@@ -26,6 +26,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -502,26 +503,27 @@ Claim::Mended FileClaim::Mend(const HolderRecord& record) {
         taken_ && owner_.IsCurrent() && first.StillOurs() && !first.IsDeleted() && !target_.posix;
     return {.lost = standing, .excludes = false, .may_exclude = may_exclude, .left = standing};
   }
+  if (!standing.ok()) return {.lost = standing, .left = standing};
   Mended mended;
-  if (!standing.ok()) {
-    Note(standing, standing, mended);
-    return mended;
-  }
   const auto mend = [&](const absl::Status& lost, const std::function<absl::Status()>& renew) {
-    if (lost.ok()) return;
-    absl::Status left = lost;
     // Nothing is made from elsewhere or as another user: others would refuse it, or not find it.
-    if (absl::IsDataLoss(lost)) left = vantage_.Check();
-    if (left.ok()) left = renew();
-    Note(lost, left, mended);
+    const auto renew_here = [&] {
+      absl::Status here = vantage_.Check();
+      return here.ok() ? renew() : here;
+    };
+    MendOne(lost, renew_here, mended);
   };
-  if (!place_.plain()) {
-    absl::Status lock = VerifyLock();
-    mend(lock, [this] { return RetakeLock(); });
-    if (lock.ok()) mend(CheckPidText(), [this] { return WritePidText(); });
+  try {
+    if (!place_.plain()) {
+      const absl::Status lock = VerifyLock();
+      mend(lock, [this] { return RetakeLock(); });
+      if (lock.ok()) mend(CheckPidText(), [this] { return WritePidText(); });
+    }
+    mend(CheckRecord(record_, place_.Record(), vantage_), [&] { return RenewRecord(record); });
+    mend(wake_.Check(place_.Wakes(), vantage_), [this] { return wake_.Renew(place_.Wakes()); });
+  } catch (const std::bad_alloc&) {
+    if (mended.lost.ok()) throw;  // what was put right is told, the next look finds the rest
   }
-  mend(CheckRecord(record_, place_.Record(), vantage_), [&] { return RenewRecord(record); });
-  mend(wake_.Check(place_.Wakes(), vantage_), [this] { return wake_.Renew(place_.Wakes()); });
   return mended;
 }
 

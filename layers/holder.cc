@@ -115,14 +115,19 @@ void Remember(const HolderRecord& last, HolderRecord& candidate) {
   candidate.token = std::max(candidate.token, last.token);
 }
 
-void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended) {
+void MendOne(const absl::Status& lost, const std::function<absl::Status()>& renew,
+             Claim::Mended& mended) {
+  if (lost.ok()) return;
   const auto add = [](const absl::Status& more, absl::Status& status) {
     if (more.ok()) return;
     status = status.ok() ? more
                          : absl::Status(status.code(),
                                         absl::StrCat(status.message(), "; ", more.message()));
   };
-  add(lost, mended.lost);
+  Claim::Mended noted = mended;
+  add(lost, noted.lost);
+  const absl::Status left = absl::IsDataLoss(lost) ? renew() : lost;
+  mended = std::move(noted);
   add(left, mended.left);
 }
 

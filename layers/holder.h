@@ -50,8 +50,10 @@ absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
 // one dies.
 void Remember(const HolderRecord& last, HolderRecord& candidate);
 
-// Adds what was lost, if anything was, and what is left of that.
-void Note(const absl::Status& lost, const absl::Status& left, Claim::Mended& mended);
+// Puts right by `renew` what `lost` says is gone, if anything is, and adds both to `mended`. What
+// cannot be noted for want of memory is not put right either: the next look finds it.
+void MendOne(const absl::Status& lost, const std::function<absl::Status()>& renew,
+             Claim::Mended& mended);
 
 // Of one who finds a layer free, or has just taken it: the holder that `last`, the layer's record,
 // says is established, and that lives all the same, whatever the kernel has freed (a program closed

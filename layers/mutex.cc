@@ -376,11 +376,16 @@ Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
     return {.lost = standing, .excludes = !gone, .left = standing};
   }
   Mended mended;
-  absl::Status told = CheckRecord(segment_, Segment(), vantage_);
-  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewRecord(record) : told, mended);
-  const NameDirectory directory(target_.scope, target_.name);
-  told = wake_.Check(WakeFilesIn(directory, kLayer), vantage_);
-  if (!told.ok()) Note(told, absl::IsDataLoss(told) ? RenewWake() : told, mended);
+  try {
+    MendOne(
+        CheckRecord(segment_, Segment(), vantage_), [&] { return RenewRecord(record); }, mended);
+    const NameDirectory directory(target_.scope, target_.name);
+    MendOne(
+        wake_.Check(WakeFilesIn(directory, kLayer), vantage_), [this] { return RenewWake(); },
+        mended);
+  } catch (const std::bad_alloc&) {
+    if (mended.lost.ok()) throw;  // what was put right is told, the next look finds the rest
+  }
   return mended;
 }
 

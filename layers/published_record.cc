@@ -118,8 +118,8 @@ void PublishedRecord::Mend(const HolderRecord& record, Claim::Mended& mended) {
   absl::Status lost =
       CheckRecord(record_, {.parent = -1, .name = record_file_, .path = path()}, *vantage_);
   lost.Update(wake_.Check(WakeFilesIn(directory_, layer_), *vantage_));
-  if (lost.ok()) return;
-  Note(lost, absl::IsDataLoss(lost) ? Renew(record) : lost, mended);
+  MendOne(
+      lost, [&] { return Renew(record); }, mended);
 }
 
 void PublishedRecord::End() {

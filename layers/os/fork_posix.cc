@@ -77,18 +77,21 @@ bool ProcessMark::IsCurrent() const {
 
 absl::Status KeptFd::Keep(std::string_view what, const std::function<int()>& open) {
   InstallForkHandlers();
-  Close();
   const std::lock_guard lock(ListMutex());
   UniqueFd fd(RetryOnEintr(open));
   if (!fd) return ErrnoStatus(errno, what);
   absl::StatusOr<FileIdentity> file = IdentityOfFile(fd.get());
   if (!file.ok()) return file.status();
+  if (fd_ >= 0) {
+    CloseDescriptor();
+  } else {
+    previous_ = nullptr;
+    next_ = g_first;
+    if (next_ != nullptr) next_->previous_ = this;
+    g_first = this;
+  }
   file_ = *file;
   fd_ = fd.release();
-  previous_ = nullptr;
-  next_ = g_first;
-  if (next_ != nullptr) next_->previous_ = this;
-  g_first = this;
   return absl::OkStatus();
 }
 

@@ -115,9 +115,9 @@ class KeptFd {
   KeptFd& operator=(const KeptFd&) = delete;
   ~KeptFd() { Close(); }
 
-  // Calls `open`, which returns a new descriptor or -1 with errno, and keeps the result. No fork of
-  // this process can fall between the two: a child would share the open file description, and with
-  // it every lock that is taken on it later.
+  // Calls `open`, which returns a new descriptor or -1 with errno, and keeps the result instead of
+  // what was kept, which stays if that fails. No fork of this process can fall between the two: a
+  // child would share the open file description, and with it each lock that is taken on it later.
   absl::Status Keep(std::string_view what, const std::function<int()>& open);
 
   int get() const { return fd_; }

@@ -542,19 +542,9 @@ SOLEGUARD_ALLOCATION_TEST(OfReceiving)
 SOLEGUARD_ALLOCATION_TEST(OfAnAnswer)
 SOLEGUARD_ALLOCATION_TEST(OfSending)
 SOLEGUARD_ALLOCATION_TEST(OfAnnouncing)
-
-// In the soak alone, as these fail until the calls are mended:
-//  - OfARepair: of file a look that throws after it has put something right (the 31st allocation)
-//    loses what Claim::Mend had found, and the next one finds nothing to say. Of mutex the FIFO
-//    that wakes waiters is not made again (the 67th): os::KeepFifo has closed the old one before it
-//    throws, and Wake::Check takes a FIFO that is not open for one that never could be made.
-//  - OfAWatch: the same FIFO (the 133rd).
-//  - OfSideFiles: of all three the info file was left (the 35th). SideFile::Write now remembers
-//  what
-//    it writes before it does; that this was all is not shown yet.
-TEST_P(AllocationSoakTest, OfSideFiles) { OfSideFiles(); }
-TEST_P(AllocationSoakTest, OfARepair) { OfARepair(); }
-TEST_P(AllocationSoakTest, OfAWatch) { OfAWatch(); }
+SOLEGUARD_ALLOCATION_TEST(OfSideFiles)
+SOLEGUARD_ALLOCATION_TEST(OfARepair)
+SOLEGUARD_ALLOCATION_TEST(OfAWatch)
 
 INSTANTIATE_TEST_SUITE_P(Policies, Allocation,
                          ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
