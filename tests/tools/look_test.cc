@@ -185,6 +185,29 @@ TEST(Look, H34_EveryNameWorks) {
   for (Guarded& run : running) EXPECT_EQ(run.Exit(0), 0);
 }
 
+// Whoever says it: what the library has escaped is not escaped once more.
+TEST(Look, H34_ForeignBytesAreEscapedOnce) {
+  const Guardcheck guardcheck;
+  const std::string name = "b\xff\\";
+  Guarded run{Program::Setup{.argv = guardcheck.Argv({"run", name, "--", Beside("instance")})}};
+  run.Settle();
+  const std::string path = EscapeBytes(guardcheck.Object(name));
+  const std::vector<Words> calls = {{"status", name, "--json"},
+                                    {"check", name, "--json"},
+                                    {"run", name, "--json", "--", "true"},
+                                    {"list", "--json"},
+                                    {"report", name, "--json"}};
+  for (const Words& call : calls) {
+    SCOPED_TRACE(call.front());
+    // Each backslash is two in JSON.
+    std::string in_json;
+    for (const char c : path) in_json += c == '\\' ? "\\\\" : std::string(1, c);
+    const Finished said = guardcheck.Call(call);
+    EXPECT_THAT(said.output + said.errors, HasSubstr(in_json));
+  }
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
 TEST(List, ShowsWhatRunsAndNothingElse) {
   const Guardcheck guardcheck;
   EXPECT_EQ(guardcheck.Call({"list"}).output, "No guarded program is running in this scope.\n");

@@ -23,7 +23,6 @@ namespace json = boost::json;
 using soleguard::ConflictReport;
 using soleguard::EscapeBytes;
 using soleguard::Suspect;
-using soleguard::UnescapeBytes;
 
 std::string CommandLine(const soleguard::ProcessDescription& description) {
   std::vector<std::string> words;
@@ -103,7 +102,7 @@ std::string Text(const Call& call, const ConflictReport& report) {
 
 json::array Array(const std::vector<std::string>& texts) {
   json::array array;
-  for (const std::string& text : texts) array.emplace_back(EscapeBytes(UnescapeBytes(text)));
+  for (const std::string& text : texts) array.emplace_back(Said(text));
   return array;
 }
 
@@ -114,10 +113,10 @@ json::value Json(const Call& call, const ConflictReport& report) {
     if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
       entry["sighting"] = "taken";
       entry["standing"] = std::string(ToString(taken->holder.standing));
-      entry["evidence"] = EscapeBytes(UnescapeBytes(taken->holder.evidence));
+      entry["evidence"] = Said(taken->holder.evidence);
     } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
       entry["sighting"] = "unavailable";
-      entry["reason"] = EscapeBytes(UnescapeBytes(std::string(unavailable->status.message())));
+      entry["reason"] = Said(unavailable->status.message());
     }
     layers.push_back(std::move(entry));
   }
@@ -157,7 +156,7 @@ json::value Json(const Call& call, const ConflictReport& report) {
     object["holder_pid"] = record.instance.value_or(record.identity).pid;
   }
   if (!report.searched.ok()) {
-    object["reason"] = EscapeBytes(UnescapeBytes(std::string(report.searched.message())));
+    object["reason"] = Said(report.searched.message());
   }
   return object;
 }

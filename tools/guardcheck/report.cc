@@ -301,6 +301,15 @@ std::string NextSteps(const std::string& name, const Common& common, const Holde
 
 json::string Escaped(const std::string& bytes) { return json::string(EscapeBytes(bytes)); }
 
+}  // namespace
+
+json::string Said(absl::string_view text) {
+  return json::string(
+      EscapeBytes(soleguard::UnescapeBytes(std::string_view(text.data(), text.size()))));
+}
+
+namespace {
+
 json::object IdentityJson(const ProcessIdentity& identity) {
   return {{"pid", identity.pid},
           {"start_ticks", identity.start_ticks},
@@ -355,7 +364,7 @@ json::value HolderJson(const Holder& holder) {
   json::array processes;
   for (const ProcessIdentity& process : holder.processes) processes.push_back(ProcessJson(process));
   json::object object{{"standing", std::string(ToString(holder.standing))},
-                      {"evidence", Escaped(holder.evidence)},
+                      {"evidence", Said(holder.evidence)},
                       {"record", nullptr},
                       {"process", nullptr},
                       {"suspects", std::move(processes)}};
@@ -377,8 +386,8 @@ json::array LayersJson(const std::vector<LayerReport>& layers) {
   for (const LayerReport& layer : layers) {
     json::object object{{"layer", Escaped(layer.layer)},
                         {"outcome", std::string(ToString(layer.outcome))}};
-    if (layer.holder.has_value()) object["evidence"] = Escaped(layer.holder->evidence);
-    if (!layer.status.ok()) object["reason"] = Escaped(Text(layer.status.message()));
+    if (layer.holder.has_value()) object["evidence"] = Said(layer.holder->evidence);
+    if (!layer.status.ok()) object["reason"] = Said(layer.status.message());
     array.push_back(std::move(object));
   }
   return array;
@@ -406,10 +415,10 @@ json::array SightingsJson(const soleguard::Inspection& inspection) {
     if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
       entry["sighting"] = "taken";
       entry["standing"] = std::string(ToString(taken->holder.standing));
-      entry["evidence"] = Escaped(taken->holder.evidence);
+      entry["evidence"] = Said(taken->holder.evidence);
     } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
       entry["sighting"] = "unavailable";
-      entry["reason"] = Escaped(Text(unavailable->status.message()));
+      entry["reason"] = Said(unavailable->status.message());
     }
     layers.push_back(std::move(entry));
   }
@@ -448,7 +457,7 @@ json::value RefusalJson(const std::string& name, const Common& common,
   object["same_policy"] = SamePolicyJson(common, duplicate.holder);
   object["layers"] = LayersJson(duplicate.layers);
   if (!duplicate.not_replaced.ok()) {
-    object["not_replaced"] = Escaped(Text(duplicate.not_replaced.message()));
+    object["not_replaced"] = Said(duplicate.not_replaced.message());
   }
   return object;
 }
@@ -463,7 +472,7 @@ json::value UndeterminedJson(const std::string& name, const Common& common,
                              const soleguard::Undetermined& undetermined) {
   json::object object = Head(name, common);
   object["verdict"] = "undetermined";
-  object["reason"] = Escaped(Text(undetermined.status.message()));
+  object["reason"] = Said(undetermined.status.message());
   object["layers"] = LayersJson(undetermined.layers);
   return object;
 }
@@ -551,7 +560,7 @@ json::value CheckJson(const std::string& name, const Common& common,
       object["same_policy"] = SamePolicyJson(common, *forecast.holder);
       break;
     case soleguard::Arbiter::Decision::kUndetermined:
-      object["reason"] = Escaped(Text(forecast.status.message()));
+      object["reason"] = Said(forecast.status.message());
       break;
   }
   object["layers"] = SightingsJson(forecast.inspection);
@@ -628,7 +637,7 @@ json::value StopJson(const soleguard::InstanceName& name, const Common& common,
   json::object object = Head(name.text(), common);
   object["slot"] = name.slot();
   object["outcome"] = std::string(ToString(report.outcome));
-  if (!report.status.ok()) object["reason"] = Escaped(Text(report.status.message()));
+  if (!report.status.ok()) object["reason"] = Said(report.status.message());
   json::array processes;
   for (const soleguard::StoppedProcess& process : report.processes) {
     json::array signals;
@@ -641,7 +650,7 @@ json::value StopJson(const soleguard::InstanceName& name, const Common& common,
     entry["liveness"] = std::string(ToString(process.liveness));
     entry["frozen"] = process.is_frozen();
     if (!process.guarded_by.empty()) entry["guarded_by"] = process.guarded_by;
-    if (!process.refused.ok()) entry["refused"] = Escaped(Text(process.refused.message()));
+    if (!process.refused.ok()) entry["refused"] = Said(process.refused.message());
     processes.push_back(std::move(entry));
   }
   object["processes"] = std::move(processes);
@@ -802,7 +811,7 @@ json::value NotDeliveredJson(const std::string& name, const Common& common,
                              const absl::Status& why) {
   json::object object = Head(name, common);
   object["delivered"] = false;
-  object["reason"] = Escaped(Text(why.message()));
+  object["reason"] = Said(why.message());
   return object;
 }
 

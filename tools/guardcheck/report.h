@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <absl/strings/string_view.h>
+#include <boost/json/string.hpp>
 #include <boost/json/value.hpp>
 
 #include "command.h"
@@ -52,6 +54,9 @@ boost::json::value ListJson(const Common& common, const std::vector<Listed>& run
 
 boost::json::value UniqueJson(const std::string& name, const Common& common,
                               const soleguard::Guard& guard);
+
+// What the library says, evidence or a status: the foreign bytes in it are escaped already.
+boost::json::string Said(absl::string_view text);
 
 // As one line, without a newline.
 std::string Line(const boost::json::value& value);
