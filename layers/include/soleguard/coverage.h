@@ -16,9 +16,9 @@
 namespace soleguard {
 
 // What the claims of a scope cover, seen from one of its names. A claim covers its holder, the
-// command that it was handed on to, and the descendants of both; where one is made below another
-// the nearer one counts. Another scope's claims are not known here. Looks, and takes no lock; may
-// read every name of the scope. Not thread-safe.
+// command that it was handed on to, its guardian, and the descendants of all; where one is made
+// below another the nearer one counts. Another scope's claims are not known here. Looks, and takes
+// no lock; may read every name of the scope. Not thread-safe.
 class Coverage {
  public:
   Coverage(Scope scope, InstanceName name);

@@ -32,8 +32,8 @@ inline constexpr std::uint32_t kMaxSlots = 1000;
 
 struct Options {
   Scope scope = Scope::User();
-  // How long a dying holder is waited for before the verdict is Undetermined. `wait`, if it is
-  // said, is the deadline of everything instead.
+  // How long a dying holder is waited for; then the verdict is Duplicate if the instance that it
+  // recorded lives, else Undetermined. A `wait` that is set is the deadline of everything instead.
   absl::Duration deadline = absl::Seconds(10);
   // How long a holder that cannot be told is waited for before it counts as another instance. A
   // candidate is waited for twice as long, and until the deadline while it only lacks a processor.
