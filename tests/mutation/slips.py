@@ -671,12 +671,14 @@ SLIPS = [
 
     # ---- layers/token.cc ---------------------------------------------------------------------------
     Slip("token-repeats", "layers/token.cc",
-         "found.ok() && !clock.boot.empty() && found->boot == clock.boot && running > last;",
-         "found.ok() && !clock.boot.empty() && found->boot == clock.boot && running >= last;",
+         "running > std::max(last, raised_for);", "running >= std::max(last, raised_for);",
          "with a clock that stands still a token repeats"),
+    Slip("token-raised-meanwhile", "layers/token.cc",
+         "running > std::max(last, raised_for);", "running > last;",
+         "what another has raised the ceiling for meanwhile is forgotten"),
     Slip("token-of-another-boot", "layers/token.cc",
-         "found.ok() && !clock.boot.empty() && found->boot == clock.boot && running > last;",
-         "found.ok() && running > last;", "the clock of an earlier boot counts"),
+         "!clock.boot.empty() && found->boot == clock.boot &&", "!clock.boot.empty() &&",
+         "the clock of an earlier boot counts"),
     Slip("token-last-is-forgotten", "layers/token.cc",
          "std::max({Plus(last, 1), clock.wall,", "std::max({clock.wall,",
          "with a clock that goes back a token does"),
