@@ -1,5 +1,5 @@
 // How a token comes from a ceiling and the clocks. Private to layers/; see soleguard/token.h and
-// docs/decisions/0050-token-authority.md.
+// docs/decisions/0015-token-authority.md.
 #pragma once
 
 #include <cstdint>

@@ -107,7 +107,7 @@ Config::Config(const std::string& file, const std::string& name, const IsKnown& 
     if (file.empty() && absl::IsNotFound(text.status())) continue;
     // Nobody asked for it by name, and nothing says that it is there: a home that is hidden
     // (ProtectHome=, a ~/.config that sudo left) or whose server is away stops no service. See
-    // docs/decisions/0060-hidden-settings.md.
+    // docs/decisions/0018-hidden-settings.md.
     if (file.empty() && absl::IsUnavailable(text.status())) {
       (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n",
                          soleguard::EscapeBytes(place).c_str(),

@@ -23,7 +23,7 @@ enum class RecordState {
 std::string_view ToString(RecordState state);
 
 // The form of a record that this soleguard writes. A record of a newer form is read too, as far as
-// docs/decisions/0052-record-of-another-version.md says what never changes: schema, state, name,
+// docs/decisions/0017-record-of-another-version.md says what never changes: schema, state, name,
 // slot, scope, identity, instance, token and version.
 inline constexpr std::uint64_t kRecordSchema = 1;
 
