@@ -197,6 +197,7 @@ class FileClaim final : public Claim {
 // How often an object may be replaced between being opened and being locked before the layer gives
 // up.
 constexpr int kMaxReplacements = 1000;
+constexpr int kMaxRemovals = 10;
 
 absl::Status Replaced(const std::string& path) {
   return absl::AbortedError(absl::StrCat(EscapeBytes(path), " was replaced ", kMaxReplacements,
@@ -210,7 +211,7 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeDirectory() {
     opened = place_.Open(os::Create::kYes);
     // Removed between the creation and the opening: gc, or an administrator. Or there is no place
     // for the scope directory, and never will be.
-    if (absl::IsNotFound(opened)) continue;
+    if (absl::IsNotFound(opened) && i < kMaxRemovals) continue;
     if (!opened.ok()) return opened;
     // Keeps tmp cleaners out of the whole scope. A cleaner that is at work right now has it
     // exclusively for a moment; the name's own directory is locked below all the same.
@@ -472,7 +473,6 @@ absl::Status FileClaim::CheckPidText() const {
 
 // Under the directory's lock: no start gets as far as the file.
 absl::Status FileClaim::RetakeLock() {
-  lock_.Close();
   ofd_ = false;
   const absl::StatusOr<Taking> taking = TakeLock();
   if (!taking.ok()) return taking.status();
@@ -671,6 +671,14 @@ Attempt FileLayerImpl::Try(const HolderRecord& candidate) {
   return Refused(claim->evidence(), claim->locker());
 }
 
+Taken TakenBy(std::vector<ProcessIdentity> processes, const std::string& path) {
+  return {{.standing = Standing::kUnknown,
+           .record = std::nullopt,
+           .processes = std::move(processes),
+           .evidence =
+               absl::StrCat("a process that no record names has a lock on ", EscapeBytes(path))}};
+}
+
 Sighting FileLayerImpl::Look() const {
   const std::unique_lock guard = BeforeOpening();
   if (std::optional<Holder> here = HolderHere()) return Taken{*std::move(here)};
@@ -702,11 +710,7 @@ Sighting FileLayerImpl::Look() const {
     // tell.
     std::vector<ProcessIdentity> suspects = Lockers();
     if (suspects.empty()) return Nobody(no_lock, std::nullopt);
-    return Taken{{.standing = Standing::kUnknown,
-                  .record = std::nullopt,
-                  .processes = std::move(suspects),
-                  .evidence = absl::StrCat("a process has a lock on ", EscapeBytes(place.path()),
-                                           ", and there is no record")}};
+    return TakenBy(std::move(suspects), place.path());
   }
 
   // No OFD lock: free, or the lock file was deleted or replaced under its holder, or the filesystem
@@ -733,6 +737,11 @@ Sighting FileLayerImpl::Look() const {
       return Taken{JudgeHolder(record, absl::StrCat("pid ", process->pid, " has a lock on ",
                                                     EscapeBytes(place.path())))};
     }
+  }
+  // Another program that locks the file by flock(2) shows in /proc alone.
+  if (place.plain()) {
+    std::vector<ProcessIdentity> others = Lockers();
+    if (!others.empty()) return TakenBy(std::move(others), place.path());
   }
   std::optional<Contested> survivor;
   if (no_lock.ok()) survivor = Survivor(record, EscapeBytes(place.Record().path));

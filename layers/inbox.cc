@@ -387,9 +387,9 @@ void Server::Accept() {
   const absl::Status accepted = os::KeepConnection(listener_, conversation.socket);
   // No descriptor is left, say. The connection waits and keeps the listener ready: tried again at
   // once it would use a processor up.
-  if (!accepted.ok() && !absl::IsNotFound(accepted)) Pause();
   const absl::StatusOr<os::PeerProcess> peer =
       accepted.ok() ? os::PeerOf(conversation.socket.get()) : accepted;
+  if (!peer.ok() && !absl::IsNotFound(peer.status())) Pause();
   if (!peer.ok() || !os::MayOwn(peer->uid, peer->groups, ownership_)) {
     conversations_.pop_back();
     return;

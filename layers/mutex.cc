@@ -237,8 +237,10 @@ class MutexClaim final : public Claim {
   // A semaphore has no descriptor that shows its removal: a thread waits for it, and closes the
   // pipe's other end.
   struct Sentinel {
+    std::mutex mutex;  // of all
     os::KeptFd read_end;
     os::KeptFd write_end;
+    bool over = false;  // the semaphore was free
   };
 
   const Target target_;
@@ -323,8 +325,7 @@ absl::StatusOr<bool> MutexClaim::IsTakenByUs() const {
 }
 
 absl::Status MutexClaim::WatchSemaphore(Alarm& alarm) {
-  // Of a program that closed all descriptors it hangs up at once: it is made anew.
-  if (sentinel_ == nullptr || !sentinel_->read_end.StillOurs()) {
+  if (sentinel_ == nullptr) {
     auto sentinel = std::make_shared<Sentinel>();
     absl::Status made = os::KeepPipe(sentinel->read_end, sentinel->write_end);
     if (!made.ok()) return made;
@@ -332,10 +333,18 @@ absl::Status MutexClaim::WatchSemaphore(Alarm& alarm) {
     // waits for that is served first (semop(2) wakes within the operation).
     made = RunInThread([sentinel, semaphore = semaphore_] {
       semaphore.WaitUntilFree();
+      const std::lock_guard lock(sentinel->mutex);
+      sentinel->over = true;
       sentinel->write_end.Close();
     });
     if (!made.ok()) return made;
     sentinel_ = std::move(sentinel);
+  }
+  const std::lock_guard lock(sentinel_->mutex);
+  if (!sentinel_->read_end.StillOurs()) {  // the program has closed all descriptors
+    absl::Status made = os::KeepPipe(sentinel_->read_end, sentinel_->write_end);
+    if (!made.ok()) return made;
+    if (sentinel_->over) sentinel_->write_end.Close();
   }
   alarm.hang_ups.push_back(sentinel_->read_end.get());
   return absl::OkStatus();
@@ -543,8 +552,11 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
 
     // The race: removed and made anew between opening and taking. A removed one cannot be taken
     // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at
-    // the key the claim gives back and does not remove.)
-    if (!claim->semaphore().IsAtKey()) continue;
+    // the key is given back, and not removed: it is another name's.)
+    if (!claim->semaphore().IsAtKey()) {
+      (void)claim->semaphore().Give();
+      continue;
+    }
     std::optional<Contested> survivor;
     absl::Status introduced = claim->Introduce(*ownership, candidate, survivor);
     if (absl::IsResourceExhausted(introduced)) {

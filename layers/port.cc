@@ -389,7 +389,8 @@ Sighting PortLayerImpl::LookFor(os::Create create) const {
     const absl::Status companion = CheckCompanion(target_, *ownership);
     if (!companion.ok()) return Unavailable{companion};
   }
-  while (true) {  // again each time that a listener ended meanwhile
+  constexpr int kMostLooks = 100;
+  for (int look = 0; look < kMostLooks; ++look) {  // again when a listener ended meanwhile
     absl::StatusOr<std::vector<os::Listener>> listeners = os::ListenersInTheWay(target_.endpoint());
     if (!listeners.ok()) return Unavailable{listeners.status()};
     if (listeners->empty()) {
@@ -417,6 +418,8 @@ Sighting PortLayerImpl::LookFor(os::Create create) const {
     if (!unreadable.ok()) return Unavailable{unreadable};
     return Unavailable{Foreign(target_.endpoint(), listeners->front())};
   }
+  return Unavailable{absl::AbortedError(
+      absl::StrCat("the listeners of ", Where(), " changed at each of ", kMostLooks, " looks"))};
 }
 
 Sighting PortLayerImpl::Forecast() const {

@@ -1,13 +1,9 @@
-// Filesystems that somebody serves: another machine, or a program (FUSE). When
-// the server is away, a call hangs in a state in which not even SIGKILL ends
-// the thread, and the process could not exit.
+// Filesystems that somebody serves: another machine, or a program (FUSE). When the server is away,
+// a call hangs in a state in which not even SIGKILL ends the thread, and the process could not
+// exit.
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <signal.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -22,6 +18,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/time.h>
 
+#include "os/helper_linux.h"
 #include "os/machine.h"
 #include "os/os.h"
 #include "os/view.h"
@@ -37,15 +34,15 @@ bool IsServed(const std::string& type) {
          type == "autofs";
 }
 
-// What a start does there: opens the directory and a file in it, and locks
-// that; shared, so that two who ask do not meet. Whatever comes out is an
-// answer. In a child of a raw clone(2), of a process that may have threads:
-// system calls only, and none of the C library's wrappers.
-[[noreturn]] void Ask(const char* directory, Create create) {
-  // At once: it must not keep alive what its parent has open, a claim least of
-  // all.
-  (void)syscall(SYS_close_range, 0U, ~0U, 0U);
-  (void)syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+struct Question {
+  const char* directory = nullptr;
+  Create create = Create::kNo;
+};
+
+// What a start does there: opens the directory and a file in it, and locks that; shared, so that
+// two who ask do not meet. Whatever comes out is an answer. In a helper.
+void Ask(const void* argument) {
+  const auto& [directory, create] = *static_cast<const Question*>(argument);
   // As the start that asks would make it.
   if (create == Create::kYes) (void)syscall(SYS_mkdirat, AT_FDCWD, directory, 0700);
   const auto opened = syscall(SYS_openat, AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
@@ -55,41 +52,18 @@ bool IsServed(const std::string& type) {
   struct flock lock = {};
   lock.l_type = F_WRLCK;
   (void)syscall(SYS_fcntl, file, F_OFD_GETLK, &lock);
-  syscall(SYS_exit_group, 0);
-  __builtin_unreachable();
-}
-
-// A helper process; invalid with errno. Without an exit signal the program's
-// own waits and SIGCHLD handler do not notice it (clone(2), __WCLONE).
-UniqueFd StartHelper(const std::string& directory, Create create) {
-  int pidfd = -1;
-  clone_args arguments = {};
-  // A signal to the helper is not to run the program's handlers in it
-  // (Linux 5.5; they do before).
-  arguments.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
-  arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
-  long child = syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (child < 0 && errno == EINVAL) {
-    arguments.flags = CLONE_PIDFD;
-    child = syscall(SYS_clone3, &arguments, sizeof arguments);
-  }
-  if (child == 0) Ask(directory.c_str(), create);
-  return UniqueFd(child > 0 ? pidfd : -1);
 }
 
 bool Ended(const UniqueFd& helper, absl::Duration patience) {
-  if (!WaitForAny({&helper, 1}, patience)) return false;
-  siginfo_t info = {};
-  (void)waitid(P_PIDFD, static_cast<id_t>(helper.get()), &info, WEXITED | WNOHANG | __WALL);
-  return true;
+  return WaitForAny({&helper, 1}, patience) && HasEnded(helper);
 }
 
 // What is known of directories.
 class Directories {
  public:
-  // One per process, never destroyed: a Guard with static storage duration may
-  // look later. A forked child gets an empty one: the mutex that it inherited
-  // is perhaps locked for ever, and the helpers are its parent's children.
+  // One per process, never destroyed: a Guard with static storage duration may look later. A forked
+  // child gets an empty one: the mutex that it inherited is perhaps locked for ever, and the
+  // helpers are its parent's children.
   static Directories& OfThisProcess() {
     static std::atomic<Directories*> current{nullptr};
     Directories* found = current.load();
@@ -100,8 +74,8 @@ class Directories {
     return *found;
   }
   explicit Directories(const Directories* inherited) : inherited_(inherited) {}
-  // The served filesystem that it is on; nullptr: it is on no such. Found out
-  // once: a mount that comes later, over a directory in use, is not noticed.
+  // The served filesystem that it is on; nullptr: it is on no such. Found out once: a mount that
+  // comes later, over a directory in use, is not noticed.
   const Filesystem* ServedBy(const std::string& directory) {
     {
       const std::lock_guard lock(mutex_);
@@ -109,12 +83,12 @@ class Directories {
       if (found != served_.end()) return found->second.get();
     }
     // Without the lock: the table of mounts can be long.
-    std::optional<Filesystem> mount = MountOnTheWay(directory, &IsServed);
+    absl::StatusOr<std::optional<Filesystem>> mount = MountOnTheWay(directory, &IsServed);
+    if (!mount.ok()) return nullptr;  // for now: the next call asks again
     std::unique_ptr<const Filesystem> served;
-    if (mount.has_value()) served = std::make_unique<Filesystem>(*std::move(mount));
+    if (mount->has_value()) served = std::make_unique<Filesystem>(**std::move(mount));
     const std::lock_guard lock(mutex_);
-    // What another thread has found out meanwhile stays: somebody may look at
-    // it.
+    // What another thread has found out meanwhile stays: somebody may look at it.
     const auto found = served_.try_emplace(directory, std::move(served)).first;
     return found->second.get();
   }
@@ -169,7 +143,8 @@ absl::Status Await(const std::string& directory, Create create, const char* next
       absl::FormatDuration(absl::Trunc(patience, absl::Milliseconds(1))), ". ", next));
   // The first one waits, the others know, whatever they want of that server.
   if (directories.IsUnanswered(mount->mount_point)) return silent;
-  UniqueFd helper = StartHelper(directory, create);
+  const Question question{.directory = directory.c_str(), .create = create};
+  UniqueFd helper = StartHelper({.run = &Ask, .argument = &question});
   if (!helper) return ErrnoStatus(errno, "start a process that asks the filesystem");
   if (Ended(helper, patience)) return absl::OkStatus();
   directories.SetUnanswered(mount->mount_point, std::move(helper));

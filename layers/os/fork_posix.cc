@@ -65,6 +65,10 @@ void InstallForkHandlers() {
   });
 }
 
+absl::Status ClosedByTheProgram(int fd) {
+  return absl::DataLossError(absl::StrCat("the program closed descriptor ", fd));
+}
+
 }  // namespace
 
 int DuplicateDescriptor(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); }
@@ -118,6 +122,7 @@ bool KeptFd::IsDeleted() const noexcept {
 }
 
 absl::StatusOr<UniqueFd> KeptFd::Duplicate() const {
+  if (!StillOurs()) return ClosedByTheProgram(fd_);
   UniqueFd copy(DuplicateDescriptor(fd_));
   if (!copy) return ErrnoStatus(errno, absl::StrCat("duplicate descriptor ", fd_));
   return copy;
@@ -134,6 +139,7 @@ absl::Status KeptFd::MoveAbove(int number) {
 }
 
 absl::Status KeptFd::KeepOverExec() const {
+  if (!StillOurs()) return ClosedByTheProgram(fd_);
   if (fcntl(fd_, F_SETFD, 0) == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("keep descriptor ", fd_, " over exec"));
 }

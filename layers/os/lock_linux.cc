@@ -1,14 +1,20 @@
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <string>
 
 #include <absl/strings/str_cat.h>
 
+#include "os/file_error.h"
 #include "os/os.h"
+#include "soleguard/text.h"
 
 namespace soleguard::os {
 namespace {
@@ -36,11 +42,24 @@ absl::Status ErrnoStatus(int error, std::string_view what) {
                              absl::StrCat("cannot ", absl::string_view(what.data(), what.size())));
 }
 
+std::string PathOf(int fd) {
+  std::array<char, PATH_MAX> path{};
+  const ssize_t size =
+      readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), path.data(), path.size());
+  if (size <= 0) return absl::StrCat("descriptor ", fd);
+  return EscapeBytes({path.data(), static_cast<std::size_t>(size)});
+}
+
+absl::Status FileError(int error, std::string_view what, int fd) {
+  return ErrnoStatus(error,
+                     absl::StrCat(absl::string_view(what.data(), what.size()), " ", PathOf(fd)));
+}
+
 absl::StatusOr<bool> TryFlock(int fd, bool exclusive) {
   const int operation = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
   if (RetryOnEintr([&] { return flock(fd, operation); }) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
-  return ErrnoStatus(errno, "flock");
+  return FileError(errno, "flock", fd);
 }
 
 absl::StatusOr<bool> TryOfdLock(int fd) { return TryOfdLock(fd, kWholeFile); }
@@ -51,7 +70,7 @@ absl::StatusOr<bool> TryOfdLock(int fd, Range range) {
   // POSIX allows either; Linux says EAGAIN. EACCES as a refusal by a security module does not occur
   // here: file_lock hooks are asked for flock too, and flock came first.
   if (errno == EAGAIN) return false;
-  return ErrnoStatus(errno, "take an OFD lock");
+  return FileError(errno, "take an OFD lock on", fd);
 }
 
 absl::StatusOr<bool> SeesOfdLock(int fd) { return SeesOfdLock(fd, kWholeFile); }
@@ -65,7 +84,7 @@ absl::StatusOr<bool> SeesOfdLock(int fd, Range range) {
 absl::StatusOr<std::optional<Range>> FindOfdLock(int fd, Range range) {
   struct flock lock = LockOf(F_WRLCK, range);
   if (RetryOnEintr([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0) {
-    return ErrnoStatus(errno, "look for an OFD lock");
+    return FileError(errno, "look for an OFD lock on", fd);
   }
   if (lock.l_type == F_UNLCK) return std::optional<Range>();
   return std::optional(Range{.offset = static_cast<std::uint64_t>(lock.l_start),
@@ -84,14 +103,14 @@ absl::StatusOr<bool> TryPosixLock(int fd) {
   if (RetryOnEintr([&] { return fcntl(fd, F_SETLK, &lock); }) == 0) return true;
   // POSIX allows either; Linux says EAGAIN, and EACCES where a security module refuses.
   if (errno == EAGAIN) return false;
-  return ErrnoStatus(errno, "take a POSIX lock");
+  return FileError(errno, "take a POSIX lock on", fd);
 }
 
 absl::StatusOr<std::optional<std::int64_t>> PosixLockOwner(int fd) {
   // F_OFD_GETLK and not F_GETLK, which leaves out the caller's own lock.
   struct flock lock = LockOf(F_WRLCK, kWholeFile);
   if (RetryOnEintr([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0) {
-    return ErrnoStatus(errno, "look for a POSIX lock");
+    return FileError(errno, "look for a POSIX lock on", fd);
   }
   if (lock.l_type == F_UNLCK) return std::optional<std::int64_t>();
   return std::optional<std::int64_t>(lock.l_pid > 0 ? lock.l_pid : 0);  // -1: an OFD lock
@@ -100,7 +119,7 @@ absl::StatusOr<std::optional<std::int64_t>> PosixLockOwner(int fd) {
 absl::StatusOr<bool> LockFamiliesAreIndependent(int fd) {
   struct statfs filesystem = {};
   if (RetryOnEintr([&] { return fstatfs(fd, &filesystem); }) != 0) {
-    return ErrnoStatus(errno, "tell the filesystem");
+    return FileError(errno, "find out the filesystem of", fd);
   }
   const auto type = static_cast<long>(filesystem.f_type);
   return type != NFS_SUPER_MAGIC && type != SMB_SUPER_MAGIC && type != kCifsMagic &&
@@ -109,7 +128,7 @@ absl::StatusOr<bool> LockFamiliesAreIndependent(int fd) {
 
 absl::StatusOr<FileIdentity> IdentityOfFile(int fd) {
   struct stat status = {};
-  if (fstat(fd, &status) != 0) return ErrnoStatus(errno, "fstat");
+  if (fstat(fd, &status) != 0) return FileError(errno, "fstat", fd);
   return FileIdentity{.device = status.st_dev, .inode = status.st_ino};
 }
 

@@ -29,8 +29,8 @@ absl::StatusOr<Filesystem> FilesystemAt(const std::string& path);
 // The first mount on the way to `path`, the links on it followed, whose type `is_wanted`; nullopt
 // without one. Nothing behind that mount is asked, so that it does not hang where such a filesystem
 // does. `read_only` and `full` are not told.
-std::optional<Filesystem> MountOnTheWay(const std::string& path,
-                                        bool (*is_wanted)(const std::string& type));
+absl::StatusOr<std::optional<Filesystem>> MountOnTheWay(const std::string& path,
+                                                        bool (*is_wanted)(const std::string& type));
 
 // The inodes of a process's namespaces by the names in /proc/PID/ns: pid, net, ipc, mnt, user,
 // time. 0 stands for the caller. Without those that cannot be read.

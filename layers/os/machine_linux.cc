@@ -122,10 +122,6 @@ UniqueFd OpenNearest(std::string path) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 // The mount that `path` lies below by its text; nullptr: the table shows no root.
 const Filesystem* MountAbove(const std::string& path, const std::vector<Mount>& mounts) {
   const std::string below = path + "/";
@@ -149,18 +145,18 @@ std::string TargetOf(const std::string& path) {
 
 }  // namespace
 
-std::optional<Filesystem> MountOnTheWay(const std::string& path,
-                                        bool (*is_wanted)(const std::string& type)) {
+absl::StatusOr<std::optional<Filesystem>> MountOnTheWay(
+    const std::string& path, bool (*is_wanted)(const std::string& type)) {
   const absl::StatusOr<std::vector<Mount>> mounts = Mounts();
-  if (!mounts.ok()) return std::nullopt;
+  if (!mounts.ok()) return mounts.status();
   std::string walked;            // without links
   std::string rest = path;       // to be walked from there
   constexpr int kMaxLinks = 40;  // as the kernel (path_resolution(7))
   for (int links = 0; links < kMaxLinks;) {
     const Filesystem* mount = MountAbove(walked, *mounts);
-    if (mount != nullptr && is_wanted(mount->type)) return *mount;
+    if (mount != nullptr && is_wanted(mount->type)) return std::optional(*mount);
     const std::size_t begin = rest.find_first_not_of('/');
-    if (begin == std::string::npos) return std::nullopt;
+    if (begin == std::string::npos) return std::optional<Filesystem>();
     const std::size_t end = std::min(rest.find('/', begin), rest.size());
     const std::string name = rest.substr(begin, end - begin);
     rest.erase(0, end);
@@ -181,7 +177,7 @@ std::optional<Filesystem> MountOnTheWay(const std::string& path,
     if (target.starts_with('/')) walked.clear();
     rest = absl::StrCat(target, "/", rest);
   }
-  return std::nullopt;
+  return std::optional<Filesystem>();
 }
 
 absl::StatusOr<Filesystem> FilesystemAt(const std::string& path) {

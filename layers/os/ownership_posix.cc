@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,9 +24,8 @@ constexpr std::uint32_t kOverflow = 65534;
 // Whether `id` is the overflow id, and no real one of this namespace.
 bool IsHidden(std::uint32_t id, const char* map_file) {
   if (id != kOverflow) return false;
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> map(std::fopen(map_file, "re"),
-                                                            &std::fclose);
-  if (map == nullptr) return false;
+  const Stream map = OpenStream(map_file);
+  if (map == nullptr) return errno != ENOENT;  // a kernel without user namespaces
   unsigned inside = 0;
   unsigned outside = 0;
   unsigned count = 0;

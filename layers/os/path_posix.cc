@@ -16,6 +16,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "os/file_error.h"
 #include "os/os.h"
 #include "os/view.h"
 #include "soleguard/scope_view.h"
@@ -169,7 +170,7 @@ bool GiveToOwner(const Entry& entry, mode_t type) {
   if (!found || fstat(found.get(), &status) != 0) return false;
   const mode_t needed = type == S_IFDIR ? S_IRWXU : S_IRUSR | S_IWUSR;
   if ((status.st_mode & S_IFMT) != type || status.st_uid != geteuid() ||
-      (status.st_mode & needed) == needed) {
+      (status.st_mode & needed) == needed || (type == S_IFREG && status.st_nlink > 1)) {
     return false;
   }
   // By its descriptor: the name may lead elsewhere by now.
@@ -177,12 +178,15 @@ bool GiveToOwner(const Entry& entry, mode_t type) {
   return chmod(path.c_str(), (status.st_mode & ~mode_t{S_IFMT}) | needed) == 0;
 }
 
-// As KeepChecked, for a start.
-absl::Status KeepForStart(const Entry& entry, const Wanted& wanted, const Ownership* ownership,
+// As KeepChecked, for a start, of what nobody but soleguard makes.
+absl::Status KeepForStart(const Entry& entry, const Wanted& wanted, const Ownership& ownership,
                           KeptFd& kept) {
-  absl::Status opened = KeepChecked(entry, wanted, ownership, kept);
-  if (!absl::IsPermissionDenied(opened) || !GiveToOwner(entry, wanted.type)) return opened;
-  return KeepChecked(entry, wanted, ownership, kept);
+  absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
+  const bool may_be_anothers = ownership.rule == Ownership::Rule::kOwnerOrRoot;
+  if (!absl::IsPermissionDenied(opened) || may_be_anothers || !GiveToOwner(entry, wanted.type)) {
+    return opened;
+  }
+  return KeepChecked(entry, wanted, &ownership, kept);
 }
 
 // A directory in which strangers can rename or remove entries keeps nothing in its place, nor does
@@ -316,10 +320,8 @@ void ShowMembership(const KeptFd& kept, const Ownership& ownership) {
 }
 
 // Whatever its owner.
-absl::Status KeepDirectoryOfAny(const Entry& entry, Create create, KeptFd& kept) {
-  const Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
-  return create == Create::kYes ? KeepForStart(entry, wanted, nullptr, kept)
-                                : KeepChecked(entry, wanted, nullptr, kept);
+absl::Status KeepDirectoryOfAny(const Entry& entry, KeptFd& kept) {
+  return KeepChecked(entry, {.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY}, nullptr, kept);
 }
 
 absl::StatusOr<Ownership> KeepOwnScopeDirectory(const Entry& entry, Create create, KeptFd& kept) {
@@ -347,7 +349,7 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
     absl::Status answered = AwaitAnswer(path, create);
     if (!answered.ok()) return answered;
   }
-  absl::Status opened = KeepDirectoryOfAny(entry, create, kept);
+  absl::Status opened = KeepDirectoryOfAny(entry, kept);
   if (absl::IsNotFound(opened) && create != Create::kNo) {
     if (scope.kind() == Scope::Kind::kSystem) {
       // Which group shares the system scope is the administrator's choice: it is never created
@@ -380,7 +382,7 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
 absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Create create,
                            KeptFd& kept) {
   Wanted wanted{.type = S_IFDIR, .flags = O_RDONLY | O_DIRECTORY};
-  absl::Status opened = create == Create::kYes ? KeepForStart(entry, wanted, &ownership, kept)
+  absl::Status opened = create == Create::kYes ? KeepForStart(entry, wanted, ownership, kept)
                                                : KeepChecked(entry, wanted, &ownership, kept);
   if (create == Create::kNo || !absl::IsNotFound(opened)) return opened;
   if (create == Create::kAsIf) {
@@ -396,7 +398,7 @@ absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Creat
   } else if (errno != EEXIST) {
     return OpenError(errno, entry, "create");
   }
-  return KeepForStart(entry, wanted, &ownership, kept);
+  return KeepForStart(entry, wanted, ownership, kept);
 }
 
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
@@ -408,7 +410,7 @@ absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create cre
   if (ownership.rule != Ownership::Rule::kGroup) {
     wanted.flags |= O_CREAT;
     wanted.made_with = mode;
-    return KeepForStart(entry, wanted, &ownership, kept);
+    return KeepForStart(entry, wanted, ownership, kept);
   }
   absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
@@ -433,12 +435,12 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   const mode_t mode = FileMode(ownership);
   // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
   const Wanted wanted{.type = S_IFIFO, .flags = O_RDWR, .at_least = mode};
-  absl::Status opened = KeepForStart(entry, wanted, &ownership, kept);
+  absl::Status opened = KeepForStart(entry, wanted, ownership, kept);
   if (!absl::IsNotFound(opened)) return opened;
   const int made =
       Make(ownership, [&] { return mkfifoat(entry.parent, entry.name.c_str(), mode); });
   if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
-  return KeepForStart(entry, wanted, &ownership, kept);
+  return KeepForStart(entry, wanted, ownership, kept);
 }
 
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
@@ -509,7 +511,7 @@ absl::StatusOr<std::string> ReadRange(int fd, Range range) {
   std::string bytes(range.size, '\0');
   const auto offset = static_cast<off_t>(range.offset);
   const auto got = RetryOnEintr([&] { return pread(fd, bytes.data(), bytes.size(), offset); });
-  if (got < 0) return ErrnoStatus(errno, "read");
+  if (got < 0) return FileError(errno, "read", fd);
   bytes.resize(static_cast<std::size_t>(got));
   return bytes;
 }
@@ -520,13 +522,14 @@ absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
   rlimit limit = {};
   if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       offset + bytes.size() > limit.rlim_cur) {
-    return absl::ResourceExhaustedError("cannot write: the limit of file sizes (ulimit -f)");
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "cannot write ", PathOf(fd), ": the limit of file sizes (ulimit -f) is reached; raise it"));
   }
   const auto put = RetryOnEintr(
       [&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
-  if (put < 0) return ErrnoStatus(errno, "write");
+  if (put < 0) return FileError(errno, "write", fd);
   // A short write to a regular file means that the disk or quota ended there.
-  if (static_cast<std::size_t>(put) != bytes.size()) return ErrnoStatus(ENOSPC, "write");
+  if (static_cast<std::size_t>(put) != bytes.size()) return FileError(ENOSPC, "write", fd);
   return absl::OkStatus();
 }
 

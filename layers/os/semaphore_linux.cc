@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <new>
 #include <optional>
 
 #include <absl/strings/str_cat.h>
@@ -83,6 +84,21 @@ absl::Status CheckOwnership(std::int32_t key, const semid_ds& status, const Owne
   return absl::NotFoundError(absl::StrCat(NameOf(key), " is not of the group yet"));
 }
 
+// What its maker does with one that was not born right, and whoever finds it so. It may be done
+// twice, and to one that is taken: it changes nothing then.
+absl::Status GiveToGroup(std::int32_t key, int id, const Ownership& ownership) {
+  absl::StatusOr<semid_ds> status = StatusOf(key, id);
+  if (!status.ok()) return status.status();
+  status->sem_perm.gid = ownership.gid;
+  status->sem_perm.mode = 0660;
+  SemaphoreArgument argument = {};
+  argument.status = &*status;
+  if (semctl(id, 0, IPC_SET, argument) == 0) return absl::OkStatus();
+  const int error = errno;
+  if (IsRemoved(error)) return absl::AbortedError("another process removed it");
+  return ErrnoStatus(error, absl::StrCat("give ", NameOf(key), " to the group"));
+}
+
 // Free from the begin: Linux makes it with value 0 (semget(2)). Aborted: another was faster.
 absl::Status Make(std::int32_t key, const Ownership& ownership) {
   const bool shared = ownership.rule == Ownership::Rule::kGroup;
@@ -95,18 +111,7 @@ absl::Status Make(std::int32_t key, const Ownership& ownership) {
         "cannot create ", NameOf(key), ": the limit of kernel.sem is reached (ipcs -ls, sysctl)"));
   }
   if (id < 0) return ErrnoStatus(errno, absl::StrCat("create ", NameOf(key)));
-  if (born_right) return absl::OkStatus();
-  absl::StatusOr<semid_ds> status = StatusOf(key, id);
-  if (!status.ok()) return status.status();
-  status->sem_perm.gid = ownership.gid;
-  status->sem_perm.mode = 0660;
-  SemaphoreArgument argument = {};
-  argument.status = &*status;
-  if (semctl(id, 0, IPC_SET, argument) == 0) return absl::OkStatus();
-  const int error = errno;
-  if (IsRemoved(error)) return absl::AbortedError("another process removed it");
-  (void)semctl(id, 0, IPC_RMID);
-  return ErrnoStatus(error, absl::StrCat("give ", NameOf(key), " to the group"));
+  return born_right ? absl::OkStatus() : GiveToGroup(key, id, ownership);
 }
 
 }  // namespace
@@ -142,9 +147,9 @@ absl::Status UndoSemaphore::Find(Create create) {
         at_ = i;
         id_ = id;
       } else if (absl::IsNotFound(usable) && create == Create::kYes) {
-        // Its maker is at work, or was killed. Only he and root can remove it: then the next key
-        // serves.
-        again = look < kPatience || semctl(id, 0, IPC_RMID) == 0;
+        // Its maker is at work, or was killed. Only he and root can finish it; for others the next
+        // key serves. The race: its maker goes on and takes it meanwhile, so it is not removed.
+        again = look < kPatience || GiveToGroup(keys_[i], id, ownership_).ok();
       } else if (absl::IsAborted(usable)) {
         again = true;
       } else if (!absl::IsNotFound(usable)) {
@@ -162,7 +167,7 @@ absl::Status UndoSemaphore::Find(Create create) {
       return absl::FailedPreconditionError(absl::StrCat(
           NameOf(keys_.front()),
           " and those in its place were left by members of the group who have not given them to "
-          "it; root's next start removes them (ipcs -s shows them)"));
+          "it; root's next start does that (ipcs -s shows them)"));
     }
     absl::Status made = Make(keys_[*vacant], ownership_);
     if (!made.ok() && !absl::IsAborted(made)) return made;
@@ -199,7 +204,13 @@ absl::StatusOr<bool> UndoSemaphore::TryTake() {
   if (RetryOnEintr([&] { return semop(id_, operations.data(), operations.size()); }) == 0) {
     // Once it is taken, as all others do: of two who hold two of them the later one sees the
     // other's.
-    const absl::StatusOr<bool> another = IsAnotherTaken();
+    absl::StatusOr<bool> another = absl::CancelledError();
+    try {
+      another = IsAnotherTaken();
+    } catch (const std::bad_alloc&) {
+      (void)Give();
+      throw;
+    }
     if (another.ok()) return !*another;
     (void)Give();
     return another.status();

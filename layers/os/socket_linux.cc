@@ -27,6 +27,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/os.h"
+#include "os/poll.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -454,9 +455,10 @@ absl::StatusOr<PeerProcess> PeerOf(int socket) {
   size = sizeof descriptor;
   const bool asked = getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &descriptor, &size) == 0;
   const UniqueFd pidfd(asked ? descriptor : -1);
-  if (!asked && errno != ENOPROTOOPT) {
+  if (!asked && (errno == ESRCH || errno == EINVAL || errno == ENODATA)) {
     return absl::NotFoundError(absl::StrCat("process ", credentials.pid, " has ended"));
   }
+  if (!asked && errno != ENOPROTOOPT) return ErrnoStatus(errno, "ask for the peer's pidfd");
   absl::StatusOr<ProcessIdentity> identity = IdentityOf(credentials.pid);
   if (!identity.ok()) return identity.status();
   if (asked) {
@@ -522,15 +524,7 @@ void WaitForReady(std::vector<Waited>& all, absl::Duration timeout) {
                       .events = static_cast<short>(one.to_write ? POLLOUT : POLLIN),
                       .revents = 0});
   }
-  const timespec limit =
-      absl::ToTimespec(std::clamp(timeout, absl::ZeroDuration(), absl::Hours(1)));
-  const int ready = ppoll(polled.data(), polled.size(), &limit, nullptr);
-  if (ready < 0 && errno != EINTR) {
-    // More than RLIMIT_NOFILE allows by now. Whoever repeats it shall not use a processor up.
-    const timespec pause = absl::ToTimespec(std::min(timeout, absl::Milliseconds(100)));
-    (void)ppoll(nullptr, 0, &pause, nullptr);
-  }
-  if (ready <= 0) return;
+  if (PollOrPause(polled.data(), polled.size(), timeout) == 0) return;
   for (std::size_t i = 0; i < all.size(); ++i) all[i].ready = polled[i].revents != 0;
 }
 

@@ -20,6 +20,7 @@
 #include <charconv>
 #include <cstdio>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -106,7 +107,10 @@ std::optional<User> AskNameServices(std::uint32_t uid) {
   if (silent > 0) return std::nullopt;
   const auto asked = std::make_shared<Asked>();
   absl::StatusOr<std::thread> thread = StartThread([asked, uid] {
-    asked->user = AskHere(uid);
+    try {
+      asked->user = AskHere(uid);
+    } catch (const std::bad_alloc&) {  // no answer
+    }
     if (asked->phase.exchange(Asked::kAnswered) == Asked::kGivenUp) --silent;
     asked->answered.Set();
   });

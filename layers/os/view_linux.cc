@@ -1,9 +1,7 @@
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,12 +24,13 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 #include <absl/strings/str_split.h>
-#include <absl/time/clock.h>
 #include <absl/time/time.h>
 
+#include "os/helper_linux.h"
 #include "os/machine.h"
 #include "os/os.h"
 #include "os/view.h"
+#include "soleguard/patience.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -75,26 +74,26 @@ std::optional<std::uint32_t> MappedTo(std::uint32_t uid) {
 // (shmem_show_options in mm/shmem.c, Linux 3.5 to 6.18; tried nested, and by ordinary users).
 constexpr char kSource[] = "soleguard-uid";
 
-// In a child of a raw clone(2), of a process that may have threads: system calls only.
-[[noreturn]] void AskKernel(int answer, std::uint32_t uid) {
-  const auto kept = static_cast<unsigned>(answer);
-  // At once: it must not keep alive what its parent has open, a claim least of all.
-  if (kept > 0) (void)syscall(SYS_close_range, 0U, kept - 1, 0U);
-  (void)syscall(SYS_close_range, kept + 1, ~0U, 0U);
-  (void)syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+struct Question {
+  int answer = -1;  // where it goes
+  std::uint32_t uid = 0;
+};
+
+// In a helper.
+void AskKernel(const void* argument) {
+  const auto& [answer, uid] = *static_cast<const Question*>(argument);
   (void)syscall(SYS_setfsuid, uid);  // a tmpfs belongs to that one
-  if (syscall(SYS_unshare, CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
-      syscall(SYS_mount, kSource, "/", "tmpfs", 0UL, nullptr) == 0) {
-    // What is mounted over the root directory hides nothing of it: paths begin below.
-    const auto table = syscall(SYS_openat, AT_FDCWD, "/proc/self/mountinfo", O_RDONLY);
-    std::array<char, 4096> buffer;
-    while (true) {
-      const auto got = syscall(SYS_read, table, buffer.data(), buffer.size());
-      if (got <= 0 || syscall(SYS_write, answer, buffer.data(), got) != got) break;
-    }
+  if (syscall(SYS_unshare, CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
+      syscall(SYS_mount, kSource, "/", "tmpfs", 0UL, nullptr) != 0) {
+    return;
   }
-  syscall(SYS_exit_group, 0);
-  __builtin_unreachable();
+  // What is mounted over the root directory hides nothing of it: paths begin below.
+  const auto table = syscall(SYS_openat, AT_FDCWD, "/proc/self/mountinfo", O_RDONLY);
+  std::array<char, 4096> buffer;
+  while (true) {
+    const auto got = syscall(SYS_read, table, buffer.data(), buffer.size());
+    if (got <= 0 || syscall(SYS_write, answer, buffer.data(), got) != got) break;
+  }
 }
 
 // The uid in the options of the helper's tmpfs; root's are not shown.
@@ -114,41 +113,37 @@ std::optional<std::uint32_t> UidIn(const std::string& table) {
   return uid;
 }
 
-// All that comes through `end` until nobody has the other one any more; nothing after two seconds.
-std::string ReadToEnd(const UniqueFd& end) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(2);
+// All that comes through `end` until nobody has the other one any more; nullopt after two seconds,
+// or what the caller waits for.
+std::optional<std::string> ReadToEnd(const UniqueFd& end) {
+  const Patience patience(std::min(Patience::Left(), absl::Seconds(2)));
   std::string text;
   std::array<char, 4096> buffer;
-  while (WaitForAny({&end, 1}, deadline - absl::Now())) {
+  while (WaitForAny({&end, 1}, Patience::Left())) {
     const ssize_t got = RetryOnEintr([&] { return read(end.get(), buffer.data(), buffer.size()); });
     if (got <= 0) return text;
     text.append(buffer.data(), static_cast<std::size_t>(got));
   }
-  return "";
+  return std::nullopt;
 }
 
-// nullopt where the helper may not be: without a mapped group, in a chroot, by seccomp, by a limit.
-std::optional<std::uint32_t> AskByHelper(std::uint32_t uid) {
+// What the helper answers; nullopt: it could not be started, or did not answer in time.
+std::optional<std::string> AskHelper(std::uint32_t uid) {
   std::array<int, 2> ends = {-1, -1};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
   const UniqueFd answer(ends[0]);
-  UniqueFd question(ends[1]);
-  int pidfd = -1;
-  clone_args arguments = {};
-  // As in answer_linux.cc: neither the program's waits nor its signal handlers meet the helper.
-  arguments.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
-  arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
-  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (child == 0) AskKernel(question.get(), uid);
-  if (child < 0) return std::nullopt;
-  const UniqueFd helper(pidfd);
-  question.reset();
-  const std::string table = ReadToEnd(answer);
+  UniqueFd other_end(ends[1]);
+  const Question question{.answer = other_end.get(), .uid = uid};
+  const UniqueFd helper =
+      StartHelper({.run = &AskKernel, .argument = &question, .descriptor = other_end.get()});
+  if (!helper) return std::nullopt;
+  other_end.reset();
+  std::optional<std::string> table = ReadToEnd(answer);
   (void)syscall(SYS_pidfd_send_signal, helper.get(), SIGKILL, nullptr, 0);  // or it has ended
   siginfo_t info = {};
   (void)RetryOnEintr(
       [&] { return waitid(P_PIDFD, static_cast<id_t>(helper.get()), &info, WEXITED | __WALL); });
-  return UidIn(table);
+  return table;
 }
 
 // What was found out, by all that it depends on. A list that only grows, so that neither a thread
@@ -183,7 +178,7 @@ class Memory {
 };
 
 // A user namespace, and a user in it.
-Memory<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> outside_uids;
+Memory<std::pair<std::uint64_t, std::uint32_t>, OutsideUser> outside_users;
 
 absl::Status NotMapped() {
   return absl::FailedPreconditionError(
@@ -198,13 +193,15 @@ absl::StatusOr<OutsideUser> FindOutsideUser() {
   const std::uint64_t user_namespace = OwnUserNamespace();
   if (IsFirst(user_namespace, kFirstUserNamespace)) return OutsideUser{.uid = uid};
   const std::pair key(user_namespace, uid);
-  if (const std::uint32_t* found = outside_uids.Find(key)) return OutsideUser{.uid = *found};
+  if (const OutsideUser* found = outside_users.Find(key)) return *found;
   const std::optional<std::uint32_t> mapped = MappedTo(uid);
   if (!mapped.has_value()) return NotMapped();
-  const std::optional<std::uint32_t> said = AskByHelper(uid);
-  if (!said.has_value()) return OutsideUser{.uid = *mapped, .certain = false};
-  outside_uids.Add(key, *said);
-  return OutsideUser{.uid = *said};
+  const std::optional<std::string> table = AskHelper(uid);
+  // Without the mount: no group is mapped, a chroot, seccomp, a limit.
+  const std::optional<std::uint32_t> said = table.has_value() ? UidIn(*table) : std::nullopt;
+  const OutsideUser user{.uid = said.value_or(*mapped), .certain = said.has_value()};
+  if (table.has_value()) outside_users.Add(key, user);
+  return user;
 }
 
 bool IsInUserNamespace() { return !IsFirst(OwnUserNamespace(), kFirstUserNamespace); }
@@ -277,11 +274,8 @@ bool IsMountedOver(const std::vector<Mount>& mounts, const std::string& path) {
   });
 }
 
-}  // namespace
-
-namespace {
-
-absl::Status LookAtPlace(const std::string& parent) {
+// `is_certain`: what is said of this place will not be another answer the next time.
+absl::Status LookAtPlace(const std::string& parent, bool& is_certain) {
   const bool is_in_container = IsInContainer();
   // Process 1 of a container is what the others in it go by. That of a sandbox which has a pid
   // namespace, but the system's ipc namespace, is of the sandbox.
@@ -294,6 +288,7 @@ absl::Status LookAtPlace(const std::string& parent) {
   const bool is_tmp = parent == kTmp;
   // Without a table there is no evidence.
   const absl::StatusOr<std::vector<Mount>> mounts = Mounts();
+  is_certain = mounts.ok();
   for (const char* const path : {kRun, kLock, kTmp}) {
     if (!mounts.ok() || (path == std::string_view(kTmp) && !is_tmp)) continue;
     if (!IsMountedOver(*mounts, path)) continue;
@@ -339,14 +334,15 @@ Memory<Place, absl::Status> places;
 absl::Status CheckPlaceIsShared(const std::string& parent) {
   struct stat root = {};
   const std::uint64_t mount_namespace = NamespaceAt("/proc/self/ns/mnt");
-  if (mount_namespace == 0 || stat("/", &root) != 0) return LookAtPlace(parent);
+  bool is_certain = true;
+  if (mount_namespace == 0 || stat("/", &root) != 0) return LookAtPlace(parent, is_certain);
   const Place place{.mount_namespace = mount_namespace,
                     .root = {.device = root.st_dev, .inode = root.st_ino},
                     .uid = geteuid(),
                     .parent = parent};
   if (const absl::Status* known = places.Find(place)) return *known;
-  absl::Status found = LookAtPlace(parent);
-  places.Add(place, found);
+  absl::Status found = LookAtPlace(parent, is_certain);
+  if (is_certain) places.Add(place, found);
   return found;
 }
 

@@ -7,9 +7,21 @@
 
 #include <absl/container/inlined_vector.h>
 
+#include "os/poll.h"
 #include "soleguard/fd.h"
 
 namespace soleguard {
+
+int os::PollOrPause(pollfd* polled, std::size_t count, absl::Duration timeout) {
+  const timespec limit =
+      absl::ToTimespec(std::clamp(timeout, absl::ZeroDuration(), absl::Hours(1)));
+  const int ready = ppoll(polled, count, &limit, nullptr);
+  if (ready >= 0 || errno == EINTR) return std::max(ready, 0);
+  const timespec pause =
+      absl::ToTimespec(std::clamp(timeout, absl::ZeroDuration(), absl::Milliseconds(100)));
+  (void)ppoll(nullptr, 0, &pause, nullptr);
+  return 0;
+}
 
 WaitFlag::WaitFlag() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
@@ -30,10 +42,7 @@ bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Wai
   const auto begin = std::chrono::steady_clock::now();
   absl::Duration left = timeout;
   while (true) {  // once whatever the timeout
-    const timespec limit = absl::ToTimespec(std::clamp(left, absl::ZeroDuration(), absl::Hours(1)));
-    const int ready = ppoll(polled.data(), polled.size(), &limit, nullptr);
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
+    if (os::PollOrPause(polled.data(), polled.size(), left) > 0) return true;
     left = timeout - absl::FromChrono(std::chrono::steady_clock::now() - begin);
     if (left <= absl::ZeroDuration()) return false;
   }

@@ -16,6 +16,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/os.h"
+#include "os/poll.h"
 #include "soleguard/text.h"
 #include "soleguard/watch.h"
 
@@ -155,12 +156,9 @@ class ObjectWatch::Impl {
     return polled;
   }
 
+  // A signal's handler, which only a caller's own thread can have here, ends it early.
   static bool Poll(Polled& polled, absl::Duration at_most) {
-    const timespec limit =
-        absl::ToTimespec(std::clamp(at_most, absl::ZeroDuration(), absl::Hours(1)));
-    // A signal's handler, which only a caller's own thread can have here, ends it early: the caller
-    // looks once too often.
-    return ppoll(polled.data(), polled.size(), &limit, nullptr) != 0;
+    return os::PollOrPause(polled.data(), polled.size(), at_most) > 0;
   }
 
   std::mutex mutex_;  // of the descriptors

@@ -173,6 +173,9 @@ TEST_P(UserAlone, H38_AStartThatIsKilledUnderAStrictUmaskIsNotInTheWayOfItsUser)
     const TestScope scope(GetParam());
     const std::string& above = scope.directory().path();
     ASSERT_EQ(chown(above.c_str(), kOutsider.uid, kOutsider.gid), 0);
+    // A scope that is named as a directory is its user's: its mode is not changed by a start.
+    ASSERT_EQ(mkdir(scope.path().c_str(), 0700), 0);
+    ASSERT_EQ(chown(scope.path().c_str(), kOutsider.uid, kOutsider.gid), 0);
     Traced killed(
         [] {
           (void)Become(kOutsider);
