@@ -87,7 +87,8 @@ absl::Status KeptFd::Keep(std::string_view what, const std::function<int()>& ope
   absl::StatusOr<FileIdentity> file = IdentityOfFile(fd.get());
   if (!file.ok()) return file.status();
   if (fd_ >= 0) {
-    CloseDescriptor();
+    // The same number is of one that the program has closed.
+    if (fd_ != fd.get()) CloseDescriptor();
   } else {
     previous_ = nullptr;
     next_ = g_first;
