@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 
@@ -14,6 +15,22 @@
 #include "soleguard/text.h"
 
 namespace soleguard {
+
+bool HasFrozenGuardian(const HolderRecord& record) {
+  if (!record.guardian.has_value()) return false;
+  if (FreezeOf(*record.guardian) != Freeze::kNone) return true;
+  // One whose wrapper had children of its own stands between those and the guardian that it starts.
+  const absl::StatusOr<ProcessDescription> guardian = Describe(*record.guardian);
+  const absl::StatusOr<std::vector<ProcessIdentity>> descendants = DescendantsOf(*record.guardian);
+  if (!guardian.ok() || !descendants.ok()) return false;
+  return std::any_of(descendants->begin(), descendants->end(), [&](const ProcessIdentity& process) {
+    if (process == record.instance) return false;
+    const absl::StatusOr<ProcessDescription> described = Describe(process);
+    return described.ok() && described->parent_pid == record.guardian->pid &&
+           described->executable == guardian->executable && FreezeOf(process) != Freeze::kNone;
+  });
+}
+
 namespace {
 
 absl::Status Refuse(const ProcessIdentity& process, const std::string& why) {

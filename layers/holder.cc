@@ -5,6 +5,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "soleguard/coverage.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -41,7 +42,7 @@ Standing StandingOf(const HolderRecord& record) {
   };
   const Liveness guardian = lives(record.guardian);
   if (guardian == Liveness::kDying ||
-      (guardian == Liveness::kAlive && FreezeOf(*record.guardian) == Freeze::kNone)) {
+      (guardian == Liveness::kAlive && !HasFrozenGuardian(record))) {
     return Standing::kDying;
   }
   const Liveness instance = lives(record.instance);

@@ -262,10 +262,11 @@ void Arbiter::Report(LayerReport report) {
 void Arbiter::GiveBack() {
   if (held_.empty()) return;
   record_.state = RecordState::kReleasing;
-  try {
-    for (HeldLayer& held : held_)
-      (void)held.claim->Publish(record_);  // a hint; the kernel frees it
-  } catch (const std::bad_alloc&) {        // the destructor's, too
+  for (HeldLayer& held : held_) {  // what the records say refuses others too
+    try {
+      if (!held.claim->Publish(record_).ok()) held.member.layer->Disown(record_);
+    } catch (const std::bad_alloc&) {  // the destructor's, too
+    }
   }
   while (!held_.empty()) {
     held_.back().claim->Release();

@@ -75,7 +75,7 @@ absl::Status AddLayersOf(const RecordFile& file, std::vector<std::string>& layer
 }
 
 // The layers to ask: what every name may have, and what the name's records name.
-absl::StatusOr<std::vector<LayerSpec>> LayersToAsk(const InstanceName& name, const Scope& scope) {
+absl::StatusOr<Policy> LayersToAsk(const InstanceName& name, const Scope& scope) {
   std::vector<std::string> layers;
   for (const LayerKind& kind : LayerKinds()) {
     if (!kind.observer) layers.emplace_back(kind.name);
@@ -92,7 +92,7 @@ absl::StatusOr<std::vector<LayerSpec>> LayersToAsk(const InstanceName& name, con
   if (!all.ok()) {
     return InUse(absl::StrCat("its records name too many layers: ", all.status().message()));
   }
-  return all->layers();
+  return all;
 }
 
 }  // namespace
@@ -100,14 +100,15 @@ absl::StatusOr<std::vector<LayerSpec>> LayersToAsk(const InstanceName& name, con
 absl::Status Collect(const InstanceName& name, const Scope& scope) {
   const absl::StatusOr<ProcessDescription> own = DescribeSelf();
   if (!own.ok()) return own.status();
-  HolderRecord candidate = Candidate(name, Policy::Default(), scope, *own);
-  candidate.slot = name.slot();
   const std::unique_ptr<Queue> queue = MakeQueue(scope, name.Slot(0));
-  const absl::StatusOr<std::vector<LayerSpec>> specs = LayersToAsk(name, scope);
-  if (!specs.ok()) return specs.status();
+  const absl::StatusOr<Policy> asked = LayersToAsk(name, scope);
+  if (!asked.ok()) return asked.status();
+  // By its policy the next gc knows the same layers, if this one cannot remove all.
+  HolderRecord candidate = Candidate(name, *asked, scope, *own);
+  candidate.slot = name.slot();
   Claims claims;
   std::vector<std::string> files;
-  for (const LayerSpec& spec : *specs) {
+  for (const LayerSpec& spec : asked->layers()) {
     const LayerKind& kind = *FindLayerKind(spec.kind);
     const std::unique_ptr<Layer> layer =
         kind.make({.scope = scope, .name = name, .parameters = spec.parameters});

@@ -256,8 +256,9 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
     if (!holder.has_value()) holder = EstablishedIn(sighting);
     const auto* unavailable = std::get_if<Unavailable>(&sighting);
     const bool is_told =
-        std::any_of(policy.layers().begin(), policy.layers().end(),
-                    [](const LayerSpec& spec) { return spec.kind == LayerKinds().front().name; });
+        std::any_of(policy.layers().begin(), policy.layers().end(), [](const LayerSpec& spec) {
+          return spec.kind == LayerKinds().front().name && spec.parameters.empty();
+        });
     if (unavailable != nullptr) {
       unexplained.carrier = true;
       if (!is_told) findings.push_back(CannotTell(*carrier, unavailable->status));

@@ -247,11 +247,11 @@ std::optional<Start::Replace> ReplaceOf(const Options& options, const InstanceNa
         if (holder.record.has_value()) coverage.Add(*holder.record);
         const absl::StatusOr<ProcessIdentity> target = TargetOf(holder, name, coverage);
         if (!target.ok()) return target.status();
-        const bool leaves_rest = signal == Signal::kKill && HasFrozenGuardian(*holder.record);
-        const std::vector<ProcessIdentity> rest =
-            leaves_rest ? CrewOf(*holder.record, coverage) : std::vector<ProcessIdentity>();
         absl::Status sent = Signalled(*target, signal);
-        for (const ProcessIdentity& process : rest) sent.Update(Killed(process));
+        if (signal == Signal::kKill && HasFrozenGuardian(*holder.record)) {
+          EndCrew(*holder.record, coverage,
+                  [&sent](const ProcessIdentity& process) { sent.Update(Killed(process)); });
+        }
         return sent;
       }};
 }

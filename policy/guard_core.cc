@@ -50,12 +50,20 @@ Guard::Core::Core(Setup setup, Arbiter& arbiter)
       reports_(arbiter.reports()),
       token_(arbiter.token().value_or(Token{})),
       record_(arbiter.record()) {
+  held_.reserve(reports_.size());  // from here on no claim is lost for want of memory
   for (Arbiter::HeldLayer& held : arbiter.TakeClaims()) {
-    std::optional<HolderRecord> last = held.claim->Predecessor();
-    if (!predecessor_.has_value() && last.has_value() && Died(*last)) {
-      predecessor_ = std::move(last);
-    }
     held_.push_back({.member = held.member, .claim = std::move(held.claim)});
+  }
+  try {
+    for (const Slot& slot : held_) {
+      std::optional<HolderRecord> last = slot.claim->Predecessor();
+      if (!last.has_value() || !Died(*last)) continue;
+      predecessor_ = std::move(last);
+      break;
+    }
+  } catch (const std::bad_alloc&) {
+    ReleaseClaims();  // what the records say refuses others too
+    throw;
   }
 }
 

@@ -148,6 +148,14 @@ bool Start::Refusal::MayChange() const {
   return decision == Decision::kDuplicate || absl::IsDeadlineExceeded(status);
 }
 
+bool Start::Refusal::IsBySame(const Refusal& later) const {
+  if (decision != Decision::kDuplicate || !absl::IsDeadlineExceeded(later.status)) return false;
+  const std::optional<Holder>& seen = later.reports.back().holder;
+  return seen.has_value() && seen->standing == holder->standing &&
+         seen->evidence == holder->evidence &&
+         seen->record.has_value() == holder->record.has_value();
+}
+
 Next Start::OnRefusal(absl::Duration elapsed) {
   Refusal refusal{.decision = arbiter_->decision(),
                   .holder = {},
@@ -155,6 +163,9 @@ Next Start::OnRefusal(absl::Duration elapsed) {
                   .reports = arbiter_->reports(),
                   .wake = arbiter_->TakeWake()};
   if (refusal.decision == Decision::kDuplicate) refusal.holder = arbiter_->holder();
+  if (slot_ < former_.size() && former_[slot_].IsBySame(refusal)) {
+    refusal = std::move(former_[slot_]);
+  }
   refusals_.push_back(std::move(refusal));
   if (refusals_.size() == slots()) return OnRefusals(elapsed);
   ++slot_;
@@ -213,6 +224,7 @@ bool Start::RefusedByTheSame() {
 }
 
 void Start::AskAgain() {
+  if (refusals_.size() == slots()) former_ = std::move(refusals_);
   refusals_.clear();
   slot_ = 0;
 }

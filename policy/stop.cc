@@ -249,6 +249,13 @@ void Stopper::AskHolders() {
         // A guardian that was frozen when all that it guards was killed.
         if (holder.record.has_value() && HasFrozenGuardian(*holder.record)) AskHolder(holder);
         break;
+      case Standing::kDying:
+        // One that is ended by a guardian that does not get on.
+        if (stop_options_.force && holder.record.has_value() &&
+            LivenessOf(holder.record->identity) == Liveness::kGone) {
+          AskHolder(holder);
+        }
+        break;
       default:  // it decides, or ends by itself
         break;
     }
@@ -324,19 +331,20 @@ void Stopper::KillDescendants(const ProcessIdentity& ancestor) {
   }
 }
 
-// What a guardian leaves, and it. Twice, for what was forked meanwhile by those who were not killed
-// yet; who has a SIGKILL forks no more.
+// What a guardian leaves, and it.
 void Stopper::KillCrews() {
   if (stop_options_.what != StopOptions::What::kInstance) return;
   for (const HolderRecord& record : guarded_) {
-    for (int i = 0; i < 2; ++i) {
-      for (const ProcessIdentity& process : CrewOf(record, coverage_)) {
-        const bool guardian = process == *record.guardian;
-        if (Has(process) || (guardian && i == 0)) continue;
-        Kill(Add(
-            {.identity = process, .reason = guardian ? Reason::kGuardian : Reason::kDescendant}));
-      }
-    }
+    EndCrew(record, coverage_, [&](const ProcessIdentity& process) {
+      const bool is_guardian = process == *record.guardian;
+      const auto known = std::find_if(
+          report_.processes.begin(), report_.processes.end(),
+          [&process](const StoppedProcess& stopped) { return stopped.identity == process; });
+      Kill(known != report_.processes.end()
+               ? *known
+               : Add({.identity = process,
+                      .reason = is_guardian ? Reason::kGuardian : Reason::kDescendant}));
+    });
   }
 }
 

@@ -1,6 +1,8 @@
 #include "target.h"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
@@ -67,21 +69,28 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
   return *target;
 }
 
-std::vector<ProcessIdentity> CrewOf(const HolderRecord& record, const Coverage& coverage) {
-  if (!record.guardian.has_value()) return {};
-  absl::StatusOr<std::vector<ProcessIdentity>> crew = DescendantsOf(*record.guardian);
-  if (!crew.ok()) return {};
-  std::erase_if(*crew, [&coverage](const ProcessIdentity& process) {
-    const absl::StatusOr<Coverage::Whose> whose = coverage.Of(process);
-    // Another name's instance among them stays, and what descends from it.
-    return !whose.ok() || *whose != Coverage::Whose::kOfTheName;
-  });
-  crew->push_back(*record.guardian);
-  return *std::move(crew);
-}
-
-bool HasFrozenGuardian(const HolderRecord& record) {
-  return record.guardian.has_value() && FreezeOf(*record.guardian) != Freeze::kNone;
+void EndCrew(const HolderRecord& record, const Coverage& coverage,
+             const std::function<void(const ProcessIdentity&)>& kill) {
+  if (!record.guardian.has_value() || !coverage.Of(*record.guardian).ok()) return;
+  // Who has a SIGKILL forks no more, so that there is an end to it; but not to who comes from a
+  // process that may not be signalled.
+  constexpr int kMostRounds = 1000;
+  std::vector<ProcessIdentity> ended;
+  for (int i = 0; i < kMostRounds; ++i) {
+    const std::size_t before = ended.size();
+    const absl::StatusOr<std::vector<ProcessIdentity>> crew = DescendantsOf(*record.guardian);
+    if (!crew.ok()) break;
+    for (const ProcessIdentity& process : *crew) {
+      if (std::find(ended.begin(), ended.end(), process) != ended.end()) continue;
+      const absl::StatusOr<Coverage::Whose> whose = coverage.Of(process);
+      // Another name's instance among them stays, and what descends from it.
+      if (!whose.ok() || *whose != Coverage::Whose::kOfTheName) continue;
+      kill(process);
+      ended.push_back(process);
+    }
+    if (ended.size() == before) break;
+  }
+  kill(*record.guardian);
 }
 
 absl::Status Signalled(const ProcessIdentity& process, Signal signal) {

@@ -1,7 +1,7 @@
 // Whom a holder's end is asked of. Private to policy/.
 #pragma once
 
-#include <vector>
+#include <functional>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
@@ -20,13 +20,13 @@ namespace soleguard {
 absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceName& name,
                                          const Coverage& coverage);
 
-// What is left to be killed once the owner of `record`'s claim was: all that descends from the
-// guardian, as far as the claim covers it, and then the guardian, which keeps the name. (While it
-// runs it does that better: it sees who comes meanwhile.) Empty without a guardian that lives.
-std::vector<ProcessIdentity> CrewOf(const HolderRecord& record, const Coverage& coverage);
-
-// Whether the guardian cannot end the command by itself.
-bool HasFrozenGuardian(const HolderRecord& record);
+// Ends what is left once the owner of `record`'s claim was killed, and its guardian does not get
+// on. Calls `kill` for all that descends from the guardian, as far as the claim covers it, until
+// nothing new does: what is forked meanwhile, and whoever has lost its parent, comes to it. Then
+// for the guardian, which keeps the name. For nobody without a guardian that lives and is the
+// scope's.
+void EndCrew(const HolderRecord& record, const Coverage& coverage,
+             const std::function<void(const ProcessIdentity&)>& kill);
 
 // Sends it to that very process. Its errors say what can be done.
 absl::Status Signalled(const ProcessIdentity& process, Signal signal);

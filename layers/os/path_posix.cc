@@ -161,9 +161,10 @@ absl::Status KeepChecked(const Entry& entry, const Wanted& wanted, const Ownersh
   return checked;
 }
 
-// What a start made under a umask that takes its owner's bits too, and was killed before it could
-// mend that, or is about to: gives them back.
-bool GiveToOwner(const Entry& entry, mode_t type) {
+// What was made under a umask that takes its owner's bits too: gives them back. `made`: by this
+// start just now. One that was killed before it could do that shows by no bit at all; what its
+// owner chose to keep from being written stays so.
+bool GiveToOwner(const Entry& entry, mode_t type, bool made) {
   const UniqueFd found(RetryOnEintr(
       [&] { return openat(entry.parent, entry.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC); }));
   struct stat status = {};
@@ -173,6 +174,7 @@ bool GiveToOwner(const Entry& entry, mode_t type) {
       (status.st_mode & needed) == needed || (type == S_IFREG && status.st_nlink > 1)) {
     return false;
   }
+  if (!made && (status.st_mode & S_IRWXU) != 0) return false;
   // By its descriptor: the name may lead elsewhere by now.
   const std::string path = absl::StrCat("/proc/self/fd/", found.get());
   return chmod(path.c_str(), (status.st_mode & ~mode_t{S_IFMT}) | needed) == 0;
@@ -180,10 +182,11 @@ bool GiveToOwner(const Entry& entry, mode_t type) {
 
 // As KeepChecked, for a start, of what nobody but soleguard makes.
 absl::Status KeepForStart(const Entry& entry, const Wanted& wanted, const Ownership& ownership,
-                          KeptFd& kept) {
+                          KeptFd& kept, bool made = false) {
   absl::Status opened = KeepChecked(entry, wanted, &ownership, kept);
   const bool may_be_anothers = ownership.rule == Ownership::Rule::kOwnerOrRoot;
-  if (!absl::IsPermissionDenied(opened) || may_be_anothers || !GiveToOwner(entry, wanted.type)) {
+  if (!absl::IsPermissionDenied(opened) || may_be_anothers ||
+      !GiveToOwner(entry, wanted.type, made)) {
     return opened;
   }
   return KeepChecked(entry, wanted, &ownership, kept);
@@ -393,12 +396,11 @@ absl::Status KeepDirectory(const Entry& entry, const Ownership& ownership, Creat
   // Made only where it is missing: to learn from mkdir(2) that it is there takes the lock of the
   // parent, in which all starts of a scope meet.
   const mode_t mode = DirectoryMode(ownership);
-  if (Make(ownership, [&] { return mkdirat(entry.parent, entry.name.c_str(), mode); }) == 0) {
-    wanted.at_least = mode;
-  } else if (errno != EEXIST) {
-    return OpenError(errno, entry, "create");
-  }
-  return KeepForStart(entry, wanted, ownership, kept);
+  const bool made =
+      Make(ownership, [&] { return mkdirat(entry.parent, entry.name.c_str(), mode); }) == 0;
+  if (!made && errno != EEXIST) return OpenError(errno, entry, "create");
+  if (made) wanted.at_least = mode;
+  return KeepForStart(entry, wanted, ownership, kept, made);
 }
 
 absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create create, KeptFd& kept) {
@@ -440,7 +442,7 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   const int made =
       Make(ownership, [&] { return mkfifoat(entry.parent, entry.name.c_str(), mode); });
   if (made != 0 && errno != EEXIST) return OpenError(errno, entry, "create");
-  return KeepForStart(entry, wanted, ownership, kept);
+  return KeepForStart(entry, wanted, ownership, kept, made == 0);
 }
 
 absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {

@@ -141,8 +141,11 @@ class Start {
     std::vector<UniqueFd> wake;
 
     bool MayChange() const;
+    // Whether `later`, for which there was no time to settle, is by the same.
+    bool IsBySame(const Refusal& later) const;
   };
   std::vector<Refusal> refusals_;
+  std::vector<Refusal> former_;  // the time before
   using Tenancy = std::pair<ProcessIdentity, absl::Time>;
   std::vector<Tenancy> refused_by_;  // the time before
   absl::Status joined_ = absl::UnavailableError("it has no place in line");
