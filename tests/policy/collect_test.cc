@@ -141,8 +141,14 @@ TEST_F(CollectTest, H04_ARecordThatSaysNothingDoesNotHideAHolder) {
   const std::string path = scope_.Object("record.port.47714");
   std::fstream(path, std::ios::binary | std::ios::in | std::ios::out) << EncodeRecord(record, 9);
   EXPECT_FALSE(Collected().ok());
-  // Without any record its files are of a layer that cannot be told.
+  // What it has written itself names the layer from now on.
   std::filesystem::remove(path);
+  EXPECT_THAT(std::string(Collected().message()), HasSubstr("127.0.0.1:47714 is taken"));
+  // Without any record its files are of a layer that cannot be told.
+  for (const char* file : {"record", "record.port"}) {
+    std::filesystem::remove(scope_.Object(file));
+  }
+  testing::RemoveMutexObjects(scope_.path());
   const absl::Status kept = Collected();
   EXPECT_TRUE(absl::IsFailedPrecondition(kept)) << kept;
   EXPECT_THAT(std::string(kept.message()), HasSubstr("is of a layer that no record here names"));

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -432,6 +433,78 @@ TEST_F(H45_Frozen, AGuardianThatIsLeftAloneIsEndedByForce) {
       guardcheck_.Call({"stop", "x", "--timeout", "10ms", "--settle", "10ms", "--force"});
   EXPECT_EQ(forced.code, 0) << forced.output << forced.errors;
   ExpectGone(processes_);
+}
+
+// A command that makes children faster than they are listed, each in a session of its own.
+class AForkerUnderAFrozenGuardian : public H45_Frozen {
+ protected:
+  // What its children are called, and nobody else.
+  const std::string child_ = absl::StrCat("sleep 3210.", getpid());
+  Words Forker() const {
+    return {"sh", "-c",
+            absl::StrCat("echo $$; while :; do setsid ", child_, " & sleep 0.01; done")};
+  }
+  // Blocks until it makes children; its wrapper and its guardian are frozen then.
+  void Freeze(Program& run) {
+    const std::optional<std::string> pid = run.ReadLine();
+    ASSERT_TRUE(pid.has_value()) << run.Errors();
+    forker_ = *IdentityOf(std::stoi(*pid));
+    guardian_ = *IdentityOf(Describe(forker_)->parent_pid);
+    (void)AwaitNamed(guardian_, child_, 5);
+    ASSERT_TRUE(SendSignal(guardian_, SIGSTOP).ok());
+    run.Signal(SIGSTOP);
+    run.WaitUntilStopped();
+  }
+  // All that descended from the guardian came back to it, and is ended before it is.
+  void ExpectNobodyIsLeft() const {
+    ExpectGone({forker_, guardian_});
+    EXPECT_EQ(RunProgram({.argv = {"pgrep", "-x", "-f", child_}}).output, "");
+  }
+  ProcessIdentity forker_;
+  ProcessIdentity guardian_;
+};
+
+TEST_F(AForkerUnderAFrozenGuardian, IsEndedByForce) {
+  Program run({.argv = guardcheck_.Run(Forker())});
+  ASSERT_NO_FATAL_FAILURE(Freeze(run));
+  const Finished forced = guardcheck_.Call({"stop", "x", "--timeout", "10ms", "--force"});
+  EXPECT_EQ(forced.code, 0) << forced.output << forced.errors;
+  ExpectNobodyIsLeft();
+}
+
+TEST_F(AForkerUnderAFrozenGuardian, IsReplaced) {
+  Program run({.argv = guardcheck_.Run(Forker())});
+  ASSERT_NO_FATAL_FAILURE(Freeze(run));
+  const Finished next = guardcheck_.CallRun({"true"}, {"--replace=10ms"});
+  EXPECT_EQ(next.code, 0) << next.output << next.errors;
+  ExpectNobodyIsLeft();
+}
+
+// Its wrapper has a child of its own, so that another process stands between the two.
+TEST_F(H45_Frozen, AGuardianThatAnotherProcessStartedIsSeenToBeFrozen) {
+  const std::string run =
+      absl::StrJoin(guardcheck_.Run({"sh", "-c", "echo $$; exec sleep 3211"}), "' '");
+  for (const bool replaced : {false, true}) {
+    SCOPED_TRACE(replaced ? "replace" : "stop");
+    Program wrapper({.argv = {"sh", "-c", absl::StrCat("sleep 3212 & exec '", run, "'")}});
+    const std::optional<std::string> pid = wrapper.ReadLine();
+    ASSERT_TRUE(pid.has_value()) << wrapper.Errors();
+    const ProcessIdentity command = *IdentityOf(std::stoi(*pid));
+    const ProcessIdentity guardian = *IdentityOf(Describe(command)->parent_pid);
+    // Until the record names the command, a kill would end a start.
+    Eventually([&] {
+      return guardcheck_.Call({"status", "x"}).output.find(absl::StrCat(command.pid)) !=
+             std::string::npos;
+    });
+    ASSERT_TRUE(SendSignal(guardian, SIGSTOP).ok());
+    const Finished ended = replaced
+                               ? guardcheck_.CallRun({"true"}, {"--replace=10ms"})
+                               : guardcheck_.Call({"stop", "x", "--timeout", "10ms", "--force"});
+    EXPECT_EQ(ended.code, 0) << ended.output << ended.errors;
+    ExpectGone({command, guardian});
+    wrapper.Signal(SIGKILL);
+    (void)RunProgram({.argv = {"pkill", "-KILL", "-f", "^sleep 3212$"}});
+  }
 }
 
 // The freezer of cgroup version 1, where that is; the other is read the same way.
