@@ -205,6 +205,31 @@ class Strangers : public ::testing::Test {
   }
 };
 
+// A member writes his own record, and may name anybody in it as his guardian: root, who may end
+// everybody, ends only who shares the scope.
+TEST_F(Strangers, H37_AGuardianOfAnotherUserIsNotEndedWithTheOneWhoNamesIt) {
+  const SharedScope shared("file");
+  ASSERT_TRUE(shared.made());
+  const Child victim([] { return Become(kOutsider) ? "runs" : "cannot become another"; });
+  ASSERT_EQ(victim.answer(), "runs");
+  const ProcessIdentity stranger = *IdentityOf(victim.pid());
+  const Child holder([&]() -> std::string {
+    if (!Become(kPrimary)) return "cannot become a member";
+    (void)signal(SIGTERM, SIG_IGN);
+    static Verdict* const verdict = new Verdict(shared.Acquire());
+    const absl::Status named = std::get<Unique>(*verdict).guard.Follow(*OwnIdentity(), stranger);
+    return named.ok() ? Say(*verdict) : named.ToString();
+  });
+  ASSERT_THAT(holder.answer(), StartsWith("unique"));
+  ASSERT_EQ(kill(victim.pid(), SIGSTOP), 0);
+  while (FreezeOf(stranger) == Freeze::kNone) sched_yield();
+  const Verdict verdict =
+      Guard::Acquire(TestScope::kName, *Policy::Parse("file"),
+                     {.scope = shared.scope().scope(), .replace = absl::Milliseconds(10)});
+  EXPECT_THAT(Say(verdict), StartsWith("unique"));
+  EXPECT_EQ(LivenessOf(stranger), Liveness::kAlive);
+}
+
 // R1_GroupSemaphoreOutsider, R1b_TwoHoldersByOutsider: the kernel lets everybody give his semaphore
 // to any group, and its maker can free it under its holder for ever.
 TEST_F(Strangers, H38_AnOutsidersSemaphoreDecidesNothing) {

@@ -1,5 +1,7 @@
 // Standbys: processes that wait to become the next holder.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -22,10 +24,13 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/queue.h"
+#include "support/child.h"
 #include "support/claimant.h"
 #include "support/referee.h"
 #include "support/shared.h"
+#include "support/start.h"
 #include "support/temp_dir.h"
+#include "support/test_scope.h"
 
 namespace soleguard {
 namespace {
@@ -69,6 +74,29 @@ INSTANTIATE_TEST_SUITE_P(Policies, StandbyTest,
                            }
                            return name;
                          });
+
+// A program that uses flock(1) has the name's directory, and no record says so.
+TEST(StandbyBehindAStranger, ItsTimeEndsAtAnotherInstanceAsAPlainStartDoes) {
+  const testing::TestScope scope("file");
+  ASSERT_TRUE(testing::IsUnique(scope.Acquire()));  // makes the directory
+  std::filesystem::remove(scope.Object("record"));
+  const UniqueFd locker(open(scope.Object().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_TRUE(locker);
+  ASSERT_EQ(flock(locker.get(), LOCK_EX), 0);
+  const auto start = [&](absl::Duration wait) {
+    return testing::InChild([&] {
+      return testing::Say(Guard::Acquire(
+          testing::TestScope::kName, *Policy::Parse("file"),
+          {.scope = scope.scope(), .settle = absl::Milliseconds(100), .wait = wait}));
+    });
+  };
+  const std::string plain = start(absl::ZeroDuration());
+  ASSERT_THAT(plain, ::testing::StartsWith("duplicate"));
+  // Whatever part of a settle time is left at the end.
+  for (const int wait : {250, 310, 370, 430}) {
+    EXPECT_EQ(start(absl::Milliseconds(wait)), plain) << wait;
+  }
+}
 
 TEST_P(StandbyTest, AFreeNameIsTakenAtOnce) {
   Claimant standby = Start(absl::InfiniteDuration());
