@@ -10,6 +10,7 @@
 #include <absl/strings/str_split.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/name_files.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
@@ -86,8 +87,8 @@ void NameDirectory::Close() {
   scope_fd_.Close();
 }
 
-absl::Status NameDirectory::CheckRemovable(const std::string& entry,
-                                           const std::vector<std::string>& files) const {
+absl::Status NameDirectory::CheckEntry(const std::string& entry,
+                                       const std::vector<std::string>& files) const {
   if (IsOfQueue(entry) || std::find(files.begin(), files.end(), entry) != files.end()) {
     return absl::OkStatus();
   }
@@ -112,13 +113,20 @@ absl::Status NameDirectory::CheckRemovable(const std::string& entry,
       absl::StrCat(EscapeBytes(path_), "/", EscapeBytes(entry), std::string(why)));
 }
 
-absl::Status NameDirectory::Remove(const std::vector<std::string>& files) {
-  const absl::StatusOr<std::vector<std::string>> entries = os::NamesIn(fd_.get());
-  if (!entries.ok()) return entries.status();
+absl::StatusOr<std::vector<std::string>> NameDirectory::RemovableWith(
+    const std::vector<std::string>& files) const {
+  absl::StatusOr<std::vector<std::string>> entries = os::NamesIn(fd_.get());
+  if (!entries.ok()) return entries;
   for (const std::string& entry : *entries) {
-    absl::Status removable = CheckRemovable(entry, files);
+    absl::Status removable = CheckEntry(entry, files);
     if (!removable.ok()) return removable;
   }
+  return entries;
+}
+
+absl::Status NameDirectory::Remove(const std::vector<std::string>& files) {
+  const absl::StatusOr<std::vector<std::string>> entries = RemovableWith(files);
+  if (!entries.ok()) return entries.status();
   for (const std::string& entry : *entries) os::RemoveEntry(EntryOf(entry));
   absl::Status removed = os::RemoveDirectory(path_);
   // Of the last slot; the others keep it.
@@ -130,6 +138,14 @@ absl::Status NameDirectory::Remove(const std::vector<std::string>& files) {
 
 os::Entry NameDirectory::EntryOf(const std::string& file) const {
   return {.parent = fd_.get(), .name = file, .path = absl::StrCat(path_, "/", file)};
+}
+
+absl::Status CheckRemovable(const Scope& scope, const InstanceName& name,
+                            const std::vector<std::string>& files) {
+  NameDirectory directory(scope, name);
+  const absl::Status opened = directory.Open(os::Create::kNo);
+  if (absl::IsNotFound(opened)) return absl::OkStatus();
+  return opened.ok() ? directory.RemovableWith(files).status() : opened;
 }
 
 absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope) {

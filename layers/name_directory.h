@@ -30,6 +30,9 @@ class NameDirectory {
   // slot the directory of the slots. FailedPrecondition, and nothing is removed: a slot, something
   // else or an inbox that takes messages is in it. Nobody may be in line.
   absl::Status Remove(const std::vector<std::string>& files);
+  // What Remove would remove; an error where that would fail.
+  absl::StatusOr<std::vector<std::string>> RemovableWith(
+      const std::vector<std::string>& files) const;
 
   const std::string& path() const { return path_; }
   os::KeptFd& scope_fd() { return scope_fd_; }
@@ -41,8 +44,7 @@ class NameDirectory {
   os::Entry EntryOf(const std::string& file) const;
 
  private:
-  absl::Status CheckRemovable(const std::string& entry,
-                              const std::vector<std::string>& files) const;
+  absl::Status CheckEntry(const std::string& entry, const std::vector<std::string>& files) const;
 
   const Scope scope_;
   const std::vector<std::string> steps_;  // below SCOPE/names

@@ -11,6 +11,7 @@
 
 #include "layers.h"
 #include "soleguard/layer.h"
+#include "soleguard/name_files.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
@@ -134,6 +135,9 @@ absl::Status Collect(const InstanceName& name, const Scope& scope) {
   const absl::StatusOr<std::optional<Queue::Ahead>> ahead = queue->WhoIsAhead();
   if (!ahead.ok()) return ahead.status();
   if (ahead->has_value()) return InUse("in use: somebody stands in line for it");
+  // Before the first object goes: the records are what the next gc judges by.
+  absl::Status removable = CheckRemovable(scope, name, files);
+  if (!removable.ok()) return removable;
   // The directory, by which a name is found, goes last: what could not be removed (another user
   // made the semaphore) is found the next time. The race: a start under the mutex alone gets the
   // name after its semaphore was removed, and loses the directory; its objects are not found before

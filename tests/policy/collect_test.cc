@@ -155,6 +155,24 @@ TEST_F(CollectTest, H04_ARecordThatSaysNothingDoesNotHideAHolder) {
   EXPECT_TRUE(std::filesystem::exists(scope_.Object("end.port.47714")));
 }
 
+TEST_F(CollectTest, WhatIsNotSoleguardsKeepsAllOfTheName) {
+  { ASSERT_TRUE(IsUnique(scope_.Acquire())); }
+  Claimant::Setup setup = scope_.Another();
+  setup.policy = "all(file, mutex, port(47715))";
+  Claimant killed(setup);
+  ASSERT_TRUE(killed.unique()) << killed.verdict();
+  killed.program().Signal(SIGKILL);
+  (void)killed.program().Wait();
+  const std::string notes = scope_.Object("notes");
+  std::ofstream(notes) << "mine";
+  EXPECT_THAT(std::string(Collected().message()), HasSubstr("notes was not made by soleguard"));
+  EXPECT_TRUE(std::filesystem::exists(scope_.Object("record")));
+  // And the next one still knows all of the layers.
+  std::filesystem::remove(notes);
+  EXPECT_EQ(Collected(), absl::OkStatus());
+  EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
+}
+
 // A holder that has no layer in the directory at all.
 TEST_F(CollectTest, AnInboxThatTakesMessagesStays) {
   Claimant::Setup setup = scope_.Another();
