@@ -262,6 +262,25 @@ TEST_F(PlainFile, AFileWithAContentOfItsOwnIsLockedButNeverWritten) {
   }
 }
 
+// Its lock is of the other family than what a look can ask the kernel for, and the record is of a
+// holder that has let go.
+TEST_F(PlainFile, ALookSeesAnotherProgramsFlockBesideAnOldRecord) {
+  { ASSERT_TRUE(IsUnique(Acquire())); }
+  ASSERT_TRUE(std::filesystem::exists(path_ + ".record"));
+  const Child locker([this] {
+    const int file = open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    return flock(file, LOCK_EX) == 0 ? "locked" : "not locked";
+  });
+  ASSERT_EQ(locker.answer(), "locked");
+  const auto seen =
+      Inspect(*InstanceName::Parse(FileScope::kName),
+              *Policy::Parse(absl::StrCat("file(path=", path_, ")")), {.scope = scope_.scope()});
+  const auto* taken = std::get_if<Taken>(&seen.layers.front().sighting);
+  ASSERT_NE(taken, nullptr);
+  ASSERT_EQ(taken->holder.processes.size(), 1U);
+  EXPECT_EQ(taken->holder.processes.front().pid, locker.pid());
+}
+
 TEST_F(PlainFile, KeepsTheModeOfAFileThatItDidNotMake) {
   Write(path_, "");
   for (const mode_t mode : {0640U, 0644U, 0400U}) {

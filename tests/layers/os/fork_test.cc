@@ -33,6 +33,26 @@ using soleguard::testing::InChild;
 using soleguard::testing::InNewPidNamespace;
 using ::testing::HasSubstr;
 
+// A claim must not be handed on as a file of the program's, nor that be left open over exec.
+TEST(KeptFdCopyTest, H31_OneThatTheProgramClosedIsNeitherCopiedNorKept) {
+  KeptFd kept;
+  const auto open_null = [] { return open("/dev/null", O_RDONLY | O_CLOEXEC); };
+  ASSERT_TRUE(kept.Keep("open /dev/null", open_null).ok());
+  const int number = kept.get();
+  ASSERT_EQ(close(number), 0);
+  EXPECT_TRUE(absl::IsDataLoss(kept.Duplicate().status()));
+  const soleguard::testing::TempDir directory;
+  const int file = open(directory.path().c_str(), O_RDONLY | O_CLOEXEC);
+  if (file != number) {
+    ASSERT_EQ(dup3(file, number, O_CLOEXEC), number);
+  }
+  EXPECT_TRUE(absl::IsDataLoss(kept.Duplicate().status()));
+  EXPECT_TRUE(absl::IsDataLoss(kept.KeepOverExec()));
+  EXPECT_EQ(fcntl(number, F_GETFD), FD_CLOEXEC);
+  if (file != number) (void)close(file);
+  (void)close(number);
+}
+
 // No atfork handler runs.
 pid_t RawClone(unsigned long flags = 0) {
   return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, 0));
