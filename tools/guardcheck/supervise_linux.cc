@@ -77,8 +77,8 @@ constexpr std::size_t kMostDescriptors = 253;
 
 // False: the other side is gone, which its hang-up says as well; or, where it shall not wait for
 // one that is stopped, a hundred messages are unread.
-enum class Patience { kNone, kWait };
-bool Send(int socket, const Message& message, Patience patience,
+enum class WhenFull { kDrop, kWait };
+bool Send(int socket, const Message& message, WhenFull when_full,
           std::span<const int> descriptors = {}) {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
   Message copy = message;
@@ -95,7 +95,7 @@ bool Send(int socket, const Message& message, Patience patience,
     attached->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(attached), descriptors.data(), descriptors.size_bytes());
   }
-  const int flags = patience == Patience::kWait ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_DONTWAIT;
+  const int flags = when_full == WhenFull::kWait ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_DONTWAIT;
   return sendmsg(socket, &header, flags) >= 0;
 }
 
@@ -250,7 +250,7 @@ class Guardian {
     SayWhatThisIs(wrapper_pid_);
     const int error = Start();
     if (error != 0) {
-      (void)Send(wrapper_, {.kind = Message::Kind::kCannotStart, .value = error}, Patience::kWait);
+      (void)Send(wrapper_, {.kind = Message::Kind::kCannotStart, .value = error}, WhenFull::kWait);
       _exit(kYes);
     }
     // A session of its own: what hits the terminal's process group, a SIGKILL included, leaves the
@@ -265,7 +265,7 @@ class Guardian {
     EndRest();
     (void)Send(wrapper_,
                {.kind = Message::Kind::kEnded, .value = ended_.value_or(kSignalled + SIGKILL)},
-               Patience::kWait);
+               WhenFull::kWait);
     _exit(kYes);
   }
 
@@ -455,7 +455,7 @@ class Guardian {
     (void)Send(
         wrapper_,
         {.kind = kind, .value = getpid(), .instance = Told(main_), .guardian = Told(guardian_)},
-        Patience::kWait);
+        WhenFull::kWait);
   }
 
   // Sent from here, stops and continues reach the wrapper in the order in which they were seen.
@@ -533,7 +533,7 @@ class Wrapper {
         if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
       }
       if (end >= 0 && supervision_.end->IsSet()) {
-        told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, Patience::kNone);
+        told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
       }
       // Messages first: whether the terminal sent a signal to the command too can be told once it
       // is known. (One that is left over at the end had nobody to go to.)
@@ -595,7 +595,7 @@ class Wrapper {
     // harm.
     const bool by_terminal = info.ssi_code == SI_KERNEL;
     if (by_terminal && command_ != 0 && getpgid(command_) == getpgrp()) return;
-    (void)Send(guardian_, {.kind = Message::Kind::kForward, .value = signal}, Patience::kNone);
+    (void)Send(guardian_, {.kind = Message::Kind::kForward, .value = signal}, WhenFull::kDrop);
   }
 
   const Supervision& supervision_;
@@ -633,13 +633,13 @@ absl::Status GuardianLink::Open() {
 void GuardianLink::Keep(const std::vector<UniqueFd>& claim) const {
   std::vector<int> numbers;
   for (const UniqueFd& fd : claim) numbers.push_back(fd.get());
-  (void)Send(wrapper_end_.get(), {.kind = Message::Kind::kKeep}, Patience::kNone, numbers);
+  (void)Send(wrapper_end_.get(), {.kind = Message::Kind::kKeep}, WhenFull::kDrop, numbers);
 }
 
 absl::Status GuardianLink::StartHook(const HookEnds& ends) const {
   const std::array numbers = {ends.input.get(), ends.output.get(), ends.life.get()};
   const Message message{.kind = Message::Kind::kHook};
-  if (Send(wrapper_end_.get(), message, Patience::kNone, numbers)) return absl::OkStatus();
+  if (Send(wrapper_end_.get(), message, WhenFull::kDrop, numbers)) return absl::OkStatus();
   return SystemError("reach the guardian");
 }
 
