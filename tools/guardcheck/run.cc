@@ -110,7 +110,8 @@ class GuardedRun final : public Command {
                wait_ = absl::InfiniteDuration();
                return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
              },
-         .bare = "forever"},
+         .bare = "forever",
+         .bounds_call = true},
         {.name = "--replace",
          .value = "GRACE",
          .help = "end the instance that runs, and take its place with nobody in between; kill it "
