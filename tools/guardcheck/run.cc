@@ -50,10 +50,14 @@ void Export(const Guard& guard) {
 // nothing is said.
 std::string WhatIsLeft(const soleguard::HolderRecord& last) {
   if (!last.instance.has_value() || last.token == 0) return "";
-  const auto left = LeftBy(last.name, last.token);
-  if (!left.has_value()) return "";
-  if (left->empty()) return " Nothing was left to clean up.";
-  return absl::StrCat(" It left running: pid ", absl::StrJoin(*left, ", "), ".");
+  const Left left = LeftBy(last.name, last.token, last.identity.start_ticks);
+  if (!left.pids.empty()) {
+    return absl::StrCat(" It left running: pid ", absl::StrJoin(left.pids, ", "), ".");
+  }
+  // Of a holder in another pid namespace, what it left may not be in the table here.
+  const bool is_seen = LivenessOf(last.identity) != soleguard::Liveness::kUnknown &&
+                       LivenessOf(*last.instance) != soleguard::Liveness::kUnknown;
+  return left.is_all && is_seen ? " Nothing was left to clean up." : "";
 }
 
 void MentionPredecessor(const Guard& guard) {
