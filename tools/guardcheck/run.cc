@@ -314,7 +314,7 @@ class GuardedRun final : public Command {
     if (!written.ok()) Say(absl::StrCat("--verdict-fd: ", absl::string_view(written.message())));
   }
 
-  int RunGuarded(Guard guard, const std::vector<std::string>& command,
+  int RunGuarded(Guard given, const std::vector<std::string>& command,
                  const MessageHook* hook) const {
     GuardianLink link;
     const absl::Status linked = link.Open();
@@ -322,6 +322,10 @@ class GuardedRun final : public Command {
       Say(std::string(linked.message()));
       return kInternal;
     }
+    const soleguard::WaitFlag end;
+    std::unique_ptr<NotifyRelay> relay;
+    // Destroyed before them, whatever way this ends: its threads use them.
+    Guard guard = std::move(given);
     // What is claimed anew later must not be free before the guardian has ended the command.
     auto claim = guard.ShareWithChild(
         [&link](const std::vector<soleguard::UniqueFd>& renewed) { link.Keep(renewed); });
@@ -329,16 +333,16 @@ class GuardedRun final : public Command {
       Say(std::string(claim.status().message()));
       return kInternal;
     }
-    absl::StatusOr<std::unique_ptr<NotifyRelay>> relay = NotifyRelay::FromEnvironment();
-    if (!relay.ok()) {
-      Say(std::string(relay.status().message()));
+    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment();
+    if (!from_environment.ok()) {
+      Say(std::string(from_environment.status().message()));
       return kInternal;
     }
+    relay = *std::move(from_environment);
     std::vector<Supervision::Meanwhile> meanwhile;
-    if (*relay != nullptr) {
-      meanwhile.push_back({.fd = (*relay)->fd(), .ready = [&relay] { (*relay)->Pass(); }});
+    if (relay != nullptr) {
+      meanwhile.push_back({.fd = relay->fd(), .ready = [&relay] { relay->Pass(); }});
     }
-    const soleguard::WaitFlag end;
     const auto follow = [&guard](const Supervision::Crew& crew) {
       if (!crew.instance.has_value()) return;
       const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);
