@@ -1,8 +1,12 @@
 // What is optional and cannot be seen: absent, hidden, broken, hung.
+#include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -10,6 +14,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/fd.h"
+#include "support/child.h"
 #include "support/served_filesystem.h"
 #include "tools/guardcheck.h"
 
@@ -132,6 +138,44 @@ TEST_F(C4_HiddenHome, H46_AFileThatWasNamedMustBeSeen) {
   EXPECT_THAT(finished.errors, HasSubstr("cannot open"));
 }
 
+// Where the name services do not answer, nobody knows which home it is. (The C library asks nscd(8)
+// first, and gives it 5 s.)
+TEST_F(C4_HiddenHome, H46_AHomeThatNoNameServiceTellsStopsNoCommandAndIsSaid) {
+  constexpr char kUnknown[] = "52474";
+  ASSERT_EQ(chown(scope_.c_str(), std::stoi(kUnknown), std::stoi(kUnknown)), 0);
+  // (setpriv(1) would ask for the name itself.)
+  const Words as_unknown = {"unshare", "--setgid", kUnknown, "--setuid", kUnknown};
+  const std::string program = Program();
+  const std::string said = InChild([&]() -> std::string {
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("tmpfs", "/run", "tmpfs", 0, nullptr) != 0 || mkdir("/run/nscd", 0755) != 0) {
+      return "skip";
+    }
+    const auto check = [&] {
+      return RunProgram({.argv = as_unknown + Words{program, "check", "x", "--scope", scope_,
+                                                    "--policy", "file"}});
+    };
+    const Finished no_such_user = check();
+    const UniqueFd silent(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/run/nscd/socket"};
+    if (bind(silent.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        chmod("/run/nscd/socket", 0666) != 0 || listen(silent.get(), 8) != 0) {
+      return "nobody listens";
+    }
+    const Finished no_answer = check();
+    if (!UniqueFd(accept4(silent.get(), nullptr, nullptr, SOCK_CLOEXEC))) return "skip";
+    return absl::StrCat(no_such_user.code, no_such_user.errors, "\n", no_answer.code, " ",
+                        no_answer.errors);
+  });
+  if (said == "skip") GTEST_SKIP() << "no mount namespaces here, or this C library asks no nscd";
+  EXPECT_EQ(said,
+            absl::StrCat("0\n0 guardcheck: goes on without the settings of the user: no name "
+                         "service has answered within 2s: the password database names no home "
+                         "of uid ",
+                         kUnknown, "\n"));
+}
+
 // The home of root, for this test and what it starts, on a filesystem whose server is stopped.
 class C6_HungHome : public ::testing::Test {
  protected:
@@ -191,6 +235,58 @@ TEST_F(C6_HungHome, H46_TheCallersTimeBoundsItToo) {
   EXPECT_EQ(run.code, 0) << run.errors;
   EXPECT_THAT(run.errors, HasSubstr("does not answer within "));
   EXPECT_THAT(run.errors, Not(HasSubstr("within 2s")));
+}
+
+// A file that is only a link to one behind that server.
+TEST_F(C6_HungHome, H46_AFileThatLeadsThereIsTheSame) {
+  const std::string home = served_.directory() / "home";
+  const std::string settings = home + kSettings;
+  std::filesystem::create_directories(home + "/.config/soleguard");
+  ASSERT_EQ(symlink("config.2", settings.c_str()), 0);
+  ASSERT_EQ(symlink((served_.mount_point() + "/config.toml").c_str(),
+                    (home + "/.config/soleguard/config.2").c_str()),
+            0);
+  const std::string passwd = served_.directory() / "passwd.2";
+  std::ofstream(passwd) << "root:x:0:0::" << home << ":/bin/sh\n";
+  ASSERT_EQ(mount(passwd.c_str(), "/etc/passwd", nullptr, MS_BIND, nullptr), 0);
+  const Finished check = Call({"check", "x", "--scope", ""});
+  EXPECT_EQ(check.code, 0) << check.errors;
+  EXPECT_THAT(check.errors, AllOf(HasSubstr("goes on without the settings of " + settings),
+                                  HasSubstr("does not answer within 2s")));
+  const Finished named = Call({"check", "x", "--scope", "", "--config", settings});
+  EXPECT_EQ(named.code, 64) << named.errors;
+  EXPECT_THAT(named.errors, HasSubstr("does not answer within 2s"));
+  (void)umount2("/etc/passwd", MNT_DETACH);
+}
+
+// No time to wait for the holder is no reason to take a home that answers for one that is away.
+TEST_F(C6_HungHome, H46_OneThatAnswersIsReadWhateverTimeIsLeft) {
+  served_.server().Signal(SIGCONT);
+  std::filesystem::create_directories(home_ + "/.config/soleguard");
+  std::ofstream(home_ + kSettings) << "scope = '" << scope_ << "'\n";
+  ASSERT_EQ(chmod((home_ + kSettings).c_str(), 0600), 0);
+  Guarded holder({.argv = {Beside("guardcheck"), "run", "x", "--", Beside("instance")}});
+  holder.Settle();
+  for (const Words& options : {Words{"--wait=0s"}, Words{"--deadline", "0s"}, Words{}}) {
+    const Finished run = Call(Words{"run", "x"} + options + Words{"--", "echo", "started"});
+    EXPECT_EQ(run.code, 75) << run.errors;
+    EXPECT_THAT(run.errors, Not(HasSubstr("goes on without")));
+  }
+  const Finished stop = Call({"stop", "x", "--timeout", "0s"});
+  EXPECT_EQ(stop.code, 75) << stop.output << stop.errors;
+  EXPECT_THAT(stop.output + stop.errors, HasSubstr("x still runs"));
+  EXPECT_EQ(holder.Line(), "got TERM");
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+// It bounds the holder's end, and nothing else.
+TEST_F(C6_HungHome, H46_TheTimeoutOfAStopDoesNotBoundTheWaitForIt) {
+  const Finished stop = Call({"stop", "x", "--scope", "", "--timeout", "10ms"});
+  EXPECT_EQ(stop.code, 0) << stop.errors;
+  EXPECT_THAT(stop.errors, HasSubstr("does not answer within 2s"));
+  const Finished send = Call({"send", "x", "--scope", "", "--timeout", "10ms"});
+  EXPECT_THAT(send.errors, AllOf(HasSubstr("does not answer within "), Not(HasSubstr("within 2s")),
+                                 Not(HasSubstr("within 9ms"))));
 }
 
 TEST_F(C6_HungHome, H46_AStateDirectoryThereCostsTheTokenItsDurabilityAndNoMore) {

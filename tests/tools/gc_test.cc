@@ -49,6 +49,25 @@ TEST(Gc, ANameOfWhichNothingIsThereIsSaidAndNotRemoved) {
   EXPECT_THAT(std::string(entry.at("reason").as_string()), HasSubstr("is there"));
 }
 
+// Foreign bytes are escaped once, whoever says them.
+TEST(Gc, ABackslashIsShownAsTwo) {
+  const Guardcheck guardcheck;
+  const std::string name = "back\\slash";
+  const std::string escaped = "back\\\\slash";
+  const auto reason = [&] {
+    const Finished json = guardcheck.Call({"gc", "--json", name});
+    const auto entry = ParseObject(json.output).at("names").as_array().at(0).as_object();
+    EXPECT_EQ(std::string(entry.at("name").as_string()), escaped);
+    return std::string(entry.at("reason").as_string());
+  };
+  EXPECT_EQ(reason(),
+            absl::StrCat("nothing of ", escaped, " is there, in scope ", guardcheck.scope()));
+  Claimant holder({.scope = guardcheck.scope(), .name = name, .policy = "file"});
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  EXPECT_EQ(guardcheck.Call({"gc", name}).output,
+            absl::StrCat("kept ", escaped, ": ", reason(), "\n"));
+}
+
 // What a killed holder left is found where no directory names it any more.
 TEST(Gc, H42_WhatAKilledHolderLeftIsFoundWithoutItsDirectory) {
   const Guardcheck guardcheck;

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -224,6 +225,21 @@ TEST_F(P2_StrangerChildren, LiveOnWhenTheOneBetweenIsKilled) {
   ExpectOnlyStrangersLive();
 }
 
+// kill by the pattern of their title. Nobody else is there for the command.
+TEST_F(P2_StrangerChildren, LiveOnWhenTheGuardianAndTheOneBetweenAreKilled) {
+  ASSERT_EQ(ready_, "ready");
+  const ProcessIdentity command = *IdentityOf(Describe(ours_.at(0))->parent_pid);
+  ASSERT_TRUE(SendSignal(guardians_.front(), SIGKILL).ok());
+  ExpectGone({guardians_.front()});
+  ASSERT_TRUE(SendSignal(guardians_.back(), SIGKILL).ok());
+  EXPECT_EQ(program_->Wait(), 70);
+  EXPECT_EQ(LivenessOf(command), Liveness::kGone);
+  ExpectOnlyStrangersLive();
+  EXPECT_THAT(program_->Errors(),
+              AllOf(HasSubstr("the guardian process was killed, and the one above it"),
+                    HasSubstr("what it had left to itself may run on")));
+}
+
 TEST_F(P2_StrangerChildren, LiveOnWhenTheWrapperIsKilled) {
   ASSERT_TRUE(SendSignal(wrapper_, SIGKILL).ok());
   ExpectOnlyStrangersLive();
@@ -260,7 +276,142 @@ TEST(P3_HookOutlives, ItIsGoneBeforeTheNextInstance) {
   EXPECT_EQ(next.Exit(0), 0);
 }
 
+// A hook of a command, with a FIFO on which it says pids and one on which it is told to go on.
+class HookTest : public ::testing::Test {
+ protected:
+  HookTest() {
+    if (mkfifo(fifo_.c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
+    if (mkfifo(go_.c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
+  }
+  Guarded Start(const std::string& body, const Words& options = {}) const {
+    const std::string hook = guardcheck_.directory() / "hook";
+    std::ofstream(hook) << "#!/bin/sh\nsaid=" << fifo_ << " go=" << go_ << "\n" << body << "\n";
+    (void)chmod(hook.c_str(), 0700);
+    Guarded run = guardcheck_.Start(Words{"--on-message", hook} + options);
+    run.Settle();
+    return run;
+  }
+  Program Send() const {
+    return Program({.argv = guardcheck_.Argv({"send", "x", "--timeout", "60s", "--", "go"})});
+  }
+  // The pids that it has said: its own, which may be gone by now, and those of what it leaves.
+  std::vector<pid_t> Said() const {
+    std::vector<pid_t> said;
+    std::ifstream in(fifo_);
+    for (pid_t pid = 0; in >> pid;) said.push_back(pid);
+    return said;
+  }
+  // It stays open: what no reader has opened yet would be lost with the close.
+  void Go() {
+    go_stream_.open(go_);
+    go_stream_ << "go\n" << std::flush;
+  }
+  static bool EndsSoon(const ProcessIdentity& process) {
+    absl::StatusOr<UniqueFd> ended = OpenPidfd(process);
+    return !ended.ok() || WaitForAny({&*ended, 1}, absl::Seconds(20));
+  }
+
+  const Guardcheck guardcheck_;
+  const std::string fifo_ = guardcheck_.directory() / "said";
+  const std::string go_ = guardcheck_.directory() / "go";
+  std::fstream go_stream_;
+};
+
+// As after 30 seconds, when nobody waits for its answer any more: here it answers too much.
+TEST_F(HookTest, WhatOneThatHasEndedLeftIsKilledWithIt) {
+  Guarded run = Start(
+      "(trap '' PIPE; read -r word < $go; head -c 2000000 /dev/zero; exec sleep 600) &\n"
+      "echo $$ $! > $said; exit 0");
+  Program sender = Send();
+  const std::vector<pid_t> said = Said();
+  ASSERT_EQ(said.size(), 2U);
+  const ProcessIdentity left = *IdentityOf(said[1]);
+  Eventually([&] { return StateOf(said[0]) == 'Z' || StateOf(said[0]) == '-'; });
+  run.Settle();  // the guardian knows
+  EXPECT_EQ(LivenessOf(left), Liveness::kAlive);
+  Go();
+  EXPECT_TRUE(EndsSoon(left));
+  EXPECT_EQ(sender.Wait(), 1);
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
+TEST_F(HookTest, WhatOneThatHasAnsweredLeftLivesAsLongAsTheCommand) {
+  Guarded run = Start("sleep 600 >/dev/null 2>&1 & echo $$ $! > $said; echo done");
+  Program sender = Send();
+  const std::vector<pid_t> said = Said();
+  ASSERT_EQ(said.size(), 2U);
+  const ProcessIdentity left = *IdentityOf(said[1]);
+  EXPECT_EQ(sender.Wait(), 0);
+  EXPECT_EQ(sender.Output(), "done\n");
+  // Not even a zombie of the hook is left.
+  Eventually([&] { return kill(said[0], 0) != 0; });
+  EXPECT_EQ(LivenessOf(left), Liveness::kAlive);
+  EXPECT_EQ(run.Exit(0), 0);
+  EXPECT_EQ(LivenessOf(left), Liveness::kGone);
+}
+
+TEST_F(HookTest, ItGetsNoSignalThatIsForTheCommand) {
+  Guarded run = Start("echo $$ > $said; read -r word < $go; echo done", {"--until", "tree"});
+  const std::string polite = run.Ask("polite");
+  const ProcessIdentity command = *IdentityOf(run.command());
+  run.program().WriteLine("exit 0");
+  WaitUntilGone(command);
+  Program sender = Send();
+  ASSERT_EQ(Said().size(), 1U);
+  run.program().Signal(SIGTERM);
+  EXPECT_EQ(run.Line(), "asked " + polite);
+  Go();
+  EXPECT_EQ(sender.Wait(), 0) << sender.Errors();
+  EXPECT_EQ(run.program().Wait(), 0);
+}
+
+TEST_F(HookTest, WhatItLeftIsNotTheMainProcess) {
+  Guarded run = Start(
+      "setsid sleep 600 >/dev/null 2>&1 & sleep 600 >/dev/null 2>&1 & echo $$ > $said; echo done",
+      {"--until", "tree"});
+  Program sender = Send();
+  (void)Said();
+  EXPECT_EQ(sender.Wait(), 0) << sender.Errors();
+  const std::vector<ProcessIdentity> daemon = run.AskForProcesses("daemon");
+  ASSERT_EQ(daemon.size(), 1U);
+  run.program().WriteLine("exit 0");
+  const std::string shown = absl::StrCat("pid         ", daemon[0].pid, ",");
+  Eventually([&] {
+    return guardcheck_.Call({"status", "x"}).output.find(shown) != std::string::npos;
+  });
+  EXPECT_EQ(guardcheck_.Call({"stop", "x", "--timeout", "10ms", "--force"}).code, 0);
+  (void)run.program().Wait();
+}
+
 // ---- O1: what was claimed anew
+
+TEST(O1_OverlapAfterReclaim, TheGuardianKeepsTheNewestClaimsOnly) {
+  const Guardcheck guardcheck;
+  Guarded run = guardcheck.Start({"--policy", "file"});
+  run.Settle();
+  const std::string descriptors = absl::StrCat("/proc/", run.guardian(), "/fd");
+  const auto count = [&] {
+    return std::distance(std::filesystem::directory_iterator(descriptors), {});
+  };
+  const auto before = count();
+  constexpr int kMoves = 20;
+  FileIdentity newest;
+  for (int i = 0; i < kMoves; ++i) {
+    const std::string moved = absl::StrCat(guardcheck.Object("gone"), i);
+    std::filesystem::rename(guardcheck.Object("x"), moved);
+    ASSERT_THAT(run.program().ReadErrorLine().value_or(""), HasSubstr("repaired"));
+    struct stat directory = {};
+    ASSERT_EQ(stat(guardcheck.Object("x").c_str(), &directory), 0);
+    newest = {.device = directory.st_dev, .inode = directory.st_ino};
+    std::filesystem::remove_all(moved);
+  }
+  const ProcessIdentity guardian = *IdentityOf(run.guardian());
+  Eventually([&] { return HasOpen(guardian, newest).value_or(false); });
+  constexpr int kSets = 8;
+  constexpr int kOfOne = 3;
+  EXPECT_LE(count() - before, kSets * kOfOne);
+  EXPECT_EQ(run.Exit(0), 0);
+}
 
 TEST(O1_OverlapAfterReclaim, TheGuardianGetsWhatWasClaimedAnew) {
   const Guardcheck guardcheck;
@@ -327,6 +478,25 @@ TEST(H3_InstanceStillLives, WhatItLeftRunningIsSaid) {
   EXPECT_THAT(next.errors, AllOf(HasSubstr(absl::StrCat("It left running: pid ", worker[0].pid)),
                                  Not(HasSubstr("Nothing was left"))));
   (void)SendSignal(worker[0], SIGKILL);
+}
+
+// What may not be looked into could be one of those that are left.
+TEST(H3_InstanceStillLives, WhatCannotBeSeenIsNotSaidToBeGone) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to become somebody else";
+  const Guardcheck guardcheck;
+  ASSERT_EQ(chmod(guardcheck.directory().path().c_str(), 01777), 0);
+  const Words nobody = {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
+  Program killed({.argv = nobody + guardcheck.Run({"sh", "-c", "echo ready; read -r end"})});
+  if (killed.ReadLine() != "ready") GTEST_SKIP() << killed.Errors();
+  Program younger({.argv = {"sh", "-c", "echo ready; read -r end"}});
+  ASSERT_EQ(younger.ReadLine(), "ready");
+  killed.Signal(SIGKILL);
+  (void)killed.Wait();
+  const Finished next = RunProgram(
+      {.argv = nobody + guardcheck.Run({"true"}, {"--settle", "60s", "--deadline", "60s"})});
+  EXPECT_EQ(next.code, 0) << next.errors;
+  EXPECT_THAT(next.errors,
+              AllOf(HasSubstr("follows a holder that died"), Not(HasSubstr("Nothing was left"))));
 }
 
 TEST(Guardian, ItsArgumentsAreNoneOfTheCommands) {

@@ -204,6 +204,27 @@ TEST_F(JobTest, CtrlZStopsTheWholeJobAndFgContinuesIt) {
   End();
 }
 
+// A shell that had children before it became guardcheck: a third process is between.
+TEST_F(JobTest, ACommandBelowAProcessInBetweenKeepsTheTerminal) {
+  std::string line = "bash -c 'sleep 200 & exec \"$@\"' bash ";
+  for (const std::string& word : guardcheck_.InstanceWords()) line += Quoted(word) + " ";
+  shell_.Type(line + "\n");
+  command_ = std::stoi(shell_.ReadAfter("ready "));
+  guardian_ = ParentOf(command_);
+  wrapper_ = ParentOf(ParentOf(guardian_));
+  Settle();
+  EXPECT_EQ(getsid(command_), shell_.pid());
+  EXPECT_NE(getsid(guardian_), shell_.pid());
+  EXPECT_NE(getsid(ParentOf(guardian_)), shell_.pid());
+  shell_.Type("\x1a");
+  (void)shell_.ReadUntil("Stopped");
+  EXPECT_EQ(StateOf(command_), 'T');
+  shell_.Type("fg\n");
+  (void)shell_.ReadUntil("got CONT");
+  Ask("ping", "pong");
+  End();
+}
+
 TEST_F(JobTest, AStoppedJobContinuesInTheBackground) {
   Begin();
   shell_.Type("\x1a");

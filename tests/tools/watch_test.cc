@@ -356,6 +356,36 @@ TEST_F(WatchTest, ALogOfAFileOrAVariableIsNoneOfALook) {
   EXPECT_EQ(of_variable.code, 0) << of_variable.errors;
 }
 
+// The library has escaped the evidence already.
+TEST_F(WatchTest, ForeignBytesAreEscapedOnce) {
+  const std::string scope = guardcheck_.directory() / "back\\slash";
+  const std::string escaped = "back\\\\slash";
+  const auto words = [&scope](const std::string& command, const std::string& policy) {
+    return Words{Beside("guardcheck"), command, "x", "--scope", scope, "--policy", policy};
+  };
+  Claimant holder({.scope = scope, .policy = "file"});
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  std::filesystem::resize_file(scope + "/names/x/record", 0);
+  const Finished taken =
+      RunProgram({.argv = words("watch", "file") + Words{"--once", "--json", "--settle", "10ms",
+                                                         "--deadline", "10ms", "--", "none such"}});
+  const std::string text(
+      ParseObject(taken.output.substr(0, taken.output.find('\n'))).at("text").as_string());
+  EXPECT_THAT(text, AllOf(HasSubstr("no record says by whom"), HasSubstr(escaped),
+                          Not(HasSubstr("\\\\\\"))));
+
+  const Words command = {Beside("instance"), "back\\slash"};
+  Program copy({.argv = command});
+  ASSERT_THAT(copy.ReadLine().value_or(""), StartsWith("ready"));
+  const Finished seen =
+      RunProgram({.argv = words("watch", "all(file, scan(cmdline=\"instance back.slash\"))") +
+                          Words{"--once", "--json", "--settle", "0"}});
+  const std::size_t at = seen.output.find("{\"schema\":1,\"event\":\"unguarded\"");
+  ASSERT_NE(at, std::string::npos) << seen.output << seen.errors;
+  const auto event = ParseObject(seen.output.substr(at, seen.output.find('\n', at) - at));
+  EXPECT_THAT(std::string(event.at("evidence").as_string()), Not(HasSubstr("\\\\\\")));
+}
+
 TEST_F(WatchTest, H22_WhatCannotBeToldIs69) {
   const Finished watch = Watch({"--once"});
   EXPECT_EQ(watch.code, 69);
@@ -405,7 +435,9 @@ TEST_F(WatchTest, C5_ANonceErrorIsTiedToTheCopyThatCausesIt) {
   EXPECT_THAT(std::string(hit.at("seen").as_string()),
               AllOf(HasSubstr(absl::StrCat("pid ", bot.pid, " with a guard")),
                     HasSubstr(absl::StrCat("pid ", stray.pid(), " without one"))));
-  EXPECT_THAT(std::string(hit.at("next").as_string()), HasSubstr("--once --auto-kill"));
+  EXPECT_THAT(std::string(hit.at("next").as_string()),
+              HasSubstr(absl::StrCat("guardcheck watch x --scope ", guardcheck_.scope(),
+                                     " --policy file --once --auto-kill")));
   watch.Signal(SIGTERM);
   EXPECT_EQ(watch.Wait(), 0);
 }

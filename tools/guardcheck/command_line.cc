@@ -315,16 +315,15 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
     return parsed;
   }
   // The time that the caller gives for all of it is for a home's server too.
-  std::optional<soleguard::Patience> patience;
+  absl::Duration patience = soleguard::Patience::kMost;
   for (const Option& option : options) {
+    if (!option.bounds_call || given.Of(option).size() != 1) continue;
     absl::Duration time;
-    const bool bounds = option.name == "--wait" || option.name == "--timeout";
-    if (!bounds || given.Of(option).size() != 1) continue;
-    if (absl::ParseDuration(given.Of(option).front(), &time)) patience.emplace(time);
+    if (absl::ParseDuration(given.Of(option).front(), &time)) patience = std::min(patience, time);
   }
   const std::vector<std::string>& named = given.Of(options.front());  // --config
   const Config files(ConfigFile(named.empty() ? "" : named.front()),
-                     called->has_name() ? parsed.call.operand : "", &IsSetting);
+                     called->has_name() ? parsed.call.operand : "", &IsSetting, patience);
   for (const Option& option : options) {
     const std::vector<std::string>& texts = given.Of(option);
     if (texts.empty()) {
@@ -355,7 +354,7 @@ std::vector<Option> DocumentedOptions(const CommandKind& kind) {
 }
 
 std::vector<InForce> SettingsInForce(const std::string& name, const std::string& config) {
-  const Config files(ConfigFile(config), name, &IsSetting);
+  const Config files(ConfigFile(config), name, &IsSetting, soleguard::Patience::kMost);
   std::map<std::string, InForce> settings;  // some are of several commands
   for (const CommandKind& kind : CommandKinds()) {
     Common common;

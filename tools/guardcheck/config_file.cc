@@ -6,11 +6,14 @@
 #include <cstdio>
 #include <utility>
 
+#include <absl/status/status.h>
 #include <absl/strings/str_cat.h>
+#include <absl/time/time.h>
 
 #include "command.h"
 #include "trusted_file.h"
 #include <soleguard/name.h>
+#include <soleguard/patience.h>
 #include <soleguard/process.h>
 #include <soleguard/text.h>
 
@@ -90,28 +93,44 @@ Contents Read(const std::string& file, const std::string& text, const std::strin
   return contents;
 }
 
-}  // namespace
+void SayHidden(const std::string& what, const absl::Status& why) {
+  (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n", what.c_str(),
+                     std::string(why.message()).c_str());
+}
 
-std::vector<std::string> Config::Places() {
+std::vector<std::string> Places(absl::Duration time) {
   std::vector<std::string> places;
+  const soleguard::Patience of_the_names(time);
   const absl::StatusOr<std::string> home = soleguard::HomeDirectory();
-  if (home.ok()) places.push_back(absl::StrCat(*home, "/.config/soleguard/config.toml"));
+  if (home.ok()) {
+    places.push_back(absl::StrCat(*home, "/.config/soleguard/config.toml"));
+  } else if (soleguard::Patience::Left() <= absl::Milliseconds(1)) {
+    // No such user and no answer are one status; what has taken all of the time was no answer.
+    SayHidden("the user", absl::UnavailableError(absl::StrCat(
+                              "no name service has answered within ", absl::FormatDuration(time),
+                              ": ", absl::string_view(home.status().message()))));
+  }
   places.emplace_back("/etc/soleguard.toml");
   return places;
 }
 
-Config::Config(const std::string& file, const std::string& name, const IsKnown& is_known) {
+}  // namespace
+
+Config::Config(const std::string& file, const std::string& name, const IsKnown& is_known,
+               absl::Duration patience) {
+  const absl::Duration time = std::clamp(patience, kLeast, soleguard::Patience::kMost);
   std::vector<Setting> of_all;
-  for (const std::string& place : file.empty() ? Places() : std::vector{file}) {
+  for (const std::string& place : file.empty() ? Places(time) : std::vector{file}) {
+    // For each question anew: what is left over by another one may be nothing.
+    std::optional<soleguard::Patience> shorter;
+    if (time < soleguard::Patience::kMost) shorter.emplace(time);
     const absl::StatusOr<std::string> text = ReadTrustedFile(place);
     if (file.empty() && absl::IsNotFound(text.status())) continue;
     // Nobody asked for it by name, and nothing says that it is there: a home that is hidden
     // (ProtectHome=, a ~/.config that sudo left) or whose server is away stops no service. See
     // docs/decisions/0018-hidden-settings.md.
     if (file.empty() && absl::IsUnavailable(text.status())) {
-      (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n",
-                         soleguard::EscapeBytes(place).c_str(),
-                         std::string(text.status().message()).c_str());
+      SayHidden(soleguard::EscapeBytes(place), text.status());
       continue;
     }
     if (!text.ok()) throw UsageError(std::string(text.status().message()));

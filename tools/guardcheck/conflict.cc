@@ -109,16 +109,7 @@ json::array Array(const std::vector<std::string>& texts) {
 json::value Json(const Call& call, const ConflictReport& report) {
   json::array layers;
   for (const auto& layer : report.layers) {
-    json::object entry{{"layer", EscapeBytes(layer.layer)}, {"sighting", "free"}};
-    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
-      entry["sighting"] = "taken";
-      entry["standing"] = std::string(ToString(taken->holder.standing));
-      entry["evidence"] = Said(taken->holder.evidence);
-    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
-      entry["sighting"] = "unavailable";
-      entry["reason"] = Said(unavailable->status.message());
-    }
-    layers.push_back(std::move(entry));
+    layers.push_back(SightingJson(layer.layer, layer.sighting));
   }
   json::array suspects;
   for (const Suspect& suspect : report.search.found) {

@@ -71,7 +71,7 @@ class Gc final : public Command {
       if (call.common.json) {
         json::object entry{
             {"name", EscapeBytes(name.text())}, {"slot", name.slot()}, {"removed", removed}};
-        if (!removed) entry["reason"] = EscapeBytes(why);
+        if (!removed) entry["reason"] = Said(why);
         entries.push_back(std::move(entry));
       } else {
         std::string line = removed ? "removed " + Shown(name) : why;

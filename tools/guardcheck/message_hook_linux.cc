@@ -45,7 +45,8 @@ bool MakeNonBlocking(const UniqueFd& fd) {
 
 Answer No(const std::string& why) { return {.ok = false, .text = why}; }
 
-// One that the guardian runs. Its end of `life` is closed here to have it killed.
+// One that the guardian runs. Its end of `life` is closed here to have it killed, unless it is
+// done.
 class Running {
  public:
   absl::Status Start(const GuardianLink& guardian) {
@@ -93,7 +94,11 @@ class Running {
       if (answer.size() > soleguard::kMaxPayloadBytes) {
         return absl::StrCat("wrote more than ", soleguard::kMaxPayloadBytes, " bytes");
       }
-      if (end_.has_value() && (end_->error != 0 || !output_)) return "";
+      if (end_.has_value() && (end_->error != 0 || !output_)) {
+        const HookDone done;
+        (void)send(life_.get(), &done, sizeof done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        return "";
+      }
     }
   }
 

@@ -211,19 +211,6 @@ std::string EvidenceText(const std::vector<LayerReport>& layers) {
   return text;
 }
 
-// The options without which another guardcheck would look elsewhere. (It may have been the
-// environment that said so here; it need not be the same there.)
-std::string Where(const Common& common) {
-  std::string options;
-  const std::string scope = common.options.scope.ToString();
-  if (scope != soleguard::Scope::User().ToString())
-    absl::StrAppend(&options, " --scope ", ShellWord(scope));
-  if (!(common.policy == soleguard::Policy::Default())) {
-    absl::StrAppend(&options, " --policy ", ShellWord(common.policy.ToString()));
-  }
-  return options;
-}
-
 // Under which policy the holder was started; nullopt when no record of it says so.
 std::optional<std::string> PolicyOf(const Holder& holder) {
   if (holder.standing == soleguard::Standing::kUnknown || !holder.record.has_value() ||
@@ -306,6 +293,30 @@ json::string Escaped(const std::string& bytes) { return json::string(EscapeBytes
 json::string Said(absl::string_view text) {
   return json::string(
       EscapeBytes(soleguard::UnescapeBytes(std::string_view(text.data(), text.size()))));
+}
+
+std::string Where(const Common& common) {
+  std::string options;
+  const std::string scope = common.options.scope.ToString();
+  if (scope != soleguard::Scope::User().ToString())
+    absl::StrAppend(&options, " --scope ", ShellWord(scope));
+  if (!(common.policy == soleguard::Policy::Default())) {
+    absl::StrAppend(&options, " --policy ", ShellWord(common.policy.ToString()));
+  }
+  return options;
+}
+
+json::value SightingJson(const std::string& layer, const soleguard::Sighting& sighting) {
+  json::object entry{{"layer", Escaped(layer)}, {"sighting", "free"}};
+  if (const auto* taken = std::get_if<soleguard::Taken>(&sighting)) {
+    entry["sighting"] = "taken";
+    entry["standing"] = std::string(ToString(taken->holder.standing));
+    entry["evidence"] = Said(taken->holder.evidence);
+  } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&sighting)) {
+    entry["sighting"] = "unavailable";
+    entry["reason"] = Said(unavailable->status.message());
+  }
+  return entry;
 }
 
 namespace {
@@ -411,16 +422,7 @@ std::string SightingsText(const soleguard::Inspection& inspection) {
 json::array SightingsJson(const soleguard::Inspection& inspection) {
   json::array layers;
   for (const auto& layer : inspection.layers) {
-    json::object entry{{"layer", Escaped(layer.layer)}, {"sighting", "free"}};
-    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
-      entry["sighting"] = "taken";
-      entry["standing"] = std::string(ToString(taken->holder.standing));
-      entry["evidence"] = Said(taken->holder.evidence);
-    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
-      entry["sighting"] = "unavailable";
-      entry["reason"] = Said(unavailable->status.message());
-    }
-    layers.push_back(std::move(entry));
+    layers.push_back(SightingJson(layer.layer, layer.sighting));
   }
   return layers;
 }

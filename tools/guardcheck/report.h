@@ -58,6 +58,14 @@ boost::json::value UniqueJson(const std::string& name, const Common& common,
 // What the library says, evidence or a status: the foreign bytes in it are escaped already.
 boost::json::string Said(absl::string_view text);
 
+// What a layer shows, as one of the `layers` of an object.
+boost::json::value SightingJson(const std::string& layer, const soleguard::Sighting& sighting);
+
+// The options without which another guardcheck would look elsewhere: "", or " --scope ..." and
+// " --policy ...". (It may have been the environment that said so here; it need not be the same
+// there.)
+std::string Where(const Common& common);
+
 // As one line, without a newline.
 std::string Line(const boost::json::value& value);
 // A process as it is now: one line for a person, and the object of the reference.

@@ -50,10 +50,14 @@ void Export(const Guard& guard) {
 // nothing is said.
 std::string WhatIsLeft(const soleguard::HolderRecord& last) {
   if (!last.instance.has_value() || last.token == 0) return "";
-  const auto left = LeftBy(last.name, last.token);
-  if (!left.has_value()) return "";
-  if (left->empty()) return " Nothing was left to clean up.";
-  return absl::StrCat(" It left running: pid ", absl::StrJoin(*left, ", "), ".");
+  const Left left = LeftBy(last.name, last.token, last.identity.start_ticks);
+  if (!left.pids.empty()) {
+    return absl::StrCat(" It left running: pid ", absl::StrJoin(left.pids, ", "), ".");
+  }
+  // Of a holder in another pid namespace, what it left may not be in the table here.
+  const bool is_seen = LivenessOf(last.identity) != soleguard::Liveness::kUnknown &&
+                       LivenessOf(*last.instance) != soleguard::Liveness::kUnknown;
+  return left.is_all && is_seen ? " Nothing was left to clean up." : "";
 }
 
 void MentionPredecessor(const Guard& guard) {
@@ -110,7 +114,8 @@ class GuardedRun final : public Command {
                wait_ = absl::InfiniteDuration();
                return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
              },
-         .bare = "forever"},
+         .bare = "forever",
+         .bounds_call = true},
         {.name = "--replace",
          .value = "GRACE",
          .help = "end the instance that runs, and take its place with nobody in between; kill it "
@@ -309,7 +314,7 @@ class GuardedRun final : public Command {
     if (!written.ok()) Say(absl::StrCat("--verdict-fd: ", absl::string_view(written.message())));
   }
 
-  int RunGuarded(Guard guard, const std::vector<std::string>& command,
+  int RunGuarded(Guard given, const std::vector<std::string>& command,
                  const MessageHook* hook) const {
     GuardianLink link;
     const absl::Status linked = link.Open();
@@ -317,6 +322,10 @@ class GuardedRun final : public Command {
       Say(std::string(linked.message()));
       return kInternal;
     }
+    const soleguard::WaitFlag end;
+    std::unique_ptr<NotifyRelay> relay;
+    // Destroyed before them, whatever way this ends: its threads use them.
+    Guard guard = std::move(given);
     // What is claimed anew later must not be free before the guardian has ended the command.
     auto claim = guard.ShareWithChild(
         [&link](const std::vector<soleguard::UniqueFd>& renewed) { link.Keep(renewed); });
@@ -324,16 +333,16 @@ class GuardedRun final : public Command {
       Say(std::string(claim.status().message()));
       return kInternal;
     }
-    absl::StatusOr<std::unique_ptr<NotifyRelay>> relay = NotifyRelay::FromEnvironment();
-    if (!relay.ok()) {
-      Say(std::string(relay.status().message()));
+    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment();
+    if (!from_environment.ok()) {
+      Say(std::string(from_environment.status().message()));
       return kInternal;
     }
+    relay = *std::move(from_environment);
     std::vector<Supervision::Meanwhile> meanwhile;
-    if (*relay != nullptr) {
-      meanwhile.push_back({.fd = (*relay)->fd(), .ready = [&relay] { (*relay)->Pass(); }});
+    if (relay != nullptr) {
+      meanwhile.push_back({.fd = relay->fd(), .ready = [&relay] { relay->Pass(); }});
     }
-    const soleguard::WaitFlag end;
     const auto follow = [&guard](const Supervision::Crew& crew) {
       if (!crew.instance.has_value()) return;
       const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);

@@ -27,8 +27,9 @@ class GuardianLink {
   void Keep(const std::vector<soleguard::UniqueFd>& claim) const;
 
   // The guardian starts Supervision::hook as a child of its own, in a process group of its own, and
-  // kills that group when the other end of `life` is closed. When it has ended, or could not be
-  // started, a HookEnd comes there; without one the guardian is gone, and the hook with it.
+  // kills that group, also when the hook itself has ended, when the other end of `life` is closed
+  // without a HookDone. When it has ended, or could not be started, a HookEnd comes there; without
+  // one the guardian is gone, and the hook with it.
   struct HookEnds {
     const soleguard::UniqueFd& input;
     const soleguard::UniqueFd& output;
@@ -48,6 +49,11 @@ class GuardianLink {
 struct HookEnd {
   int error = 0;      // an errno value: it could not be started
   int exit_code = 0;  // as a shell says it
+};
+// Sent before `life` is closed: the hook that has ended has done what it was to do, and what it
+// left in its process group lives on.
+struct HookDone {
+  char is_done = 1;
 };
 
 struct Supervision {
@@ -94,13 +100,14 @@ struct Supervision {
 // (once the command has ended, to the children that it left) and stops and continues with it. Gives
 // its status as an exit code: its own, 128 + signal, or 126 and 127 when it could not be started.
 // An error: the guardian could not be started, or was killed; then nothing of the command is left
-// running.
+// running, or the error says that something may be.
 //
 // This process must have one thread. Two processes watch over the command: this one and a guardian,
 // which is the command's parent. Each is a subreaper, so that orphans come back to it. When one of
 // the two is killed, the other ends all descendants before it lets the claim go. Where this process
 // has children already (a shell that became it), which are none of the command's, a third one
-// between the two is the subreaper in its place.
+// between the two is the subreaper in its place. When that one is killed as well as the guardian,
+// the command's orphans come to nobody: this process ends the command and its descendants alone.
 absl::StatusOr<int> Supervise(const Supervision& supervision);
 
 // Where the arguments of main are: a guardian writes there what it is, so that a kill by a pattern
@@ -116,10 +123,14 @@ absl::Status OccupyStandardStreams();
 // disposition of SIGPIPE that this process began with.
 void OutliveBrokenPipe();
 
-// The processes whose environment says that they are of the guarded instance with this token: what
-// it left running. nullopt: the processes cannot be listed. One pass over the table; a process that
-// cleaned its environment, or is another user's, is not seen.
-std::optional<std::vector<std::int64_t>> LeftBy(const std::string& name, std::uint64_t token);
+// The processes whose environment says that they are of the guarded instance with this token, which
+// was started at `since_ticks` (ProcessIdentity): what it left running. One pass over the table; a
+// process that cleaned its environment is not seen.
+struct Left {
+  std::vector<std::int64_t> pids;
+  bool is_all = false;  // false: there are processes whose environment may not be read
+};
+Left LeftBy(const std::string& name, std::uint64_t token, std::uint64_t since_ticks);
 
 // Becomes the command; returns the exit code only when that failed, after saying why.
 int Become(const std::vector<std::string>& command);

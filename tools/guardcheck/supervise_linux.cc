@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -23,6 +25,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
@@ -77,8 +80,8 @@ constexpr std::size_t kMostDescriptors = 253;
 
 // False: the other side is gone, which its hang-up says as well; or, where it shall not wait for
 // one that is stopped, a hundred messages are unread.
-enum class Patience { kNone, kWait };
-bool Send(int socket, const Message& message, Patience patience,
+enum class WhenFull { kDrop, kWait };
+bool Send(int socket, const Message& message, WhenFull when_full,
           std::span<const int> descriptors = {}) {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostDescriptors * sizeof(int))> control{};
   Message copy = message;
@@ -95,7 +98,7 @@ bool Send(int socket, const Message& message, Patience patience,
     attached->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(attached), descriptors.data(), descriptors.size_bytes());
   }
-  const int flags = patience == Patience::kWait ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_DONTWAIT;
+  const int flags = when_full == WhenFull::kWait ? MSG_NOSIGNAL : MSG_NOSIGNAL | MSG_DONTWAIT;
   return sendmsg(socket, &header, flags) >= 0;
 }
 
@@ -220,11 +223,40 @@ class SignalQueue {
   sigset_t original_ = {};
 };
 
-// Each child was not waited for, so its pid is nobody else's.
-void SignalChildren(int signal) {
-  for (const std::int64_t child : soleguard::OwnChildren()) {
-    (void)kill(static_cast<pid_t>(child), signal);
+// What claims of one layer have in common, as far as their descriptors show it: their kinds, and
+// which sockets they are.
+std::string LayerOf(const std::vector<UniqueFd>& claim) {
+  std::string layer;
+  for (const UniqueFd& fd : claim) {
+    struct stat status = {};
+    (void)fstat(fd.get(), &status);
+    absl::StrAppend(&layer, status.st_mode & S_IFMT, " ");
+    sockaddr_storage address = {};
+    socklen_t size = sizeof address;
+    if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0) {
+      layer.append(reinterpret_cast<const char*>(&address),
+                   std::min<std::size_t>(size, sizeof address));
+    }
   }
+  return layer;
+}
+
+// In the environment of a hook: the pid of its guardian.
+constexpr char kHookVariable[] = "SOLEGUARD_HOOK";
+
+// With a byte 0 before and behind each variable. nullopt: it may not be read.
+std::optional<std::string> EnvironmentOf(std::int64_t pid) {
+  const std::string path = absl::StrCat("/proc/", pid, "/environ");
+  std::ifstream file(path, std::ios::binary);
+  if (!file && (errno == EACCES || errno == EPERM)) return std::nullopt;
+  std::string environment(1, '\0');
+  environment.append(std::istreambuf_iterator<char>(file), {});
+  return environment;
+}
+
+bool Has(const std::string& environment, const std::string& variable) {
+  return environment.find(absl::StrCat(std::string(1, '\0'), variable, std::string(1, '\0'))) !=
+         std::string::npos;
 }
 
 bool HasChildren() {
@@ -250,11 +282,12 @@ class Guardian {
     SayWhatThisIs(wrapper_pid_);
     const int error = Start();
     if (error != 0) {
-      (void)Send(wrapper_, {.kind = Message::Kind::kCannotStart, .value = error}, Patience::kWait);
+      (void)Send(wrapper_, {.kind = Message::Kind::kCannotStart, .value = error}, WhenFull::kWait);
       _exit(kYes);
     }
     // A session of its own: what hits the terminal's process group, a SIGKILL included, leaves the
-    // guardian to clean up. The command was forked before and stays where the user started it.
+    // guardian to clean up. The command was forked before and stays where the user started it. (A
+    // process in between has left for a session of its own after it forked this one.)
     (void)setsid();
     main_ = command_;
     SayWho(Message::Kind::kStarted);
@@ -265,7 +298,7 @@ class Guardian {
     EndRest();
     (void)Send(wrapper_,
                {.kind = Message::Kind::kEnded, .value = ended_.value_or(kSignalled + SIGKILL)},
-               Patience::kWait);
+               WhenFull::kWait);
     _exit(kYes);
   }
 
@@ -286,11 +319,15 @@ class Guardian {
     explicit Sharing(const Guardian& guardian) {
       posix_spawn_file_actions_init(&actions);
       posix_spawnattr_init(&attributes);
-      for (const auto* claim : {&guardian.supervision_.claim, &guardian.renewed_}) {
-        for (const UniqueFd& fd : *claim) {
+      const auto share = [this](const std::vector<UniqueFd>& claim) {
+        for (const UniqueFd& fd : claim) {
           // The same number twice clears close-on-exec in the child only (POSIX 2024, glibc 2.29).
           posix_spawn_file_actions_adddup2(&actions, fd.get(), fd.get());
         }
+      };
+      share(guardian.supervision_.claim);
+      for (const auto& [layer, claims] : guardian.renewed_) {
+        for (const std::vector<UniqueFd>& claim : claims) share(claim);
       }
       posix_spawnattr_setsigmask(&attributes, &guardian.signals_.original());
     }
@@ -323,8 +360,13 @@ class Guardian {
                         arguments.data(), environ);
   }
 
-  // A hook that runs, by its pid.
-  using Hooks = std::map<pid_t, UniqueFd>;
+  // A hook, by its pid, until that is waited for: not before its group is nobody's concern any
+  // more, since afterwards the group's number may be another's.
+  struct Hook {
+    UniqueFd life;  // none: it was given up
+    bool has_ended = false;
+  };
+  using Hooks = std::map<pid_t, Hook>;
 
   void StartHook(std::vector<UniqueFd> ends) {
     constexpr std::size_t kEnds = 3;
@@ -336,11 +378,17 @@ class Guardian {
     posix_spawnattr_setpgroup(&sharing.attributes, 0);
     sharing.Finish(/*broken_pipe_ends_it=*/true, POSIX_SPAWN_SETPGROUP);
     const std::vector<std::string> words = {supervision_.hook};
+    std::vector<std::string> variables = {HookMark()};
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+      if (!std::string_view(*variable).starts_with(absl::StrCat(kHookVariable, "="))) {
+        variables.emplace_back(*variable);
+      }
+    }
     pid_t pid = 0;
     const int error = posix_spawn(&pid, words[0].c_str(), &sharing.actions, &sharing.attributes,
-                                  Arguments(words).data(), environ);
+                                  Arguments(words).data(), Arguments(variables).data());
     if (error == 0) {
-      hooks_[pid] = std::move(life);
+      hooks_[pid].life = std::move(life);
     } else {
       SayEnd(life, {.error = error});
     }
@@ -350,24 +398,37 @@ class Guardian {
     (void)send(life.get(), &end, sizeof end, MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
-  // The group is the hook's until that is waited for.
-  static void KillHook(Hooks::value_type& hook) {
-    (void)kill(-hook.first, SIGKILL);
-    hook.second.reset();
+  // The other end of its life was closed, or the guardian ends.
+  void GiveUp(pid_t pid, Hook& hook) {
+    HookDone done;
+    const bool is_done =
+        hook.has_ended && recv(hook.life.get(), &done, sizeof done, MSG_DONTWAIT) == sizeof done;
+    if (!is_done) (void)kill(-pid, SIGKILL);
+    hook.life.reset();
+  }
+
+  // Waits for the hooks that have ended and were given up. True: there were some.
+  bool ReapHooks() {
+    return std::erase_if(hooks_, [](const Hooks::value_type& hook) {
+             const bool is_over = hook.second.has_ended && !hook.second.life;
+             if (is_over) (void)waitpid(hook.first, nullptr, 0);
+             return is_over;
+           }) > 0;
   }
 
   // Handles what comes next, at most `timeout` milliseconds from now. False when nothing came.
   bool Wait(int timeout) {
     std::vector<pollfd> polled = {{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
                                   {.fd = wrapper_, .events = POLLIN, .revents = 0}};
-    for (const auto& [pid, life] : hooks_) {
-      polled.push_back({.fd = life.get(), .events = 0, .revents = 0});
+    for (const auto& [pid, hook] : hooks_) {
+      polled.push_back({.fd = hook.life.get(), .events = 0, .revents = 0});
     }
     if (!AwaitReadable(polled, timeout)) return false;
     std::size_t next = 2;
-    for (Hooks::value_type& hook : hooks_) {
-      if ((polled[next++].revents & POLLHUP) != 0) KillHook(hook);  // nobody waits for its answer
+    for (auto& [pid, hook] : hooks_) {
+      if ((polled[next++].revents & POLLHUP) != 0) GiveUp(pid, hook);
     }
+    if (ReapHooks()) Reap();
     if (polled[1].revents != 0) Listen();
     if (polled[0].revents != 0) {
       while (signals_.Next().has_value()) {
@@ -390,49 +451,102 @@ class Guardian {
     if (message.kind == Message::Kind::kEnd) shall_end_ = true;
     if (message.kind == Message::Kind::kHook) StartHook(std::move(received.descriptors));
     if (message.kind == Message::Kind::kKeep) {
-      for (UniqueFd& fd : received.descriptors) renewed_.push_back(std::move(fd));
+      constexpr std::size_t kMost = 8;  // as the library keeps of a layer in the wrapper
+      auto& claims = renewed_[LayerOf(received.descriptors)];
+      if (claims.size() >= kMost) claims.pop_front();
+      claims.push_back(std::move(received.descriptors));
     }
     if (message.kind != Message::Kind::kForward) return;
     Reap();  // the race: it has ended, SIGCHLD comes later, and the signal would go to a zombie
     if (!ended_.has_value()) {
       (void)kill(command_, message.value);  // not waited for yet: the pid is the command's
     } else if (supervision_.until == Supervision::Until::kTree) {
-      SignalChildren(message.value);
+      // Each child was not waited for, so its pid is nobody else's.
+      for (const std::int64_t child : soleguard::OwnChildren()) {
+        if (!IsOfHook(child)) (void)kill(static_cast<pid_t>(child), message.value);
+      }
     }
   }
 
+  // Whether that child is a hook or was left behind by one. A hook is started in the session of
+  // this process, where nothing of the command is; what has left for a session of its own has the
+  // hook's environment. (One that has cleaned that, too, is taken for the command's.)
+  bool IsOfHook(std::int64_t child) const {
+    if (supervision_.hook.empty()) return false;
+    const auto pid = static_cast<pid_t>(child);
+    if (hooks_.contains(pid) || getsid(pid) == getsid(0)) return true;
+    std::array<char, 16> self{};
+    const ssize_t size = readlink("/proc/self", self.data(), self.size());
+    const std::string shown(self.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    if (shown != std::to_string(getpid())) return false;  // /proc shows the pids of others
+    const std::optional<std::string> environment = EnvironmentOf(child);
+    return environment.has_value() && Has(*environment, HookMark());
+  }
+  static std::string HookMark() { return absl::StrCat(kHookVariable, "=", getpid()); }
+
   void Reap() {
-    int status = 0;
-    pid_t child = 0;
-    while ((child = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
-      const bool ended = WIFEXITED(status) || WIFSIGNALED(status);
-      if (ended) Forget(child, status);
-      if (child != command_ || ended_.has_value()) continue;  // an orphan that came back
-      if (ended) {
-        ended_ = ExitCodeOf(status);
-      } else if (WIFCONTINUED(status)) {
-        SignalWrapper(SIGCONT);
-        wrapper_is_stopped_ = false;
-      } else if (const int signal = WSTOPSIG(status);
-                 signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
-        // By job control: the wrapper, which the shell knows, stops too. After a SIGSTOP from
-        // elsewhere only who sent it knows when to go on.
-        SignalWrapper(SIGSTOP);
-        wrapper_is_stopped_ = true;
-      }
+    // Whoever is kept would be told of again and again, in place of the others.
+    const auto is_kept = [this](std::int64_t child) {
+      const auto hook = hooks_.find(static_cast<pid_t>(child));
+      return hook != hooks_.end() && hook->second.has_ended;
+    };
+    const auto is_any_kept = [this] {
+      return std::any_of(hooks_.begin(), hooks_.end(),
+                         [](const Hooks::value_type& hook) { return hook.second.has_ended; });
+    };
+    while (!is_any_kept() && ReapOne(P_ALL, 0)) {
     }
-    childless_ = child < 0 && errno == ECHILD;
+    if (is_any_kept()) {
+      for (const std::int64_t child : soleguard::OwnChildren()) {
+        while (!is_kept(child) && ReapOne(P_PID, static_cast<id_t>(child))) {
+        }
+      }
+      (void)ReapHooks();
+    }
+    childless_ = !HasChildren();
     FollowMain();
   }
 
-  // Its pid may be another's from now on.
-  void Forget(pid_t child, int status) {
-    asked_.erase(child);
-    if (child == main_) main_ = 0;
+  // The next thing that has happened to one of these children; false: nothing has.
+  bool ReapOne(idtype_t type, id_t id) {
+    siginfo_t info = {};
+    if (waitid(type, id, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0) {
+      return false;
+    }
+    const pid_t child = info.si_pid;
     const auto hook = hooks_.find(child);
-    if (hook == hooks_.end()) return;
-    SayEnd(hook->second, {.exit_code = ExitCodeOf(status)});
-    hooks_.erase(hook);
+    if (hook != hooks_.end()) {
+      if (info.si_code == CLD_STOPPED || info.si_code == CLD_CONTINUED) {
+        (void)waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WCONTINUED | WNOHANG);
+        return true;
+      }
+      const bool exited = info.si_code == CLD_EXITED;
+      hook->second.has_ended = true;
+      SayEnd(hook->second.life, {.exit_code = info.si_status + (exited ? 0 : kSignalled)});
+      return true;
+    }
+    int status = 0;
+    if (waitpid(child, &status, WNOHANG | WUNTRACED | WCONTINUED) != child) return true;
+    const bool ended = WIFEXITED(status) || WIFSIGNALED(status);
+    if (ended) {  // its pid may be another's from now on
+      asked_.erase(child);
+      if (child == main_) main_ = 0;
+    }
+    if (child != command_ || ended_.has_value()) return true;  // an orphan that came back
+    if (ended) {
+      ended_ = ExitCodeOf(status);
+    } else if (WIFCONTINUED(status)) {
+      SignalWrapper(SIGCONT);
+      wrapper_is_stopped_ = false;
+    } else if (const int signal = WSTOPSIG(status);
+               signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
+      // By job control: the wrapper, which the shell knows, stops too. After a SIGSTOP from
+      // elsewhere only who sent it knows when to go on.
+      SignalWrapper(SIGSTOP);
+      wrapper_is_stopped_ = true;
+    }
+    return true;
   }
 
   // A daemon's first process ends and leaves the work to another: the oldest that is left.
@@ -440,7 +554,7 @@ class Guardian {
     if (main_ != 0 || childless_ || supervision_.until != Supervision::Until::kTree) return;
     std::optional<ProcessIdentity> oldest;
     for (const std::int64_t child : soleguard::OwnChildren()) {
-      if (hooks_.contains(static_cast<pid_t>(child))) continue;
+      if (IsOfHook(child)) continue;
       const auto identity = soleguard::IdentityOf(child);
       if (!identity.ok() || soleguard::LivenessOf(*identity) == soleguard::Liveness::kGone)
         continue;
@@ -455,7 +569,7 @@ class Guardian {
     (void)Send(
         wrapper_,
         {.kind = kind, .value = getpid(), .instance = Told(main_), .guardian = Told(guardian_)},
-        Patience::kWait);
+        WhenFull::kWait);
   }
 
   // Sent from here, stops and continues reach the wrapper in the order in which they were seen.
@@ -466,7 +580,8 @@ class Guardian {
 
   // Ends what the command left behind: politely, then not.
   void EndRest() {
-    for (Hooks::value_type& hook : hooks_) KillHook(hook);  // its answer is nobody's any more
+    for (auto& [pid, hook] : hooks_) GiveUp(pid, hook);  // its answer is nobody's any more
+    Reap();
     if (childless_) return;
     const auto end = Clock::now() + absl::ToChronoNanoseconds(supervision_.grace);
     while (!childless_) {
@@ -504,15 +619,43 @@ class Guardian {
   bool wrapper_is_stopped_ = false;  // by the guardian
   std::set<pid_t> asked_;            // children that got SIGTERM
   Hooks hooks_;
-  std::vector<UniqueFd> renewed_;  // of the claim
+  std::map<std::string, std::deque<std::vector<UniqueFd>>> renewed_;  // of the claim, by layer
 };
+
+// Kills that process, stopped meanwhile so that it starts nobody, and what descends from it: by
+// their identities, as they are no children of this one. True: none of them is left that was seen.
+bool EndWithDescendants(const ProcessIdentity& process) {
+  constexpr absl::Duration kLongest = absl::Seconds(5);
+  if (!soleguard::SendSignal(process, SIGSTOP).ok()) return false;
+  std::vector<UniqueFd> ends;
+  constexpr int kRounds = 100;
+  for (int i = 0; i < kRounds; ++i) {
+    const auto descendants = soleguard::DescendantsOf(process);
+    bool is_new = false;
+    for (const ProcessIdentity& one :
+         descendants.ok() ? *descendants : std::vector<ProcessIdentity>()) {
+      if (soleguard::LivenessOf(one) != soleguard::Liveness::kAlive) continue;
+      absl::StatusOr<UniqueFd> end = soleguard::OpenPidfd(one);
+      if (!soleguard::SendSignal(one, SIGKILL).ok() || !end.ok()) continue;
+      ends.push_back(*std::move(end));
+      is_new = true;
+    }
+    if (!is_new) break;
+  }
+  absl::StatusOr<UniqueFd> end = soleguard::OpenPidfd(process);
+  if (!soleguard::SendSignal(process, SIGKILL).ok() || !end.ok()) return false;
+  ends.push_back(*std::move(end));
+  return std::all_of(ends.begin(), ends.end(), [kLongest](const UniqueFd& one) {
+    return soleguard::WaitForAny({&one, 1}, kLongest);
+  });
+}
 
 // The wrapper's part: forwards signals, stops and continues with the command, waits for its end.
 class Wrapper {
  public:
-  // `end_orphans`: of a guardian that was killed.
+  // `end_orphans`: of a guardian that was killed. False: it may be that some are left.
   Wrapper(const Supervision& supervision, const SignalQueue& signals,
-          std::function<void()> end_orphans)
+          std::function<bool()> end_orphans)
       : supervision_(supervision),
         signals_(signals),
         guardian_(supervision.link->wrapper_end().get()),
@@ -533,7 +676,7 @@ class Wrapper {
         if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
       }
       if (end >= 0 && supervision_.end->IsSet()) {
-        told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, Patience::kNone);
+        told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
       }
       // Messages first: whether the terminal sent a signal to the command too can be told once it
       // is known. (One that is left over at the end had nobody to go to.)
@@ -544,12 +687,20 @@ class Wrapper {
       }
 
       if (received.what == Received::What::kGone) {
-        end_orphans_();
-        return absl::AbortedError("the guardian process was killed; the command was ended with it");
+        if (end_orphans_()) {
+          return absl::AbortedError(
+              "the guardian process was killed; the command was ended with it");
+        }
+        const bool ended = instance_.has_value() && EndWithDescendants(*instance_);
+        return absl::AbortedError(absl::StrCat(
+            "the guardian process was killed, and the one above it; the command ",
+            ended ? "was ended, but what it had left to itself may run on" : "may run on",
+            " and keeps the name as long: guardcheck status shows it"));
       }
       const Message& message = received.message;
       const Supervision::Crew crew = {.instance = Identity(own, message.instance),
                                       .guardian = Identity(own, message.guardian)};
+      if (crew.instance.has_value()) instance_ = crew.instance;
       switch (message.kind) {
         case Message::Kind::kStarted:
           command_ = static_cast<pid_t>(message.instance.pid);
@@ -595,13 +746,14 @@ class Wrapper {
     // harm.
     const bool by_terminal = info.ssi_code == SI_KERNEL;
     if (by_terminal && command_ != 0 && getpgid(command_) == getpgrp()) return;
-    (void)Send(guardian_, {.kind = Message::Kind::kForward, .value = signal}, Patience::kNone);
+    (void)Send(guardian_, {.kind = Message::Kind::kForward, .value = signal}, WhenFull::kDrop);
   }
 
   const Supervision& supervision_;
   const SignalQueue& signals_;
   const int guardian_;
-  const std::function<void()> end_orphans_;
+  const std::function<bool()> end_orphans_;
+  std::optional<ProcessIdentity> instance_;  // who does the work, as far as it was told
   pid_t guardian_pid_ = 0;
   pid_t command_ = 0;
   std::optional<Clock::time_point> lasting_at_;  // until it was said
@@ -633,13 +785,13 @@ absl::Status GuardianLink::Open() {
 void GuardianLink::Keep(const std::vector<UniqueFd>& claim) const {
   std::vector<int> numbers;
   for (const UniqueFd& fd : claim) numbers.push_back(fd.get());
-  (void)Send(wrapper_end_.get(), {.kind = Message::Kind::kKeep}, Patience::kNone, numbers);
+  (void)Send(wrapper_end_.get(), {.kind = Message::Kind::kKeep}, WhenFull::kDrop, numbers);
 }
 
 absl::Status GuardianLink::StartHook(const HookEnds& ends) const {
   const std::array numbers = {ends.input.get(), ends.output.get(), ends.life.get()};
   const Message message{.kind = Message::Kind::kHook};
-  if (Send(wrapper_end_.get(), message, Patience::kNone, numbers)) return absl::OkStatus();
+  if (Send(wrapper_end_.get(), message, WhenFull::kDrop, numbers)) return absl::OkStatus();
   return SystemError("reach the guardian");
 }
 
@@ -665,10 +817,10 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
     const pid_t recorded = getpid();
     if (is_between_needed) {
       (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-      (void)setsid();
       SayWhatThisIs(wrapper);
       child = fork();
       if (child != 0) {
+        (void)setsid();               // as the guardian; not before the fork: the command is below
         link.guardian_end().reset();  // the guardian's end shows on it
         if (child < 0) _exit(kInternal);
         while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
@@ -680,19 +832,20 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
     Guardian(supervision, signals, wrapper, own, recorded).Live();
   }
   link.guardian_end().reset();
+  // Whether it has ended by itself.
   const auto await_child = [child] {
-    while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
+    return WIFEXITED(status);
   };
   absl::StatusOr<int> code = Wrapper(supervision, signals, [&] {
-                               if (is_between_needed) {
-                                 await_child();
-                               } else {
-                                 soleguard::EndOwnDescendants();
-                               }
+                               if (is_between_needed) return await_child();
+                               soleguard::EndOwnDescendants();
+                               return true;
                              }).Watch(own);
   supervision.ended();
-  await_child();
+  (void)await_child();
   return code;
 }
 
@@ -704,22 +857,24 @@ void RememberArguments(int argc, char** argv) {
 
 void OutliveBrokenPipe() { pipe_disposition = signal(SIGPIPE, SIG_IGN); }
 
-std::optional<std::vector<std::int64_t>> LeftBy(const std::string& name, std::uint64_t token) {
+Left LeftBy(const std::string& name, std::uint64_t token, std::uint64_t since_ticks) {
   const auto pids = soleguard::AllPids();
-  if (!pids.ok()) return std::nullopt;
-  const auto has = [](const std::string& environment, const std::string& variable) {
-    return environment.find(absl::StrCat(std::string(1, '\0'), variable, std::string(1, '\0'))) !=
-           std::string::npos;
-  };
-  std::vector<std::int64_t> left;
+  if (!pids.ok()) return {};
+  // Of a /proc that hides others' processes, the first one is hidden too (proc(5), hidepid).
+  Left left{.pids = {}, .is_all = soleguard::IdentityOf(1).ok()};
   for (const std::int64_t pid : *pids) {
     if (pid == getpid()) continue;
-    std::ifstream file(absl::StrCat("/proc/", pid, "/environ"), std::ios::binary);
-    std::string environment(1, '\0');
-    environment.append(std::istreambuf_iterator<char>(file), {});
-    if (has(environment, absl::StrCat("SOLEGUARD_TOKEN=", token)) &&
-        has(environment, absl::StrCat("SOLEGUARD_NAME=", name))) {
-      left.push_back(pid);
+    const std::optional<std::string> environment = EnvironmentOf(pid);
+    if (!environment.has_value()) {
+      const auto identity = soleguard::IdentityOf(pid);
+      // One that is older is nobody's whom that instance has started.
+      const bool is_older = identity.ok() && identity->start_ticks < since_ticks;
+      if (!is_older && !absl::IsNotFound(identity.status())) left.is_all = false;
+      continue;
+    }
+    if (Has(*environment, absl::StrCat("SOLEGUARD_TOKEN=", token)) &&
+        Has(*environment, absl::StrCat("SOLEGUARD_NAME=", name))) {
+      left.pids.push_back(pid);
     }
   }
   return left;

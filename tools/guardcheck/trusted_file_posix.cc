@@ -1,10 +1,14 @@
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 
 #include <absl/strings/str_cat.h>
 
@@ -15,11 +19,45 @@
 
 namespace guardcheck {
 
+namespace {
+
+// Of an absolute path.
+std::string DirectoryOf(const std::string& path) {
+  return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+}
+
+// Where that link leads; empty: it is none.
+std::string TargetOf(const std::string& path) {
+  std::array<char, PATH_MAX> target;
+  const ssize_t size = readlink(path.c_str(), target.data(), target.size());
+  return size <= 0 ? "" : std::string(target.data(), static_cast<std::size_t>(size));
+}
+
+// A server that is away, of a home or of what a link in it leads to, would hang this process for
+// ever. Each directory is asked before anything in it is.
+absl::Status AwaitServers(const std::string& path) {
+  std::string next = path;
+  if (!next.starts_with('/')) {
+    std::error_code error;
+    next = absl::StrCat(std::filesystem::current_path(error).string(), "/", path);
+  }
+  constexpr int kMostLinks = 40;  // as the kernel (path_resolution(7))
+  for (int links = 0; links <= kMostLinks; ++links) {
+    absl::Status answered = soleguard::AwaitFilesystem(DirectoryOf(next));
+    if (!answered.ok()) return answered;
+    const std::string target = TargetOf(next);
+    if (target.empty()) break;
+    next = target.starts_with('/') ? target : absl::StrCat(DirectoryOf(next), "/", target);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ReadTrustedFile(const std::string& path) {
   constexpr std::size_t kMost = std::size_t{1024} * 1024;
   const std::string shown = soleguard::EscapeBytes(path);
-  // A home whose server is away would hang this process for ever.
-  const absl::Status answered = soleguard::AwaitFilesystem(path.substr(0, path.rfind('/')));
+  const absl::Status answered = AwaitServers(path);
   if (!answered.ok()) return absl::UnavailableError(answered.message());
   // Without waiting for a writer, were it a FIFO.
   const soleguard::UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

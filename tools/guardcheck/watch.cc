@@ -179,11 +179,9 @@ void Watcher::Emit(Event event) {
   if (std::fputs(shown.c_str(), stdout) < 0 || std::fflush(stdout) != 0) gone_quiet_ = true;
 }
 
-// The options that a command for a person needs to look at the same name.
+// What a command for a person needs to look at the same name.
 std::string Watcher::Where() const {
-  const std::string scope = call_.common.options.scope.ToString();
-  return absl::StrCat(ShellWord(call_.operand),
-                      scope == "user" ? "" : absl::StrCat(" --scope ", ShellWord(scope)));
+  return absl::StrCat(ShellWord(call_.operand), guardcheck::Where(call_.common));
 }
 
 // False: it was asked to end meanwhile.
@@ -299,9 +297,9 @@ void Watcher::TellHolder() {
             .more = {{"process", ProcessObject(*now)}, {"token", census_.holders.front().token}}});
     } else if (!census_.unknown.empty()) {
       Emit({.kind = "holder_unknown",
-            .text =
-                absl::StrCat(EscapeBytes(call_.operand), " is taken, and no record says by whom: ",
-                             EscapeBytes(census_.unknown.front().evidence))});
+            .text = absl::StrCat(
+                EscapeBytes(call_.operand),
+                " is taken, and no record says by whom: ", census_.unknown.front().evidence)});
     } else if (before.has_value()) {
       Emit({.kind = "holder_gone",
             .text = absl::StrCat("the holder of ", EscapeBytes(call_.operand), ", pid ",
@@ -363,7 +361,7 @@ void Watcher::TellCopies(const std::vector<Copy>& condemned) {
     Emit({.kind = "unguarded",
           .text = absl::StrCat("runs without a guard: ", ProcessLine(copy.process), workers, next),
           .more = {{"process", ProcessObject(copy.process)},
-                   {"evidence", EscapeBytes(copy.evidence)},
+                   {"evidence", Said(copy.evidence)},
                    {"workers", copy.workers.size()},
                    {"kept", kept}}});
   }
