@@ -303,12 +303,13 @@ TEST(ProcThatShowsNoProcesses, H46_CheckSaysWhatRunDoes) {
   const Guardcheck guardcheck;
   for (const std::string prepare : {"mount -t proc -o subset=pid proc /proc", "umount -l /proc",
                                     "mount -t tmpfs tmpfs /proc/sys", "mount -t proc proc /proc"}) {
+#ifdef __SANITIZE_ADDRESS__
+    if (prepare == "umount -l /proc") continue;  // it looks for leaks, and for its options, there
+#endif
     const auto call = [&](const Words& words) {
       return RunProgram(
           {.argv = Words{"unshare", "-mpf", "sh", "-c", prepare + " && exec \"$@\"", "sh"} +
-                   guardcheck.Argv(words),
-           // A sanitizer looks for leaks through /proc.
-           .environment = {{"ASAN_OPTIONS", "detect_leaks=0"}}});
+                   guardcheck.Argv(words)});
     };
     const Finished run = call({"run", "x", "--", "true"});
     if (run.errors.find("unshare") != std::string::npos) GTEST_SKIP() << run.errors;
