@@ -234,7 +234,8 @@ TEST_F(JobTest, AStoppedJobContinuesInTheBackground) {
   Settle();
   // It would stop again at a line that is typed now: reading is for the foreground.
   ASSERT_EQ(kill(command_, SIGKILL), 0);
-  shell_.Type("wait %1; echo status=$?.\n");
+  // By its number: a job of which the prompt has told is no job any more.
+  shell_.Type("wait $!; echo status=$?.\n");
   (void)shell_.ReadUntil("status=137.");
 }
 
