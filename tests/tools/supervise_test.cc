@@ -110,7 +110,8 @@ class JobTest : public ::testing::Test {
   // Returns when the guardian has told the wrapper that the command runs.
   void Begin(const Words& arguments = {}) {
     std::string line;
-    for (const std::string& word : guardcheck_.InstanceWords({}, arguments)) line += word + " ";
+    for (const std::string& word : guardcheck_.InstanceWords({}, arguments))
+      line += Quoted(word) + " ";
     shell_.Type(line + "\n");
     command_ = std::stoi(shell_.ReadAfter("ready "));
     guardian_ = ParentOf(command_);
