@@ -223,6 +223,7 @@ TEST_F(JobTest, ACommandBelowAProcessInBetweenKeepsTheTerminal) {
   shell_.Type("fg\n");
   (void)shell_.ReadUntil("got CONT");
   Ask("ping", "pong");
+  EXPECT_EQ(RunProgram({.argv = {"pkill", "-P", absl::StrCat(wrapper_), "-x", "sleep"}}).code, 0);
   End();
 }
 
