@@ -28,6 +28,7 @@
 #include <soleguard/census.h>
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
+#include <soleguard/registry.h>
 
 namespace {
 
@@ -174,7 +175,8 @@ void Scan(benchmark::State& state, const Words& subject) {
       {.scope = directory.scope(),
        .name = *soleguard::InstanceName::Parse("bench"),
        .parameters = {},
-       .subject = {.argv = subject, .working_directory = "/"}});
+       .subject = {.argv = subject, .working_directory = "/"},
+       .kinds = soleguard::LayerKinds()});
   for ([[maybe_unused]] auto _ : state) {
     soleguard::Attempt attempt = layer->Try({});
     if (!std::holds_alternative<soleguard::Held>(attempt)) std::abort();

@@ -22,6 +22,8 @@
 //
 // `file(path=…)` locks one file for programs that lock it too; `mode=posix` by the lock of
 // Boost.Interprocess's file_lock and lockf(3), which belongs to the process (posix_locks.h).
+#include "os/file.h"
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -35,18 +37,25 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/strip.h>
 
-#include "cleaner.h"
-#include "filesystem.h"
-#include "holder.h"
+#include "diagnosis/cleaner.h"
+#include "diagnosis/filesystem.h"
 #include "kinds.h"
-#include "name_directory.h"
+#include "kit/holder.h"
+#include "kit/name_directory.h"
+#include "kit/posix_locks.h"
+#include "kit/wake.h"
+#include "os/answer.h"
+#include "os/kept_fd.h"
+#include "os/lock.h"
 #include "os/machine.h"
-#include "os/os.h"
-#include "posix_locks.h"
+#include "os/mount.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "os/user.h"
+#include "soleguard/finding.h"
 #include "soleguard/layer.h"
 #include "soleguard/text.h"
 #include "soleguard/vantage.h"
-#include "wake.h"
 
 namespace soleguard {
 namespace {
@@ -987,6 +996,7 @@ LayerKind FileLayer() {
   return {.name = "file",
           .check = &CheckParameters,
           .make = &MakeFileLayer,
+          .carries = true,
           .effect = &EffectOf,
           .caution = &CautionOf,
           .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); },

@@ -25,18 +25,28 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
 
-#include "hash.h"
-#include "holder.h"
 #include "kinds.h"
-#include "name_directory.h"
+#include "kit/holder.h"
+#include "kit/key.h"
+#include "kit/name_directory.h"
+#include "kit/ownership.h"
+#include "kit/wake.h"
+#include "os/file.h"
+#include "os/kept_fd.h"
 #include "os/machine.h"
-#include "os/os.h"
-#include "ownership.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "os/segment.h"
+#include "os/semaphore.h"
+#include "os/thread.h"
+#include "os/user.h"
+#include "os/wait.h"
+#include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 #include "soleguard/vantage.h"
-#include "wake.h"
 
 namespace soleguard {
 namespace {
@@ -53,7 +63,7 @@ struct Target {
     constexpr std::uint64_t kRange = 0x7ffffffe;
     constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
     os::UndoSemaphore::Keys keys{};
-    std::uint64_t hash = HashOf(scope, name);
+    std::uint64_t hash = KeyOf(scope, name);
     for (std::int32_t& key : keys) {
       key = static_cast<std::int32_t>(hash % kRange) + 1;
       hash += kStep;
@@ -800,7 +810,7 @@ std::vector<InstanceName> NamesIn(const Scope& scope) {
   std::vector<InstanceName> names;
   for (const Target& target : TargetsOfThisUser()) {
     // The same identity, however it is written.
-    if (HashOf(target.scope, target.name) == HashOf(scope, target.name)) {
+    if (KeyOf(target.scope, target.name) == KeyOf(scope, target.name)) {
       names.push_back(target.name);
     }
   }

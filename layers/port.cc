@@ -22,14 +22,20 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
 
-#include "hash.h"
-#include "holder.h"
 #include "kinds.h"
+#include "kit/holder.h"
+#include "kit/key.h"
+#include "kit/ownership.h"
+#include "kit/published_record.h"
+#include "os/companion.h"
+#include "os/kept_fd.h"
+#include "os/listener.h"
 #include "os/machine.h"
-#include "os/os.h"
-#include "ownership.h"
-#include "published_record.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
@@ -54,7 +60,7 @@ struct Target {
   // are, nor an address that looks like a network's or a broadcast.
   os::Endpoint endpoint() const {
     if (port.has_value()) return {.address = 0x7f000001, .port = *port};
-    const std::uint64_t hash = HashOf(scope, name);
+    const std::uint64_t hash = KeyOf(scope, name);
     const auto a = static_cast<std::uint32_t>(1 + hash % 254);
     const auto b = static_cast<std::uint32_t>(hash / 254 % 256);
     const auto c = static_cast<std::uint32_t>(1 + hash / 254 / 256 % 254);
@@ -63,7 +69,7 @@ struct Target {
 
   // All of the hash: two names that meet at an address still have two companions.
   std::string companion() const {
-    return absl::StrCat("soleguard/", absl::Hex(HashOf(scope, name), absl::kZeroPad16), "/",
+    return absl::StrCat("soleguard/", absl::Hex(KeyOf(scope, name), absl::kZeroPad16), "/",
                         endpoint().ToString());
   }
 };

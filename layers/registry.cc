@@ -1,10 +1,9 @@
+#include "soleguard/registry.h"
+
 #include <algorithm>
 #include <array>
-#include <utility>
-#include <vector>
 
 #include "kinds.h"
-#include "soleguard/layer.h"
 
 namespace soleguard {
 
@@ -24,15 +23,10 @@ const LayerKind* FindLayerKind(std::string_view name) {
   return nullptr;
 }
 
-std::vector<InstanceName> NamesOutside(const Scope& scope) {
-  std::vector<InstanceName> all;
-  for (const LayerKind& kind : LayerKinds()) {
-    if (kind.names == nullptr) continue;
-    for (InstanceName& name : kind.names(scope)) {
-      if (std::find(all.begin(), all.end(), name) == all.end()) all.push_back(std::move(name));
-    }
-  }
-  return all;
+const LayerKind& CarrierKind() {
+  const std::span<const LayerKind> kinds = LayerKinds();
+  return *std::find_if(kinds.begin(), kinds.end(),
+                       [](const LayerKind& kind) { return kind.carries; });
 }
 
 }  // namespace soleguard

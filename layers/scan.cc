@@ -26,14 +26,21 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
-#include "holder.h"
 #include "kinds.h"
-#include "name_directory.h"
-#include "os/os.h"
-#include "program.h"
-#include "records.h"
-#include "registration.h"
+#include "kit/holder.h"
+#include "kit/name_directory.h"
+#include "os/file.h"
+#include "os/kept_fd.h"
+#include "os/process_view.h"
+#include "os/program.h"
+#include "os/user.h"
+#include "process/program.h"
+#include "process/records.h"
+#include "process/registration.h"
+#include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
+#include "soleguard/registration.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -378,7 +385,8 @@ class Judge {
 };
 
 const HolderRecord* Judge::OwnRecord(const std::vector<ProcessIdentity>& line) {
-  if (!own_records_.has_value()) own_records_ = RecordsOf(context_.scope, context_.name);
+  if (!own_records_.has_value())
+    own_records_ = RecordsOf(context_.kinds, context_.scope, context_.name);
   const HolderRecord* found = nullptr;
   for (const HolderRecord& record : own_records_->found) {
     const bool is_own = record.name == context_.name.text() && record.slot == context_.name.slot();
@@ -390,7 +398,7 @@ const HolderRecord* Judge::OwnRecord(const std::vector<ProcessIdentity>& line) {
 
 bool Judge::IsOfAnotherName(const std::vector<ProcessIdentity>& line) {
   if (!other_records_.has_value()) {
-    other_records_ = RecordsOfOthers(context_.scope, context_.name);
+    other_records_ = RecordsOfOthers(context_.kinds, context_.scope, context_.name);
   }
   return std::any_of(other_records_->found.begin(), other_records_->found.end(),
                      [&line](const HolderRecord& record) {
@@ -533,6 +541,9 @@ class ScanLayerImpl final : public Layer {
 };
 
 absl::StatusOr<std::vector<ScanLayerImpl::Found>> ScanLayerImpl::LookAround() const {
+  if (context_.kinds.empty()) {
+    return absl::FailedPreconditionError("it was not said which kinds of layers have records");
+  }
   absl::Status table = os::CheckProcessTable();
   if (!table.ok()) return table;
   absl::StatusOr<Likeness> likeness = Likeness::Of(context_);
@@ -611,7 +622,7 @@ Sighting ScanLayerImpl::LookByRecords() const {
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   if (!own.ok()) return Unavailable{own.status()};
   std::optional<HolderRecord> last;
-  Records records = RecordsOf(context_.scope, context_.name);
+  Records records = RecordsOf(context_.kinds, context_.scope, context_.name);
   for (HolderRecord& record : records.found) {
     Holder holder = JudgeHolder(record, absl::StrCat("pid ", record.identity.pid, " runs"));
     const Liveness liveness = LivenessOf(record.identity);

@@ -16,6 +16,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/registry.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -126,7 +127,7 @@ EventAnalysis AnalyseEvent(const Policy& policy, const EventInfo& event) {
   EventAnalysis analysis{.event = event};
   for (std::size_t i = 0; i < policy.layers().size(); ++i) {
     const LayerSpec& spec = policy.layers()[i];
-    const LayerKind* kind = FindLayerKind(spec.kind);
+    const LayerKind* kind = spec.kind;
     if (kind->effect == nullptr) continue;
     const Effect effect = kind->effect(event.event, spec.parameters);
     if (effect == Effect::kBlinds) analysis.blinded |= LayerSet{1} << i;
@@ -159,7 +160,7 @@ std::string_view ToString(Consequence consequence) {
 LayerSet ExclusiveLayers(const Policy& policy) {
   LayerSet exclusive = 0;
   for (std::size_t i = 0; i < policy.layers().size(); ++i) {
-    if (!FindLayerKind(policy.layers()[i].kind)->observer) exclusive |= LayerSet{1} << i;
+    if (!policy.layers()[i].kind->observer) exclusive |= LayerSet{1} << i;
   }
   return exclusive;
 }
@@ -222,7 +223,7 @@ Analysis Analyse(const Policy& policy) {
     if ((of_event.blinded | of_event.unavailable) != 0) analysis.events.push_back(of_event);
   }
   for (const LayerSpec& spec : policy.layers()) {
-    const LayerKind* kind = FindLayerKind(spec.kind);
+    const LayerKind* kind = spec.kind;
     if (kind->caution == nullptr) continue;
     const std::string caution = kind->caution(spec.parameters);
     if (caution.empty()) continue;

@@ -10,6 +10,9 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "soleguard/names.h"
+#include "soleguard/registry.h"
+
 namespace soleguard {
 namespace {
 
@@ -36,21 +39,22 @@ std::vector<std::unique_ptr<Layer>> Observers(const Policy& policy, const Option
                                               const InstanceName& name, const Subject& subject) {
   std::vector<LayerSpec> specs;
   for (const LayerSpec& spec : policy.layers()) {
-    if (FindLayerKind(spec.kind)->observer) specs.push_back(spec);
+    if (spec.kind->observer) specs.push_back(spec);
   }
   if (specs.empty()) {
     for (const LayerKind& kind : LayerKinds()) {
-      if (kind.observer) specs.push_back({.kind = std::string(kind.name), .parameters = {}});
+      if (kind.observer) specs.push_back({.kind = &kind, .parameters = {}});
     }
   }
   std::vector<std::unique_ptr<Layer>> observers;
   for (const LayerSpec& spec : specs) {
     if (subject.unknown && spec.parameters.empty()) continue;  // not said what to look for
-    observers.push_back(FindLayerKind(spec.kind)->make({.scope = options.scope,
-                                                        .name = name,
-                                                        .parameters = spec.parameters,
-                                                        .subject = subject,
-                                                        .settle = options.settle}));
+    observers.push_back(spec.kind->make({.scope = options.scope,
+                                         .name = name,
+                                         .parameters = spec.parameters,
+                                         .subject = subject,
+                                         .settle = options.settle,
+                                         .kinds = LayerKinds()}));
   }
   return observers;
 }

@@ -11,10 +11,11 @@
 
 #include "layers.h"
 #include "soleguard/layer.h"
-#include "soleguard/name_files.h"
+#include "soleguard/names.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
+#include "soleguard/registry.h"
 
 namespace soleguard {
 namespace {
@@ -70,7 +71,7 @@ absl::Status AddLayersOf(const RecordFile& file, std::vector<std::string>& layer
         ", is not known here, so its layers cannot be asked: ", policy.status().message()));
   }
   for (const LayerSpec& spec : policy->layers()) {
-    if (!FindLayerKind(spec.kind)->observer) layers.push_back(spec.ToString());
+    if (!spec.kind->observer) layers.push_back(spec.ToString());
   }
   return absl::OkStatus();
 }
@@ -110,7 +111,7 @@ absl::Status Collect(const InstanceName& name, const Scope& scope) {
   Claims claims;
   std::vector<std::string> files;
   for (const LayerSpec& spec : asked->layers()) {
-    const LayerKind& kind = *FindLayerKind(spec.kind);
+    const LayerKind& kind = *spec.kind;
     const std::unique_ptr<Layer> layer =
         kind.make({.scope = scope, .name = name, .parameters = spec.parameters});
     // A look first: nothing is taken from somebody who is just being let in.

@@ -11,7 +11,10 @@
 
 #include "layers.h"
 #include "soleguard/analysis.h"
+#include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -34,14 +37,14 @@ Damage DamageOf(Event event, const Policy& policy, bool hand_on) {
   Damage damage;
   for (std::size_t i = 0; i < policy.layers().size(); ++i) {
     const LayerSpec& spec = policy.layers()[i];
-    const LayerKind* kind = FindLayerKind(spec.kind);
+    const LayerKind* kind = spec.kind;
     const Effect effect =
         kind->effect == nullptr ? Effect::kNone : kind->effect(event, spec.parameters);
     if (effect == Effect::kBlinds) damage.blinded |= LayerSet{1} << i;
     if (effect == Effect::kUnavailable) damage.unavailable |= LayerSet{1} << i;
   }
-  // `guardcheck run` must hold the first kind's object whatever the policy.
-  const LayerKind& carrier = LayerKinds().front();
+  // `guardcheck run` must hold that one's object whatever the policy.
+  const LayerKind& carrier = CarrierKind();
   damage.carrier =
       hand_on && carrier.effect != nullptr && carrier.effect(event, {}) == Effect::kUnavailable;
   return damage;
@@ -250,14 +253,14 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
   // What `guardcheck run` holds beside the policy's layers may show a holder that they do not.
   Damage unexplained{.unavailable = cannot_tell};
   if (options.hand_on) {
-    const std::unique_ptr<Layer> carrier = LayerKinds().front().make(
+    const std::unique_ptr<Layer> carrier = CarrierKind().make(
         {.scope = options.scope, .name = *name, .parameters = {}, .subject = {}});
     const Sighting sighting = carrier->Forecast();
     if (!holder.has_value()) holder = EstablishedIn(sighting);
     const auto* unavailable = std::get_if<Unavailable>(&sighting);
     const bool is_told =
         std::any_of(policy.layers().begin(), policy.layers().end(), [](const LayerSpec& spec) {
-          return spec.kind == LayerKinds().front().name && spec.parameters.empty();
+          return spec.kind == &CarrierKind() && spec.parameters.empty();
         });
     if (unavailable != nullptr) {
       unexplained.carrier = true;

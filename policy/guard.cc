@@ -21,9 +21,13 @@
 #include "soleguard/arbiter.h"
 #include "soleguard/conflict.h"
 #include "soleguard/coverage.h"
+#include "soleguard/holder.h"
+#include "soleguard/names.h"
 #include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
+#include "soleguard/registration.h"
+#include "soleguard/registry.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/start.h"
 #include "soleguard/token.h"
@@ -141,11 +145,12 @@ std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Optio
   std::vector<std::unique_ptr<Layer>> layers;
   for (const LayerSpec& spec : policy.layers()) {
     // Parse has refused unknown kinds and bad parameters.
-    layers.push_back(FindLayerKind(spec.kind)->make({.scope = options.scope,
-                                                     .name = name,
-                                                     .parameters = spec.parameters,
-                                                     .subject = options.subject,
-                                                     .settle = options.settle}));
+    layers.push_back(spec.kind->make({.scope = options.scope,
+                                      .name = name,
+                                      .parameters = spec.parameters,
+                                      .subject = options.subject,
+                                      .settle = options.settle,
+                                      .kinds = LayerKinds()}));
   }
   return layers;
 }
@@ -169,9 +174,9 @@ namespace {
 // The layer that lets a claim live on in a child, if the policy does not have it already.
 std::unique_ptr<Layer> MakeCarrier(const Policy& policy, const Options& options,
                                    const InstanceName& name) {
-  const LayerKind& kind = LayerKinds().front();
-  const LayerSpec plain{.kind = std::string(kind.name), .parameters = {}};
   if (!options.hand_on) return nullptr;
+  const LayerKind& kind = CarrierKind();
+  const LayerSpec plain{.kind = &kind, .parameters = {}};
   for (const LayerSpec& spec : policy.layers()) {
     if (spec == plain) return nullptr;
   }
@@ -274,7 +279,7 @@ void Drive(Start& start, Clock::time_point begin, const Options& options) {
 // A failure is the observing layer's to report: it registers as well.
 void RegisterIfObserved(const Policy& policy, const Options& options) {
   for (const LayerSpec& spec : policy.layers()) {
-    if (FindLayerKind(spec.kind)->observer) (void)Register(options.scope);
+    if (spec.kind->observer) (void)Register(options.scope);
   }
 }
 
@@ -585,11 +590,11 @@ absl::Status CheckSlots(const Policy& policy, std::uint32_t slots) {
         absl::StrCat("slots are 1 to ", kMaxSlots, ", found ", slots));
   }
   for (const LayerSpec& spec : policy.layers()) {
-    const auto is_one_object = FindLayerKind(spec.kind)->is_one_object;
+    const auto is_one_object = spec.kind->is_one_object;
     if (slots == 1 || is_one_object == nullptr || !is_one_object(spec.parameters)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("layer ", spec.ToString(), " is one object and cannot be one for each of ",
-                     slots, " slots; write ", spec.kind, " without parameters"));
+                     slots, " slots; write ", std::string(spec.kind->name), " without parameters"));
   }
   return absl::OkStatus();
 }

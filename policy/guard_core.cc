@@ -9,6 +9,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "conflict_of.h"
+#include "soleguard/registry.h"
 
 namespace soleguard {
 namespace {
@@ -398,7 +399,7 @@ class Guard::Core::Looking {
     for (const Slot& slot : core_.held_) {
       if (slot.claim == nullptr || !slot.member.index.has_value()) continue;
       const std::size_t index = *slot.member.index;
-      open[index] = FindLayerKind(policy.layers()[index].kind)->observer;
+      open[index] = policy.layers()[index].kind->observer;
     }
     return !policy.MetBy(open);
   }

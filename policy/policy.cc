@@ -20,6 +20,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/registry.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -49,19 +50,15 @@ constexpr std::string_view kAtLeastWord = "at_least";
 constexpr std::string_view kVetoWord = "veto";
 constexpr std::string_view kOffWord = "off";
 
-// What the named policies stand for, in the order in which they are shown.
-enum class Meaning {
-  kEveryExclusive,     // all of the exclusive layers
-  kEveryLayer,         // all of the layers, observers included
-  kMajorityExclusive,  // more than half of the exclusive layers
-};
+// The named policies, in the order in which they are shown. Literal: what a name stands for is the
+// same in every build, whichever layers are added to it.
 struct Name {
   std::string_view word;
-  Meaning meaning;
+  std::string_view text;
 };
-constexpr Name kNames[] = {{"default", Meaning::kEveryExclusive},
-                           {"strict", Meaning::kEveryLayer},
-                           {"available", Meaning::kMajorityExclusive}};
+constexpr Name kNames[] = {{"default", "all(file, mutex, port)"},
+                           {"strict", "all(file, mutex, port, scan)"},
+                           {"available", "at_least(2, file, mutex, port)"}};
 
 const Name* FindName(std::string_view word) {
   const auto* found = std::find_if(std::begin(kNames), std::end(kNames),
@@ -128,15 +125,6 @@ bool Met(const Node& node, LayerSet confirmed) {
   return static_cast<std::size_t>(met) >= node.needed;
 }
 
-// The place of `kind` in the order in which every process tries the kinds.
-std::size_t Rank(std::string_view kind) {
-  const std::span<const LayerKind> kinds = LayerKinds();
-  const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const LayerKind& candidate) {
-    return candidate.name == kind;
-  });
-  return static_cast<std::size_t>(found - kinds.begin());
-}
-
 void Renumber(Node& node, const std::vector<std::size_t>& new_index) {
   if (node.kind == Node::Kind::kLayer) node.layer = new_index[node.layer];
   for (Node& child : node.children) Renumber(child, new_index);
@@ -147,8 +135,9 @@ void SortLayers(Node& root, std::vector<LayerSpec>& layers) {
   std::vector<std::size_t> order(layers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return std::pair(Rank(layers[a].kind), layers[a].ToString()) <
-           std::pair(Rank(layers[b].kind), layers[b].ToString());
+    // All kinds are in one array, in that order.
+    return std::pair(layers[a].kind, layers[a].ToString()) <
+           std::pair(layers[b].kind, layers[b].ToString());
   });
   std::vector<std::size_t> new_index(layers.size());
   std::vector<LayerSpec> sorted;
@@ -167,21 +156,6 @@ std::string KindNames() {
     names += kind.name;
   }
   return names;
-}
-
-Node MakeNamed(Meaning meaning, std::vector<LayerSpec>& layers) {
-  Node root{
-      .kind = meaning == Meaning::kMajorityExclusive ? Node::Kind::kAtLeast : Node::Kind::kAll,
-      .children = {}};
-  for (const LayerKind& kind : LayerKinds()) {
-    if (kind.observer && meaning != Meaning::kEveryLayer) continue;
-    root.children.push_back(
-        Node{.kind = Node::Kind::kLayer, .layer = layers.size(), .children = {}});
-    layers.push_back(LayerSpec{.kind = std::string(kind.name), .parameters = {}});
-  }
-  root.needed = root.children.size();
-  if (meaning == Meaning::kMajorityExclusive) root.needed = root.needed / 2 + 1;
-  return root;
 }
 
 // Reads one policy. Positions are byte offsets from 0; errors print them as columns from 1.
@@ -263,13 +237,13 @@ absl::StatusOr<Node> Parser::ParseExpression(int level) {
 }
 
 absl::StatusOr<Node> Parser::ParseNamed(const Name& name, int level, std::size_t start) {
-  std::vector<LayerSpec> layers;
-  Node root = MakeNamed(name.meaning, layers);
   if (level > 1) {
     return Error(start, absl::StrCat("named policy '", std::string(name.word),
-                                     "' stands alone; here write ", Print(root, layers)));
+                                     "' stands alone; here write ", std::string(name.text)));
   }
-  layers_ = std::move(layers);
+  Parser parser(name.text);
+  absl::StatusOr<Node> root = parser.Run();
+  layers_ = std::move(parser.layers_);
   return root;
 }
 
@@ -339,14 +313,14 @@ absl::Status Parser::ParseVeto() {
 }
 
 absl::StatusOr<Node> Parser::ParseLayer(const LayerKind& kind, std::size_t start) {
-  LayerSpec spec{.kind = std::string(kind.name), .parameters = {}};
+  LayerSpec spec{.kind = &kind, .parameters = {}};
   if (Accept('(')) {
     absl::StatusOr<LayerParameters> parameters = ParseParameters();
     if (!parameters.ok()) return parameters.status();
     spec.parameters = *std::move(parameters);
   }
   if (const absl::Status status = kind.check(spec.parameters); !status.ok()) {
-    return Error(start, absl::StrCat(spec.kind, ": ", status.message()));
+    return Error(start, absl::StrCat(std::string(kind.name), ": ", status.message()));
   }
   const auto known = std::find(layers_.begin(), layers_.end(), spec);
   const auto index = static_cast<std::size_t>(known - layers_.begin());
@@ -468,8 +442,8 @@ std::string Parser::Found(std::size_t position) const {
 }  // namespace
 
 std::string LayerSpec::ToString() const {
-  if (parameters.empty()) return kind;
-  std::string text = kind;
+  std::string text(kind->name);
+  if (parameters.empty()) return text;
   char separator = '(';
   for (const auto& [key, value] : parameters) {
     text += separator;
@@ -501,17 +475,12 @@ absl::StatusOr<Policy> Policy::Parse(std::string_view text) {
   return policy;
 }
 
-Policy Policy::Default() { return Named().front().policy; }
+Policy Policy::Default() { return *Parse(kNames[0].text); }
 
 std::vector<NamedPolicy> Policy::Named() {
   std::vector<NamedPolicy> named;
   for (const Name& name : kNames) {
-    std::vector<LayerSpec> layers;
-    Node root = MakeNamed(name.meaning, layers);
-    named.push_back(
-        {.name = name.word,
-         .policy = Policy(std::make_shared<const Node>(std::move(root)), std::move(layers),
-                          /*veto=*/true)});
+    named.push_back({.name = name.word, .policy = *Parse(name.text)});
   }
   return named;
 }

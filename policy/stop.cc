@@ -18,6 +18,8 @@
 #include "retry.h"
 #include "soleguard/coverage.h"
 #include "soleguard/fd.h"
+#include "soleguard/holder.h"
+#include "soleguard/registry.h"
 #include "target.h"
 
 namespace soleguard {
@@ -162,7 +164,7 @@ absl::Status Stopper::Look() {
 // Not of an observer, nor of a layer that cannot tell: what is in its way is no instance.
 std::optional<Holder> Stopper::ForeignLockerOf(std::size_t layer) const {
   const LayerSpec& spec = policy_.layers()[layer];
-  if (FindLayerKind(spec.kind)->observer || !telling_.contains(spec.ToString())) return {};
+  if (spec.kind->observer || !telling_.contains(spec.ToString())) return {};
   return ForeignLocker(*layers_[layer]);
 }
 
@@ -287,7 +289,7 @@ void Stopper::AskHolder(const Holder& holder) {
 
 void Stopper::AskUnguarded() {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (!FindLayerKind(policy_.layers()[i].kind)->observer) continue;
+    if (!policy_.layers()[i].kind->observer) continue;
     for (const ProcessIdentity& process : layers_[i]->Suspects()) {
       const absl::StatusOr<ProcessDescription> description = Describe(process);
       // A younger one may be about to ask for the name.
@@ -536,9 +538,8 @@ absl::StatusOr<StopReport> StopRunning(std::string_view name, const Policy& poli
                                        const Options& options, const StopOptions& stop_options) {
   const absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
-  const bool observes =
-      std::any_of(policy.layers().begin(), policy.layers().end(),
-                  [](const LayerSpec& layer) { return FindLayerKind(layer.kind)->observer; });
+  const bool observes = std::any_of(policy.layers().begin(), policy.layers().end(),
+                                    [](const LayerSpec& layer) { return layer.kind->observer; });
   if (stop_options.duplicates && !observes) {
     return absl::InvalidArgumentError(
         absl::StrCat("policy ", policy.ToString(),

@@ -21,6 +21,8 @@
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
 #include <soleguard/policy.h>
+#include <soleguard/process.h>
+#include <soleguard/registry.h>
 #include <soleguard/scope.h>
 
 namespace launch_storm {
@@ -172,7 +174,7 @@ int Contend(const std::string& board_name) {
   } else {
     options = OptionsOf(head);
     for (const soleguard::LayerSpec& layer : policy.layers()) {
-      if (!soleguard::FindLayerKind(layer.kind)->observer) continue;
+      if (!layer.kind->observer) continue;
       // It stands at the barrier for longer than the settle time.
       const absl::Status announced = soleguard::Announce(kInstanceName, options);
       if (!announced.ok()) throw std::runtime_error(std::string(announced.message()));

@@ -26,6 +26,7 @@
 #include "launcher.h"
 #include "participant.h"
 #include "refusal.h"
+#include "soleguard/process.h"
 #include "system_linux.h"
 
 namespace launch_storm {

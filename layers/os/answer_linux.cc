@@ -18,10 +18,12 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/time.h>
 
+#include "os/answer.h"
+#include "os/error.h"
 #include "os/helper_linux.h"
-#include "os/machine.h"
-#include "os/os.h"
-#include "os/view.h"
+#include "os/kept_fd.h"
+#include "os/mount.h"
+#include "os/path.h"
 #include "soleguard/patience.h"
 #include "soleguard/text.h"
 

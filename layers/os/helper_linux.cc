@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <cstdint>
 
-#include "os/os.h"
+#include "os/error.h"
 
 namespace soleguard::os {
 namespace {

@@ -12,8 +12,8 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/file_error.h"
-#include "os/os.h"
+#include "os/error.h"
+#include "os/lock.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -36,24 +36,6 @@ struct flock LockOf(short type, Range range) {
 }
 
 }  // namespace
-
-absl::Status ErrnoStatus(int error, std::string_view what) {
-  return absl::ErrnoToStatus(error,
-                             absl::StrCat("cannot ", absl::string_view(what.data(), what.size())));
-}
-
-std::string PathOf(int fd) {
-  std::array<char, PATH_MAX> path{};
-  const ssize_t size =
-      readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), path.data(), path.size());
-  if (size <= 0) return absl::StrCat("descriptor ", fd);
-  return EscapeBytes({path.data(), static_cast<std::size_t>(size)});
-}
-
-absl::Status FileError(int error, std::string_view what, int fd) {
-  return ErrnoStatus(error,
-                     absl::StrCat(absl::string_view(what.data(), what.size()), " ", PathOf(fd)));
-}
 
 absl::StatusOr<bool> TryFlock(int fd, bool exclusive) {
   const int operation = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
@@ -124,12 +106,6 @@ absl::StatusOr<bool> LockFamiliesAreIndependent(int fd) {
   const auto type = static_cast<long>(filesystem.f_type);
   return type != NFS_SUPER_MAGIC && type != SMB_SUPER_MAGIC && type != kCifsMagic &&
          type != kSmb2Magic;
-}
-
-absl::StatusOr<FileIdentity> IdentityOfFile(int fd) {
-  struct stat status = {};
-  if (fstat(fd, &status) != 0) return FileError(errno, "fstat", fd);
-  return FileIdentity{.device = status.st_dev, .inode = status.st_ino};
 }
 
 }  // namespace soleguard::os

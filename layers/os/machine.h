@@ -15,23 +15,6 @@
 
 namespace soleguard::os {
 
-// The filesystem that a path is on.
-struct Filesystem {
-  std::string type;         // as in /proc/PID/mountinfo: ext4, tmpfs, nfs4, fuse.sshfs
-  std::string mount_point;  // where it is mounted
-  std::string root;         // which directory of the filesystem is mounted there
-  std::string source;
-  bool read_only = false;
-  bool full = false;  // no block or no inode is left for this user
-};
-// Of `path` or, where that does not exist, of the nearest directory above it.
-absl::StatusOr<Filesystem> FilesystemAt(const std::string& path);
-// The first mount on the way to `path`, the links on it followed, whose type `is_wanted`; nullopt
-// without one. Nothing behind that mount is asked, so that it does not hang where such a filesystem
-// does. `read_only` and `full` are not told.
-absl::StatusOr<std::optional<Filesystem>> MountOnTheWay(const std::string& path,
-                                                        bool (*is_wanted)(const std::string& type));
-
 // The inodes of a process's namespaces by the names in /proc/PID/ns: pid, net, ipc, mnt, user,
 // time. 0 stands for the caller. Without those that cannot be read.
 std::map<std::string, std::uint64_t> NamespacesOf(std::int64_t pid);
@@ -83,8 +66,6 @@ struct ListedLock {
 };
 // Takes a lock of the kernel's that all lockers of the machine meet at: not for a hot path.
 std::vector<ListedLock> LocksOn(const FileIdentity& file);
-
-std::uint32_t OwnRealUid();
 
 // What the caller may do with an open directory, links and access lists included.
 struct FileAccess {

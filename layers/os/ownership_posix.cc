@@ -12,7 +12,10 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/os.h"
+#include "os/file.h"
+#include "os/ownership.h"
+#include "os/user.h"
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -55,8 +58,6 @@ bool HasShownItself(std::uint32_t uid, const std::string& directory) {
 }
 
 }  // namespace
-
-std::uint32_t OwnUid() { return geteuid(); }
 
 bool IsHiddenUser(std::uint32_t uid) { return IsHidden(uid, "/proc/self/uid_map"); }
 bool IsHiddenGroup(std::uint32_t gid) { return IsHidden(gid, "/proc/self/gid_map"); }

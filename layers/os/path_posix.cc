@@ -16,8 +16,13 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/file_error.h"
-#include "os/os.h"
+#include "os/answer.h"
+#include "os/error.h"
+#include "os/file.h"
+#include "os/kept_fd.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "os/umask.h"
 #include "os/view.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
@@ -445,26 +450,6 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   return KeepForStart(entry, wanted, ownership, kept, made == 0);
 }
 
-absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
-  UniqueFd read;
-  // The write end first: a fork between the two leaves the child a read end, which keeps no one
-  // from seeing the hang-up.
-  absl::Status made = write_end.Keep("make a pipe", [&read] {
-    std::array<int, 2> ends = {-1, -1};
-    if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return -1;
-    read = UniqueFd(ends[0]);
-    return ends[1];
-  });
-  if (!made.ok()) return made;
-  return read_end.Keep("make a pipe", [&read] { return read.release(); });
-}
-
-void Wake(const KeptFd& write_end) {
-  constexpr char kByte = 0;
-  // Checked, so that no file of the program gets the byte; a full pipe wakes as well.
-  if (write_end.StillOurs()) (void)!write(write_end.get(), &kByte, sizeof kByte);
-}
-
 UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
   if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, &ownership, kept).ok())
@@ -503,36 +488,6 @@ absl::StatusOr<bool> EntryIs(const Entry& entry, const FileIdentity& file) {
 bool IsMissing(const std::string& path) {
   struct stat status = {};
   return lstat(path.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR);
-}
-
-absl::StatusOr<std::string> ReadAt(int fd, std::size_t limit) {
-  return ReadRange(fd, {.offset = 0, .size = limit});
-}
-
-absl::StatusOr<std::string> ReadRange(int fd, Range range) {
-  std::string bytes(range.size, '\0');
-  const auto offset = static_cast<off_t>(range.offset);
-  const auto got = RetryOnEintr([&] { return pread(fd, bytes.data(), bytes.size(), offset); });
-  if (got < 0) return FileError(errno, "read", fd);
-  bytes.resize(static_cast<std::size_t>(got));
-  return bytes;
-}
-
-absl::Status WriteAt(int fd, std::string_view bytes) { return WriteAt(fd, bytes, 0); }
-
-absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
-  rlimit limit = {};
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-      offset + bytes.size() > limit.rlim_cur) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "cannot write ", PathOf(fd), ": the limit of file sizes (ulimit -f) is reached; raise it"));
-  }
-  const auto put = RetryOnEintr(
-      [&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
-  if (put < 0) return FileError(errno, "write", fd);
-  // A short write to a regular file means that the disk or quota ended there.
-  if (static_cast<std::size_t>(put) != bytes.size()) return FileError(ENOSPC, "write", fd);
-  return absl::OkStatus();
 }
 
 bool IsSharedByEverybody(const char* path) {
@@ -597,139 +552,15 @@ std::optional<std::uint32_t> GroupThatMayWrite(const std::string& directory) {
   return status.st_gid;
 }
 
-namespace {
-
-enum class Flush { kNo, kYes };
-
-absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string& name,
-                                 std::string_view bytes, mode_t mode, Flush flush) {
-  std::string temporary = absl::StrCat(directory, "/.new.XXXXXX");
-  UniqueFd file(mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(temporary)));
-  const std::string path = absl::StrCat(directory, "/", name);
-
-  absl::Status done = WriteAt(file.get(), bytes);
-  if (done.ok() && fchmod(file.get(), mode) != 0) done = ErrnoStatus(errno, "fchmod");
-  if (done.ok() && flush == Flush::kYes && fdatasync(file.get()) != 0) {
-    done = ErrnoStatus(errno, "fdatasync");
-  }
-  if (done.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(path)));
-  }
-  if (done.ok()) return file;
-  (void)unlink(temporary.c_str());  // the first error is the one to tell
-  return done;
-}
-
-}  // namespace
-
-absl::Status WriteDurably(const std::string& directory, const std::string& name,
-                          std::string_view bytes, Readers readers) {
-  const mode_t mode =
-      readers == Readers::kGroup ? S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP : S_IRUSR | S_IWUSR;
-  const absl::StatusOr<UniqueFd> replaced = Replace(directory, name, bytes, mode, Flush::kYes);
-  if (!replaced.ok()) return replaced.status();
-  // The new name must be on the disk too.
-  const UniqueFd parent(
-      RetryOnEintr([&] { return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  if (!parent || fsync(parent.get()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("fsync ", EscapeBytes(directory)));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status KeepPlace(const std::string& path, KeptFd& kept) {
   return kept.Keep(absl::StrCat("open ", EscapeBytes(path)), [&] {
     return open(path.empty() ? "/" : path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   });
 }
 
-namespace {
-
-// A name below a directory that nobody has; what a killed process left is passed over.
-template <typename Make>
-int MakeUnderFreshName(std::string& name, Make make) {
-  static std::atomic<unsigned> last{0};
-  constexpr int kMost = 1000;
-  int result = -1;
-  for (int i = 0; i < kMost; ++i) {
-    name = absl::StrCat(".soleguard.", getpid(), ".", ++last);
-    result = make(name.c_str());
-    if (result >= 0 || errno != EEXIST) break;
-  }
-  return result;
-}
-
-// Whether it is the file, and says this.
-bool Says(const Entry& entry, const KeptFd& file, std::string_view bytes) {
-  const absl::StatusOr<bool> same = EntryIs(entry, file.file());
-  if (!same.ok() || !*same || !file.StillOurs()) return false;
-  const absl::StatusOr<std::string> text = ReadAt(file.get(), bytes.size() + 1);
-  return text.ok() && *text == bytes;
-}
-
-}  // namespace
-
-bool IsAnothers(const Entry& entry, const KeptFd& file, std::string_view bytes) {
-  struct stat status = {};
-  const bool exists = fstatat(entry.parent, entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
-  return exists && !Says(entry, file, bytes);
-}
-
-absl::StatusOr<UniqueFd> WriteForOthers(const Entry& entry, std::string_view bytes) {
-  const char* const name = entry.name.c_str();
-  struct stat status = {};
-  const bool exists = fstatat(entry.parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
-  constexpr off_t kMost = 64 * 1024;
-  if (exists && (!S_ISREG(status.st_mode) || status.st_size > kMost)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(EscapeBytes(entry.path), " exists and is ",
-                     S_ISREG(status.st_mode) ? "larger than 64 KiB" : "no regular file",
-                     ": it is not overwritten; choose another path"));
-  }
-  std::string temporary;
-  UniqueFd file(MakeUnderFreshName(temporary, [&](const char* fresh) {
-    return openat(entry.parent, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                  S_IRUSR | S_IWUSR);
-  }));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("create a file for ", EscapeBytes(entry.path)));
-  absl::Status done = WriteAt(file.get(), bytes);
-  if (done.ok() && fchmod(file.get(), S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) != 0) {
-    done = ErrnoStatus(errno, "fchmod");
-  }
-  if (done.ok() && renameat(entry.parent, temporary.c_str(), entry.parent, name) != 0) {
-    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(entry.path)));
-  }
-  if (done.ok()) return file;
-  (void)unlinkat(entry.parent, temporary.c_str(), 0);  // the first error is the one to tell
-  return done;
-}
-
-// The race: somebody replaces the file, or writes into it, between the look and the removal. Made
-// small by taking it out of its place first, where nobody finds it any more, and looking again
-// there: what was put in its place before is put back, unless there is yet another by then. Left
-// open: who has opened it before, and writes between the second look and the removal.
-void RemoveIfSays(const Entry& entry, const KeptFd& file, std::string_view bytes) {
-  if (!Says(entry, file, bytes)) return;
-  Entry aside = entry;
-  const int moved = MakeUnderFreshName(aside.name, [&](const char* fresh) {
-    return renameat2(entry.parent, entry.name.c_str(), entry.parent, fresh, RENAME_NOREPLACE);
-  });
-  if (moved != 0) {  // a filesystem that cannot do that
-    if (Says(entry, file, bytes)) RemoveEntry(entry);
-    return;
-  }
-  bool same = false;
-  try {
-    same = Says(aside, file, bytes);
-  } catch (const std::bad_alloc&) {  // it stays where it was
-  }
-  if (!same) {
-    (void)renameat2(entry.parent, aside.name.c_str(), entry.parent, entry.name.c_str(),
-                    RENAME_NOREPLACE);
-    return;
-  }
-  RemoveEntry(aside);
+std::string WithoutLinks(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> resolved(realpath(path.c_str(), nullptr), &free);
+  return resolved != nullptr ? std::string(resolved.get()) : path;
 }
 
 }  // namespace soleguard::os

@@ -15,7 +15,9 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
 
-#include "os/os.h"
+#include "os/error.h"
+#include "os/file.h"
+#include "os/program.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -86,18 +88,6 @@ absl::StatusOr<std::string> FindProgram(const std::string& name, const std::stri
   return absl::NotFoundError(absl::StrCat("no program ", EscapeBytes(name), " in PATH"));
 }
 
-std::string WithoutLinks(const std::string& path) {
-  const std::unique_ptr<char, void (*)(void*)> resolved(realpath(path.c_str(), nullptr), &free);
-  return resolved != nullptr ? std::string(resolved.get()) : path;
-}
-
-absl::StatusOr<UniqueFd> OpenForReading(const std::string& path) {
-  UniqueFd fd(RetryOnEintr(
-      [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
-  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
-  return fd;
-}
-
 absl::StatusOr<std::optional<std::string>> InterpreterLine(const std::string& path) {
   const absl::StatusOr<UniqueFd> fd = OpenForReading(path);
   if (absl::IsPermissionDenied(fd.status())) return std::nullopt;
@@ -120,16 +110,6 @@ absl::StatusOr<bool> SameContent(int a, int b) {
     if (*of_a == 0) return true;
     if (std::memcmp(buffers->at(0).data(), buffers->at(1).data(), *of_a) != 0) return false;
   }
-}
-
-absl::StatusOr<UniqueFd> WatchWrites(int fd) {
-  UniqueFd watch(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!watch) return ErrnoStatus(errno, "open an inotify instance");
-  // By the descriptor, not by a path that may lead to another file by now.
-  if (inotify_add_watch(watch.get(), absl::StrCat("/proc/self/fd/", fd).c_str(), IN_MODIFY) < 0) {
-    return ErrnoStatus(errno, "watch a file");
-  }
-  return watch;
 }
 
 }  // namespace soleguard::os

@@ -7,7 +7,11 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/os.h"
+#include "os/error.h"
+#include "os/kept_fd.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "os/segment.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {

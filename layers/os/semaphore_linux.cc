@@ -10,7 +10,10 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/os.h"
+#include "os/error.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "os/semaphore.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {

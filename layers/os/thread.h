@@ -12,4 +12,7 @@ namespace soleguard::os {
 // ResourceExhausted when there can be no more threads.
 absl::StatusOr<std::thread> StartThread(std::function<void()> body);
 
+// Whether the calling process has no other thread. False also when that cannot be seen.
+bool IsOnlyThread();
+
 }  // namespace soleguard::os

@@ -4,8 +4,8 @@
 #include <cerrno>
 #include <thread>
 
-#include "os/os.h"
 #include "os/thread.h"
+#include "os/umask.h"
 
 namespace soleguard::os {
 

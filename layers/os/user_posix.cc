@@ -27,10 +27,13 @@
 #include <thread>
 #include <vector>
 
-#include "os/os.h"
+#include "os/error.h"
+#include "os/file.h"
 #include "os/thread.h"
+#include "os/user.h"
 #include "soleguard/fd.h"
 #include "soleguard/patience.h"
+#include "soleguard/process.h"
 
 namespace soleguard::os {
 namespace {
@@ -173,6 +176,10 @@ std::optional<User> AskGetent(std::uint32_t uid) {
 
 }  // namespace
 
+std::uint32_t OwnUid() { return geteuid(); }
+
+std::uint32_t OwnRealUid() { return getuid(); }
+
 std::optional<User> FindUser(std::uint32_t uid) {
   const UniqueFd file(RetryOnEintr([] { return open("/etc/passwd", O_RDONLY | O_CLOEXEC); }));
   if (file) {
@@ -200,3 +207,19 @@ bool IsMember(std::uint32_t uid, std::uint32_t gid) {
 }
 
 }  // namespace soleguard::os
+
+namespace soleguard {
+
+std::string UserName(std::uint32_t uid) {
+  const std::optional<os::User> user = os::FindUser(uid);
+  return user.has_value() ? user->name : absl::StrCat(uid);
+}
+
+absl::StatusOr<std::string> HomeDirectory() {
+  const uid_t uid = geteuid();
+  std::optional<os::User> user = os::FindUser(uid);
+  if (user.has_value() && user->home.starts_with('/')) return std::move(user->home);
+  return absl::NotFoundError(absl::StrCat("the password database names no home of uid ", uid));
+}
+
+}  // namespace soleguard

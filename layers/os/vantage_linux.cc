@@ -5,7 +5,7 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/os.h"
+#include "os/kept_fd.h"
 #include "soleguard/vantage.h"
 
 namespace soleguard {
@@ -69,13 +69,3 @@ absl::Status Vantage::Check(unsigned parts) const {
 bool Vantage::IsOfCaller() const { return os::ProcessMark(generation_, pid_).IsCurrent(); }
 
 }  // namespace soleguard
-
-namespace soleguard::os {
-
-bool IsOnlyThread() {
-  // The directory has a link for each thread, besides its own two (proc_task_getattr, Linux 6.18).
-  struct stat status = {};
-  return stat("/proc/self/task", &status) == 0 && status.st_nlink == 3;
-}
-
-}  // namespace soleguard::os

@@ -9,8 +9,6 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
-#include "os/machine.h"
-
 namespace soleguard::os {
 
 // The calling process's effective user as the kernel numbers it outside of any user namespace.
@@ -51,22 +49,6 @@ bool SharesUsersWithProcess1();
 // Asks no filesystem but those of these directories. Found out once for each mount namespace and
 // root directory: a later mount is not noticed. Thread-safe.
 absl::Status CheckPlaceIsShared(const std::string& parent);
-
-// A mount of the caller's mount namespace.
-struct Mount {
-  std::string id;
-  std::string device;  // MAJOR:MINOR
-  Filesystem filesystem;
-};
-// All, a later one above an earlier one (proc(5), /proc/PID/mountinfo), hidden ones included.
-// `read_only` and `full` are not told.
-absl::StatusOr<std::vector<Mount>> Mounts();
-// Other paths, as text, by which this mount namespace shows the directory `path` too (bind mounts),
-// without links. Asks no filesystem that another machine or a program serves.
-std::vector<std::string> OtherPathsTo(const std::string& path);
-// Where the filesystem is mounted that `path` is on by its text, if another machine or a program
-// serves it; else empty. Asks no filesystem.
-std::string ServedMountAbove(const std::string& path);
 
 // `path`, which is absolute and normal, with the symbolic links in it followed, but for one at its
 // end: what is opened there is never followed either. What does not exist or cannot be looked into

@@ -26,9 +26,12 @@
 #include <absl/strings/str_split.h>
 #include <absl/time/time.h>
 
+#include "os/answer.h"
+#include "os/error.h"
 #include "os/helper_linux.h"
 #include "os/machine.h"
-#include "os/os.h"
+#include "os/mount.h"
+#include "os/path.h"
 #include "os/view.h"
 #include "soleguard/patience.h"
 #include "soleguard/text.h"

@@ -1,13 +1,19 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <vector>
 
 #include <absl/container/inlined_vector.h>
 
-#include "os/poll.h"
+#include "os/error.h"
+#include "os/kept_fd.h"
+#include "os/wait.h"
 #include "soleguard/fd.h"
 
 namespace soleguard {
@@ -49,3 +55,38 @@ bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout, const Wai
 }
 
 }  // namespace soleguard
+
+namespace soleguard::os {
+
+void WaitForReady(std::vector<Waited>& all, absl::Duration timeout) {
+  std::vector<pollfd> polled;
+  for (const Waited& one : all) {
+    polled.push_back({.fd = one.fd,
+                      .events = static_cast<short>(one.to_write ? POLLOUT : POLLIN),
+                      .revents = 0});
+  }
+  if (PollOrPause(polled.data(), polled.size(), timeout) == 0) return;
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].ready = polled[i].revents != 0;
+}
+
+absl::Status KeepPipe(KeptFd& read_end, KeptFd& write_end) {
+  UniqueFd read;
+  // The write end first: a fork between the two leaves the child a read end, which keeps no one
+  // from seeing the hang-up.
+  absl::Status made = write_end.Keep("make a pipe", [&read] {
+    std::array<int, 2> ends = {-1, -1};
+    if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+    read = UniqueFd(ends[0]);
+    return ends[1];
+  });
+  if (!made.ok()) return made;
+  return read_end.Keep("make a pipe", [&read] { return read.release(); });
+}
+
+void Wake(const KeptFd& write_end) {
+  constexpr char kByte = 0;
+  // Checked, so that no file of the program gets the byte; a full pipe wakes as well.
+  if (write_end.StillOurs()) (void)!write(write_end.get(), &kByte, sizeof kByte);
+}
+
+}  // namespace soleguard::os

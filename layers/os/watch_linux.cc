@@ -15,8 +15,9 @@
 #include <absl/container/inlined_vector.h>
 #include <absl/strings/str_cat.h>
 
-#include "os/os.h"
-#include "os/poll.h"
+#include "os/error.h"
+#include "os/kept_fd.h"
+#include "os/wait.h"
 #include "soleguard/text.h"
 #include "soleguard/watch.h"
 

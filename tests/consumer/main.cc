@@ -5,6 +5,7 @@
 
 #include <soleguard/guard.h>
 #include <soleguard/policy.h>
+#include <soleguard/process.h>
 #include <soleguard/scope.h>
 
 namespace {

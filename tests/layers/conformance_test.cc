@@ -26,8 +26,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/repeater.h"
@@ -66,11 +68,11 @@ class Conformance : public ::testing::TestWithParam<std::string> {
   static const LayerKind& kind() { return *FindLayerKind(GetParam()); }
   static std::string policy() {
     if (!kind().observer) return GetParam();
-    return absl::StrCat("all(", std::string(LayerKinds().front().name), ", ", GetParam(), ")");
+    return absl::StrCat("all(", std::string(CarrierKind().name), ", ", GetParam(), ")");
   }
   std::unique_ptr<Layer> Make(const std::string& name = "x") const {
     return kind().make(
-        {.scope = scope(), .name = *InstanceName::Parse(name), .parameters = {}, .subject = {}});
+        {.scope = scope(), .name = *InstanceName::Parse(name), .kinds = LayerKinds()});
   }
   Scope scope() const { return *Scope::Directory(directory_.path()); }
   Verdict Acquire(absl::Duration settle = absl::Seconds(1)) const {
@@ -315,7 +317,8 @@ TEST_P(Conformance, ALookSeesTheOwnerAndCreatesNothing) {
       kind().make({.scope = scope(),
                    .name = *InstanceName::Parse("x"),
                    .parameters = {},
-                   .subject = {.argv = {}, .working_directory = {}, .unknown = true}});
+                   .subject = {.argv = {}, .working_directory = {}, .unknown = true},
+                   .kinds = LayerKinds()});
   EXPECT_TRUE(std::holds_alternative<Free>(layer->Look()));
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
   {
@@ -423,7 +426,7 @@ TEST_P(WakeUp, WhoIsWokenByADecisionReadsIt) {
 // The files and segments that hold records of "x" in this scope; the key is as layers/mutex.cc has
 // it.
 std::vector<std::string> Records(const Scope& scope) {
-  const std::uint64_t key = HashOf(scope, *InstanceName::Parse("x")) % 0x7ffffffe + 1;
+  const std::uint64_t key = KeyOf(scope, *InstanceName::Parse("x")) % 0x7ffffffe + 1;
   std::vector<std::string> records;
   for (const auto& file : std::filesystem::directory_iterator(scope.directory() + "/names/x")) {
     if (file.path().filename().string().starts_with("record")) records.push_back(file.path());

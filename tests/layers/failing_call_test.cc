@@ -27,8 +27,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
-#include "os/os.h"
+#include "kit/key.h"
+#include "os/lock.h"
 #include "soleguard/guard.h"
 #include "support/failing.h"
 #include "support/start.h"
@@ -135,7 +135,7 @@ class FailingCall : public ::testing::TestWithParam<std::tuple<std::string, Erro
 
   // The objects of the name in the kernel, as the layers name them.
   std::uint64_t Hash() const {
-    return HashOf(scope_.scope(), *InstanceName::Parse(TestScope::kName));
+    return KeyOf(scope_.scope(), *InstanceName::Parse(TestScope::kName));
   }
   int Key() const { return static_cast<int>(Hash() % 0x7ffffffe) + 1; }
   std::string Segment() const { return absl::StrFormat("/dev/shm/soleguard-%08x", Key()); }

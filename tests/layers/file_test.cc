@@ -28,10 +28,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "os/os.h"
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
 #include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/file_scope.h"

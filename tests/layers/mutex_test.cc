@@ -17,9 +17,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
-#include "os/os.h"
+#include "kit/key.h"
+#include "os/ownership.h"
+#include "os/path.h"
+#include "os/semaphore.h"
 #include "soleguard/guard.h"
+#include "soleguard/names.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/system_v.h"
@@ -40,7 +44,7 @@ class MutexTest : public ::testing::Test {
   }
   // As layers/mutex.cc makes it.
   key_t Key(const std::string& name = "x") const {
-    return static_cast<key_t>(HashOf(scope(), *InstanceName::Parse(name)) % 0x7ffffffe) + 1;
+    return static_cast<key_t>(KeyOf(scope(), *InstanceName::Parse(name)) % 0x7ffffffe) + 1;
   }
   std::string Segment(const std::string& name = "x") const {
     return absl::StrFormat("/dev/shm/soleguard-%08x", Key(name));

@@ -26,8 +26,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/sockets.h"
@@ -82,7 +84,7 @@ class PortTest : public ::testing::Test {
   // What the companion of "x" is called, as the kernel lists it.
   std::string CompanionName() const {
     const std::string begin =
-        absl::StrFormat("soleguard/%016x/", HashOf(scope(), *InstanceName::Parse("x")));
+        absl::StrFormat("soleguard/%016x/", KeyOf(scope(), *InstanceName::Parse("x")));
     std::ifstream sockets("/proc/net/unix");
     for (std::string line; std::getline(sockets, line);) {
       const std::size_t at = line.find(begin);

@@ -18,6 +18,8 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "support/claimant.h"
 #include "support/looker.h"
 #include "support/program.h"

@@ -32,6 +32,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/shared.h"
 #include "support/system_v.h"

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/registry.h"
 
 namespace soleguard {
 namespace {

@@ -23,6 +23,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/referee.h"

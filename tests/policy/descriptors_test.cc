@@ -23,6 +23,7 @@
 
 #include "soleguard/conflict.h"
 #include "soleguard/guard.h"
+#include "soleguard/names.h"
 #include "soleguard/queue.h"
 #include "support/child.h"
 #include "support/test_scope.h"

@@ -33,6 +33,8 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/eventually.h"

@@ -33,6 +33,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/eventually.h"

@@ -30,6 +30,7 @@
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
 #include "soleguard/patience.h"
+#include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "support/child.h"
 #include "support/served_filesystem.h"

@@ -23,9 +23,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "kit/key.h"
 #include "soleguard/coverage.h"
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/start.h"
 #include "support/test_scope.h"
@@ -85,7 +86,7 @@ class SharedScope {
 
 // As layers/mutex.cc makes it.
 key_t KeyOf(const Scope& scope, const std::string& name = "x") {
-  return static_cast<key_t>(HashOf(scope, *InstanceName::Parse(name)) % 0x7ffffffe) + 1;
+  return static_cast<key_t>(KeyOf(scope, *InstanceName::Parse(name)) % 0x7ffffffe) + 1;
 }
 
 // The parameter is the policy.

@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/policy_builder.h"
+#include "soleguard/registry.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -167,10 +168,10 @@ TEST(PolicyTextTest, NoLayerHasTheNameOfAKeyword) {
 }
 
 TEST(LayerSpecTest, PrintsWhatParsesBack) {
-  EXPECT_EQ((LayerSpec{"file", {}}).ToString(), "file");
-  EXPECT_EQ((LayerSpec{"port", {{"", "47777"}}}).ToString(), "port(47777)");
-  EXPECT_EQ((LayerSpec{"port", {{"", ""}}}).ToString(), "port(\"\")");
-  EXPECT_EQ((LayerSpec{"port", {{"b", "2 3"}, {"", "1"}, {"a", "\""}}}).ToString(),
+  EXPECT_EQ((LayerSpec{FindLayerKind("file"), {}}).ToString(), "file");
+  EXPECT_EQ((LayerSpec{FindLayerKind("port"), {{"", "47777"}}}).ToString(), "port(47777)");
+  EXPECT_EQ((LayerSpec{FindLayerKind("port"), {{"", ""}}}).ToString(), "port(\"\")");
+  EXPECT_EQ((LayerSpec{FindLayerKind("port"), {{"b", "2 3"}, {"", "1"}, {"a", "\""}}}).ToString(),
             R"(port(1, a="\"", b="2 3"))");
 }
 

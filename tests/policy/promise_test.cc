@@ -28,6 +28,7 @@
 #include "soleguard/coverage.h"
 #include "soleguard/diagnose.h"
 #include "soleguard/guard.h"
+#include "soleguard/names.h"
 #include "soleguard/process.h"
 #include "soleguard/side_file.h"
 #include "soleguard/stop.h"

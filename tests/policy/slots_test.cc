@@ -19,8 +19,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/names.h"
+#include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "support/claimant.h"
 #include "support/temp_dir.h"
 #include "support/test_scope.h"
@@ -266,7 +269,7 @@ TEST(Slots, TwoSlotsAreDifferentObjectsInEveryLayer) {
   const testing::TempDir directory;
   const Scope scope = *Scope::Directory(directory.path());
   const InstanceName name = *InstanceName::Parse("x");
-  EXPECT_NE(HashOf(scope, name), HashOf(scope, name.Slot(1)));
+  EXPECT_NE(KeyOf(scope, name), KeyOf(scope, name.Slot(1)));
   HolderRecord candidate;
   candidate.name = "x";
   candidate.scope = scope.ToString();
@@ -277,7 +280,7 @@ TEST(Slots, TwoSlotsAreDifferentObjectsInEveryLayer) {
     for (const std::uint32_t slot : {0U, 1U, 2U, 11U}) {
       candidate.slot = slot;
       const std::unique_ptr<Layer> layer =
-          kind.make({.scope = scope, .name = name.Slot(slot), .parameters = {}, .subject = {}});
+          kind.make({.scope = scope, .name = name.Slot(slot), .kinds = LayerKinds()});
       held.push_back(layer->Try(candidate));
       EXPECT_TRUE(std::holds_alternative<Held>(held.back())) << kind.name << " " << slot;
       EXPECT_TRUE(std::holds_alternative<Contested>(layer->Try(candidate)))

@@ -19,6 +19,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/program.h"

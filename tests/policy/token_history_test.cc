@@ -24,11 +24,11 @@
 #include <absl/strings/str_join.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "base/hash.h"
+#include "kit/token.h"
 #include "soleguard/arbiter.h"
 #include "soleguard/fd.h"
 #include "soleguard/policy.h"
-#include "token.h"
 
 namespace soleguard {
 namespace {

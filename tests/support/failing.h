@@ -12,7 +12,7 @@
 
 #include <gmock/gmock.h>
 
-#include "registration.h"
+#include "process/registration.h"
 #include "soleguard/process.h"
 #include "support/test_scope.h"
 #include "support/traced.h"

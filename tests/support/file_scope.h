@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "soleguard/guard.h"
+#include "soleguard/registry.h"
 #include "support/test_scope.h"
 
 namespace soleguard::testing {

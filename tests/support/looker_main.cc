@@ -35,9 +35,12 @@
 
 #include <absl/time/time.h>
 
-#include "registration.h"
+#include "process/registration.h"
 #include "soleguard/layer.h"
 #include "soleguard/policy.h"
+#include "soleguard/process.h"
+#include "soleguard/registration.h"
+#include "soleguard/registry.h"
 #include "support/forked.h"
 
 namespace {
@@ -48,13 +51,13 @@ class Looker {
  public:
   explicit Looker(const std::vector<std::string>& words)
       : scope_(*Scope::Parse(words.at(1))), name_(*InstanceName::Parse(words.at(2))) {
-    LayerContext context{.scope = scope_, .name = name_, .parameters = {}, .subject = {}};
+    LayerContext context{.scope = scope_, .name = name_, .kinds = LayerKinds()};
     if (!absl::ParseDuration(words.at(3), &context.settle)) std::abort();
     const Policy policy = *Policy::Parse(words.at(4));
     context.parameters = policy.layers().at(0).parameters;
     context.subject.working_directory = words.at(5);
     context.subject.argv.assign(words.begin() + 6, words.end());
-    layer_ = FindLayerKind(policy.layers().at(0).kind)->make(context);
+    layer_ = policy.layers().at(0).kind->make(context);
   }
 
   std::string Obey(const std::string& line) {

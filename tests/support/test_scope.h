@@ -38,7 +38,7 @@ class TestScope {
   bool Asks(std::string_view layer) const {
     const std::vector<LayerSpec> layers = Policy::Parse(policy_)->layers();
     return std::any_of(layers.begin(), layers.end(),
-                       [layer](const LayerSpec& spec) { return spec.kind == layer; });
+                       [layer](const LayerSpec& spec) { return spec.kind->name == layer; });
   }
 
   Verdict Acquire(absl::Duration settle = absl::Seconds(1),

@@ -31,7 +31,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "kit/key.h"
 #include "soleguard/diagnose.h"
 #include "soleguard/guard.h"
 #include "support/child.h"
@@ -71,7 +71,7 @@ class Place {
   std::string state() const { return directory_ / "state"; }
   std::string At(const std::string& file) const { return path() + "/names/x/" + file; }
   Scope scope() const { return *Scope::Directory(path()); }
-  std::uint64_t hash() const { return HashOf(scope(), *InstanceName::Parse("x")); }
+  std::uint64_t hash() const { return KeyOf(scope(), *InstanceName::Parse("x")); }
   key_t key() const { return static_cast<key_t>(hash() % 0x7ffffffe) + 1; }
   std::string segment() const { return absl::StrFormat("/dev/shm/soleguard-%08x", key()); }
   // As layers/port.cc has it.

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/fd.h"
+#include "soleguard/process.h"
 #include "support/quoted.h"
 #include "support/served_filesystem.h"
 #include "tools/guardcheck.h"

@@ -10,6 +10,7 @@
 #include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/tick.h"
 

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/process.h"
 #include "support/system_v.h"
 #include "tools/guardcheck.h"
 

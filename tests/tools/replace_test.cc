@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/process.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {

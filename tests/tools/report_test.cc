@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 #include "support/program.h"
 

@@ -19,6 +19,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 #include "support/quoted.h"
 #include "tools/guardcheck.h"

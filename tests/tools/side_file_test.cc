@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/test_scope.h"
 #include "tools/guardcheck.h"

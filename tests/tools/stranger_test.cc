@@ -16,8 +16,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hash.h"
+#include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/users.h"
 #include "tools/guardcheck.h"
@@ -33,7 +34,7 @@ using ::testing::Not;
 class Plant {
  public:
   Plant(const Scope& scope, const ProcessIdentity& victim)
-      : key_(static_cast<key_t>(HashOf(scope, *InstanceName::Parse("x")) % 0x7ffffffe) + 1),
+      : key_(static_cast<key_t>(KeyOf(scope, *InstanceName::Parse("x")) % 0x7ffffffe) + 1),
         segment_(absl::StrFormat("/dev/shm/soleguard-%08x", key_)),
         planter_([&]() -> std::string {
           if (!Become(kOutsider)) return "cannot become";

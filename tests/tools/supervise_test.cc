@@ -13,6 +13,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/process.h"
 #include "support/quoted.h"
 #include "tools/guardcheck.h"
 #include "tools/terminal.h"

@@ -10,6 +10,7 @@
 #include "look.h"
 #include "report.h"
 #include "slots.h"
+#include "soleguard/registry.h"
 #include "terminal.h"
 
 namespace guardcheck {
@@ -18,8 +19,8 @@ namespace {
 // An observer looks for the like of the command, unless its parameters say what to look for.
 void NeedsNoCommand(const soleguard::Policy& policy) {
   for (const soleguard::LayerSpec& layer : policy.layers()) {
-    if (soleguard::FindLayerKind(layer.kind)->observer && layer.parameters.empty()) {
-      throw UsageError("check: layer " + layer.kind +
+    if (layer.kind->observer && layer.parameters.empty()) {
+      throw UsageError("check: layer " + std::string(layer.kind->name) +
                        " looks for other instances of the command: say behind -- which one it is");
     }
   }

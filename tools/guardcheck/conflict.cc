@@ -14,6 +14,7 @@
 #include "look.h"
 #include "report.h"
 #include <soleguard/conflict.h>
+#include <soleguard/process.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

@@ -20,6 +20,7 @@
 #include "terminal.h"
 #include <soleguard/diagnose.h>
 #include <soleguard/event.h>
+#include <soleguard/finding.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

@@ -11,6 +11,7 @@
 #include "look.h"
 #include "report.h"
 #include "terminal.h"
+#include <soleguard/names.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

@@ -23,6 +23,7 @@
 #include "supervise.h"
 #include "terminal.h"
 #include "verdict_fd.h"
+#include <soleguard/process.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

@@ -8,6 +8,7 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "soleguard/names.h"
 #include "terminal.h"
 
 namespace guardcheck {

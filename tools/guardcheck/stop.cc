@@ -12,6 +12,8 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "soleguard/names.h"
+#include "soleguard/registry.h"
 #include "terminal.h"
 
 namespace guardcheck {
@@ -24,8 +26,7 @@ void KnowsDuplicates(const Call& call) {
   const std::vector<soleguard::LayerSpec>& layers = call.common.policy.layers();
   const bool known =
       std::any_of(layers.begin(), layers.end(), [&call](const soleguard::LayerSpec& layer) {
-        return soleguard::FindLayerKind(layer.kind)->observer &&
-               (!layer.parameters.empty() || !call.command.empty());
+        return layer.kind->observer && (!layer.parameters.empty() || !call.command.empty());
       });
   if (known) return;
   throw UsageError(

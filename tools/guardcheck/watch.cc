@@ -26,6 +26,7 @@
 #include "symptom.h"
 #include "wakeups.h"
 #include <soleguard/census.h>
+#include <soleguard/process.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

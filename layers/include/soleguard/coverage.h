@@ -9,15 +9,11 @@
 
 #include "soleguard/fd.h"
 #include "soleguard/name.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {
-
-// Whether the guardian that `record` names, or one that it started in its place, does not get on:
-// it was stopped, or is in a frozen cgroup.
-bool HasFrozenGuardian(const HolderRecord& record);
 
 // What the claims of a scope cover, seen from one of its names. A claim covers its holder, the
 // command that it was handed on to, its guardian, and the descendants of all; where one is made

@@ -19,39 +19,16 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
-#include "soleguard/diagnosis.h"
 #include "soleguard/event.h"
 #include "soleguard/fd.h"
+#include "soleguard/finding.h"
+#include "soleguard/holder.h"
 #include "soleguard/name.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
-
-// How far the process that has a layer is.
-enum class Standing {
-  kEstablished,  // declared the only instance, and alive
-  kCandidate,    // alive and still arbitrating
-  kReleasing,    // alive and giving its claims back
-  kDying,        // killed, not gone yet
-  // No record that matches a live process: not written yet, an orphaned child, a foreign locker.
-  kUnknown,
-  // Runs, and never asked: started without soleguard, or before the name was guarded.
-  kUnguarded,
-};
-std::string_view ToString(Standing standing);
-
-// Who has a layer, as far as can be told.
-struct Holder {
-  Standing standing = Standing::kUnknown;
-  std::optional<HolderRecord> record;      // the last valid one, whoever wrote it
-  std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record tells
-  std::string evidence;                    // one line for a person: what was seen, and where
-  // Unknown, and has what only instances take: perhaps a candidate whose record is not written yet,
-  // or was deleted.
-  bool may_be_candidate = false;
-};
 
 // A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After
 // fork the claim stays the parent's: the child's copy closes its descriptors at once
@@ -204,15 +181,7 @@ struct Subject {
   bool unknown = false;
 };
 
-// What a layer is bound to.
-struct LayerContext {
-  Scope scope;
-  InstanceName name;
-  LayerParameters parameters;
-  Subject subject;
-  // How long a process that cannot be told may take to say what it is.
-  absl::Duration settle = absl::Seconds(1);
-};
+struct LayerContext;
 
 // A kind of layer.
 struct LayerKind {
@@ -224,6 +193,8 @@ struct LayerKind {
   // It can only look, and tells candidates from others by Register: whoever asks it is registered
   // before the first layer is tried, so that one who is refused there is known too.
   bool observer = false;
+  // A claim of it can be handed on to a child: it can carry what `guardcheck run` holds.
+  bool carries = false;
   // What an event does to the layer with these parameters. A kind without it is taken to be
   // affected by none.
   Effect (*effect)(Event, const LayerParameters&) = nullptr;
@@ -240,35 +211,16 @@ struct LayerKind {
   std::vector<InstanceName> (*names)(const Scope&) = nullptr;
 };
 
-// All kinds, in the canonical order in which every process tries them: the order is part of the
-// protocol between processes. A claim of the first can be handed on to a child.
-std::span<const LayerKind> LayerKinds();
-
-// The kind called `name`, or nullptr.
-const LayerKind* FindLayerKind(std::string_view name);
-
-// Says that this process has asked for a name in `scope`, or is about to: the scan layer of other
-// processes then does not take it for an instance that bypassed the guard. Stays so while the
-// process lives, and ends with it at any exit and SIGKILL, and at exec. Not inherited by forked
-// children. Once more does nothing. Does not block; thread-safe. ResourceExhausted: too many
-// candidates at once. Unavailable: the scope's directory is on a network filesystem.
-absl::Status Register(const Scope& scope);
-
-// The names that have objects in `scope`, running or not, sorted, each followed by its other slots.
-// Takes no lock. NotFound when the scope has no directory yet.
-absl::StatusOr<std::vector<InstanceName>> KnownNames(const Scope& scope);
-// The names of which a layer has objects outside of the scope's directory, where KnownNames may not
-// find them.
-std::vector<InstanceName> NamesOutside(const Scope& scope);
-// A file in a name's directory that is a record by its name, and what it says. The status is as of
-// DecodeRecord, or says why it cannot be read.
-struct RecordFile {
-  std::string file;
-  absl::StatusOr<HolderRecord> record;
+// What a layer is bound to.
+struct LayerContext {
+  Scope scope;
+  InstanceName name;
+  LayerParameters parameters;
+  Subject subject;
+  // How long a process that cannot be told may take to say what it is.
+  absl::Duration settle = absl::Seconds(1);
+  // For an observer: the kinds whose records tell whose a process is.
+  std::span<const LayerKind> kinds = {};
 };
-// NotFound when the name has no directory. Takes no lock.
-absl::StatusOr<std::vector<RecordFile>> RecordFiles(const Scope& scope, const InstanceName& name);
-// Slot 0 of one name, whether it has objects or not, and its other slots that have. Takes no lock.
-absl::StatusOr<std::vector<InstanceName>> KnownSlots(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

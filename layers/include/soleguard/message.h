@@ -12,7 +12,7 @@
 #include <absl/time/time.h>
 
 #include "soleguard/name.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {

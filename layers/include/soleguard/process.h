@@ -13,26 +13,9 @@
 #include <absl/time/time.h>
 
 #include "soleguard/fd.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard {
-
-// What tells a process from every other one that ever ran, its pid's later owners included. A plain
-// value: it stays comparable after the process is gone.
-struct ProcessIdentity {
-  std::string boot_id;  // of the kernel's run: /proc/sys/kernel/random/boot_id
-  // Inode of the pid namespace that `pid` counts in: the one of whoever read this identity. So a
-  // process of a nested namespace says another identity of itself than is read of it from outside:
-  // IdentityHere leads from the one to the other.
-  std::uint64_t pid_namespace = 0;
-  std::int64_t pid = 0;
-  // Field 22 of /proc/PID/stat with the reader's time-namespace offset taken out (that field is
-  // shifted by it: 10627439 against 627439 in an experiment), so that readers in two time
-  // namespaces agree (unless an offset is no whole number of ticks). Clock ticks since boot: a pid
-  // that was recycled within one tick, 10 ms, is not told from its former owner.
-  std::uint64_t start_ticks = 0;
-
-  friend bool operator==(const ProcessIdentity&, const ProcessIdentity&) = default;
-};
 
 enum class Liveness {
   kAlive,    // runs, sleeps or is stopped
@@ -136,14 +119,6 @@ std::vector<std::int64_t> OwnChildren();
 // whichever pid namespace they are and whichever one /proc shows. Who may not be killed (a setuid
 // program) is waited for. By the one thread that waits for children.
 void EndOwnDescendants();
-
-// An open file or directory, as the kernel identifies it.
-struct FileIdentity {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-
-  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
-};
 
 // The processes that have `file` open, among those whose descriptors the caller may see. One pass
 // over the table and its descriptors: for evidence in a refused start, not for a hot path.

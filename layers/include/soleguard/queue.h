@@ -10,7 +10,7 @@
 
 #include "soleguard/fd.h"
 #include "soleguard/name.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {

@@ -11,7 +11,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard {
 
@@ -57,10 +57,6 @@ struct HolderRecord {
   // empty here, and `started` is InfinitePast.
   bool is_newer() const { return schema > kRecordSchema; }
 };
-
-// `record` with its processes as the caller's pid namespace numbers them, as far as they are seen
-// from here (IdentityHere).
-HolderRecord SeenFromHere(HolderRecord record);
 
 // "a newer soleguard (schema 3)", for a person.
 std::string NewerSoleguard(const HolderRecord& record);

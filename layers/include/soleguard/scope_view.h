@@ -7,6 +7,7 @@
 
 #include <absl/status/status.h>
 
+#include "soleguard/process.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {

@@ -8,7 +8,7 @@
 
 #include "soleguard/layer.h"
 #include "soleguard/name.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {

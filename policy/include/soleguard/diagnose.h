@@ -9,6 +9,7 @@
 #include <absl/status/statusor.h>
 
 #include "soleguard/diagnosis.h"
+#include "soleguard/finding.h"
 #include "soleguard/guard.h"
 #include "soleguard/policy.h"
 

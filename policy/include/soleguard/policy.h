@@ -17,7 +17,7 @@ namespace soleguard {
 
 // One layer that a policy names, with its parameters.
 struct LayerSpec {
-  std::string kind;
+  const LayerKind* kind = nullptr;  // never null in a policy
   LayerParameters parameters;
 
   // Canonical text: parameters sorted by key, values quoted only where they must be.

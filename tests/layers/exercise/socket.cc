@@ -21,13 +21,19 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
-#include "hash.h"
-#include "holder.h"
 #include "kinds.h"
-#include "os/os.h"
-#include "ownership.h"
-#include "published_record.h"
+#include "kit/holder.h"
+#include "kit/key.h"
+#include "kit/ownership.h"
+#include "kit/published_record.h"
+#include "os/companion.h"
+#include "os/error.h"
+#include "os/kept_fd.h"
+#include "os/listener.h"
+#include "os/ownership.h"
+#include "os/path.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -39,7 +45,7 @@ struct Target {
 
   // All of the hash, as a socket's name is shorter than an instance's may be.
   std::string address() const {
-    return absl::StrFormat("soleguard-socket/%016x", HashOf(scope, name));
+    return absl::StrFormat("soleguard-socket/%016x", KeyOf(scope, name));
   }
   PublishedRecord Record() const { return {scope, name, "socket"}; }
 };

@@ -22,7 +22,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "os/os.h"
+#include "os/file.h"
+#include "os/kept_fd.h"
+#include "os/lock.h"
+#include "os/path.h"
+#include "soleguard/process.h"
 #include "support/child.h"
 #include "support/temp_dir.h"
 

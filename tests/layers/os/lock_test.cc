@@ -1,4 +1,6 @@
 // Locks of both families on open file descriptions: who sees whom.
+#include "os/lock.h"
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -9,7 +11,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "os/os.h"
+#include "os/error.h"
+#include "os/file.h"
 #include "support/child.h"
 #include "support/temp_dir.h"
 

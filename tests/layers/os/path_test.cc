@@ -1,5 +1,7 @@
 // Files and directories that may have been put there by somebody else. What the layers see of it is
 // in name_directory_test.cc.
+#include "os/path.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
@@ -19,7 +21,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "os/os.h"
+#include "os/file.h"
+#include "os/kept_fd.h"
+#include "os/ownership.h"
+#include "os/user.h"
 #include "support/child.h"
 #include "support/temp_dir.h"
 

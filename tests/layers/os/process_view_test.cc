@@ -1,4 +1,6 @@
 // One pass over the process table, and one process looked at closely.
+#include "os/process_view.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -10,8 +12,10 @@
 
 #include <gtest/gtest.h>
 
-#include "os/os.h"
+#include "os/lock.h"
+#include "os/program.h"
 #include "soleguard/fd.h"
+#include "soleguard/process.h"
 #include "support/program.h"
 #include "support/temp_dir.h"
 

@@ -1,3 +1,5 @@
+#include "os/user.h"
+
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -15,7 +17,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "os/os.h"
+#include "soleguard/fd.h"
 #include "soleguard/patience.h"
 #include "support/child.h"
 #include "support/program.h"

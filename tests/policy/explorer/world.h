@@ -13,6 +13,7 @@
 #include "policy/explorer/behaviour.h"
 #include "policy/explorer/program.h"
 #include "soleguard/policy.h"
+#include "soleguard/process.h"
 
 namespace soleguard::explorer {
 

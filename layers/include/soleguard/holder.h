@@ -1,0 +1,46 @@
+// Who has a layer.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "soleguard/process_identity.h"
+#include "soleguard/record.h"
+
+namespace soleguard {
+
+// How far the process that has a layer is.
+enum class Standing {
+  kEstablished,  // declared the only instance, and alive
+  kCandidate,    // alive and still arbitrating
+  kReleasing,    // alive and giving its claims back
+  kDying,        // killed, not gone yet
+  // No record that matches a live process: not written yet, an orphaned child, a foreign locker.
+  kUnknown,
+  // Runs, and never asked: started without soleguard, or before the name was guarded.
+  kUnguarded,
+};
+std::string_view ToString(Standing standing);
+
+// Who has a layer, as far as can be told.
+struct Holder {
+  Standing standing = Standing::kUnknown;
+  std::optional<HolderRecord> record;      // the last valid one, whoever wrote it
+  std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record tells
+  std::string evidence;                    // one line for a person: what was seen, and where
+  // Unknown, and has what only instances take: perhaps a candidate whose record is not written yet,
+  // or was deleted.
+  bool may_be_candidate = false;
+};
+
+// `record` with its processes as the caller's pid namespace numbers them, as far as they are seen
+// from here (IdentityHere).
+HolderRecord SeenFromHere(HolderRecord record);
+
+// Whether the guardian that `record` names, or one that it started in its place, does not get on:
+// it was stopped, or is in a frozen cgroup.
+bool HasFrozenGuardian(const HolderRecord& record);
+
+}  // namespace soleguard

@@ -1,0 +1,254 @@
+#include "kit/holder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "os/file.h"
+#include "soleguard/holder.h"
+#include "soleguard/process.h"
+#include "soleguard/text.h"
+
+namespace soleguard {
+
+bool HasFrozenGuardian(const HolderRecord& record) {
+  if (!record.guardian.has_value()) return false;
+  if (FreezeOf(*record.guardian) != Freeze::kNone) return true;
+  // One whose wrapper had children of its own stands between those and the guardian that it starts.
+  const absl::StatusOr<ProcessDescription> guardian = Describe(*record.guardian);
+  const absl::StatusOr<std::vector<ProcessIdentity>> descendants = DescendantsOf(*record.guardian);
+  if (!guardian.ok() || !descendants.ok()) return false;
+  return std::any_of(descendants->begin(), descendants->end(), [&](const ProcessIdentity& process) {
+    if (process == record.instance) return false;
+    const absl::StatusOr<ProcessDescription> described = Describe(process);
+    return described.ok() && described->parent_pid == record.guardian->pid &&
+           described->executable == guardian->executable && FreezeOf(process) != Freeze::kNone;
+  });
+}
+
+namespace {
+
+Standing StandingOf(RecordState state) {
+  switch (state) {
+    case RecordState::kCandidate:
+      return Standing::kCandidate;
+    case RecordState::kEstablished:
+      return Standing::kEstablished;
+    case RecordState::kReleasing:
+      return Standing::kReleasing;
+  }
+  return Standing::kUnknown;
+}
+
+Standing StandingOf(const HolderRecord& record) {
+  switch (LivenessOf(record.identity)) {
+    case Liveness::kAlive:
+      return StandingOf(record.state);
+    case Liveness::kDying:
+      return Standing::kDying;
+    // Another pid namespace: the kernel's lock is held, and this is what its holder last said.
+    case Liveness::kUnknown:
+      return StandingOf(record.state);
+    case Liveness::kGone:
+      break;
+  }
+  // The owner is gone, and the object is still taken: by whom the claim was handed on to, or by one
+  // that merely kept a descriptor. A guardian is ending the instance, unless it was frozen too.
+  const auto lives = [](const std::optional<ProcessIdentity>& process) {
+    return process.has_value() ? LivenessOf(*process) : Liveness::kGone;
+  };
+  const Liveness guardian = lives(record.guardian);
+  if (guardian == Liveness::kDying ||
+      (guardian == Liveness::kAlive && !HasFrozenGuardian(record))) {
+    return Standing::kDying;
+  }
+  const Liveness instance = lives(record.instance);
+  if (instance == Liveness::kDying) return Standing::kDying;
+  return instance == Liveness::kAlive ? StandingOf(record.state) : Standing::kUnknown;
+}
+
+}  // namespace
+
+std::string_view ToString(Standing standing) {
+  switch (standing) {
+    case Standing::kEstablished:
+      return "established";
+    case Standing::kCandidate:
+      return "candidate";
+    case Standing::kReleasing:
+      return "releasing";
+    case Standing::kDying:
+      return "dying";
+    case Standing::kUnknown:
+      return "unknown";
+    case Standing::kUnguarded:
+      return "unguarded";
+  }
+  return "unknown";
+}
+
+absl::Status Claim::Watch(Alarm& /*alarm*/) {
+  return absl::UnimplementedError("the layer has no events that show a loss");
+}
+
+Claim::Mended Claim::Mend(const HolderRecord& /*record*/) {
+  absl::Status status = Verify();
+  const bool lost = absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
+  return {.lost = status, .excludes = !lost, .left = status};
+}
+
+absl::Status CheckOwner(const os::ProcessMark& owner, bool released) {
+  if (!owner.IsCurrent()) {
+    return absl::FailedPreconditionError(
+        "not the owner: the claim belongs to the process that this one was forked from");
+  }
+  if (released) return absl::FailedPreconditionError("the claim was released");
+  return absl::OkStatus();
+}
+
+absl::Status CheckRecord(const os::KeptFd& record, const os::Entry& entry, const Vantage& vantage) {
+  absl::Status placed = CheckPlace(record, entry, vantage);
+  if (!placed.ok()) return placed;
+  const absl::StatusOr<DecodedRecord> decoded =
+      ReadRecord([&] { return os::ReadAt(record.get(), kRecordSize); });
+  if (decoded.ok() || !(absl::IsNotFound(decoded.status()) || absl::IsDataLoss(decoded.status()))) {
+    return decoded.status();
+  }
+  return absl::DataLossError(
+      absl::StrCat(EscapeBytes(entry.path), " was truncated or overwritten"));
+}
+
+absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
+                         std::uint64_t sequence) {
+  if (record.state == RecordState::kReleasing) {
+    const absl::StatusOr<DecodedRecord> there =
+        ReadRecord([&] { return os::ReadAt(area.get(), kRecordSize); });
+    const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+    if (there.ok() && own.ok() && there->record.identity != *own) return absl::OkStatus();
+  }
+  return os::WriteAt(area.get(), EncodeRecord(record, sequence));
+}
+
+void Remember(const HolderRecord& last, HolderRecord& candidate) {
+  candidate.token = std::max(candidate.token, last.token);
+}
+
+void MendOne(const absl::Status& lost, const std::function<absl::Status()>& renew,
+             Claim::Mended& mended) {
+  if (lost.ok()) return;
+  const auto add = [](const absl::Status& more, absl::Status& status) {
+    if (more.ok()) return;
+    status = status.ok() ? more
+                         : absl::Status(status.code(),
+                                        absl::StrCat(status.message(), "; ", more.message()));
+  };
+  Claim::Mended noted = mended;
+  add(lost, noted.lost);
+  const absl::Status left = absl::IsDataLoss(lost) ? renew() : lost;
+  mended = std::move(noted);
+  add(left, mended.left);
+}
+
+HolderRecord SeenFromHere(HolderRecord record) {
+  const auto see = [](ProcessIdentity& process) {
+    const absl::StatusOr<ProcessIdentity> here = IdentityHere(process);
+    if (here.ok()) process = *here;
+  };
+  see(record.identity);
+  if (record.instance.has_value()) see(*record.instance);
+  if (record.guardian.has_value()) see(*record.guardian);
+  return record;
+}
+
+Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {
+  Holder holder;
+  if (record.has_value()) {
+    holder.record = SeenFromHere(*std::move(record));
+    holder.standing = StandingOf(*holder.record);
+    if (holder.record->is_newer()) {
+      absl::StrAppend(&evidence, ", and the record is of ", NewerSoleguard(*holder.record));
+    }
+  }
+  holder.evidence = std::move(evidence);
+  return holder;
+}
+
+std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::string_view where) {
+  if (!last.has_value() || last->state != RecordState::kEstablished) return std::nullopt;
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok()) return std::nullopt;
+  // Of another pid namespace, which is not seen from here, it cannot be told: the kernel's word is
+  // taken, that it is gone.
+  if (LivenessOf(last->identity) == Liveness::kUnknown) return std::nullopt;
+  Holder holder = JudgeHolder(last, "");
+  const HolderRecord& record = *holder.record;
+  // What this process was before an exec(3), or has lost and takes again.
+  if (record.identity == *own || record.instance == *own) return std::nullopt;
+  if (holder.standing != Standing::kEstablished && holder.standing != Standing::kDying) {
+    return std::nullopt;
+  }
+  const bool owner_lives = LivenessOf(record.identity) != Liveness::kGone;
+  const ProcessIdentity& living =
+      owner_lives ? record.identity : record.instance.value_or(record.identity);
+  holder.evidence =
+      absl::StrCat(absl::string_view(where.data(), where.size()), " says that pid ", living.pid,
+                   " holds the name, and it lives, though the system has freed what it held");
+  std::vector<UniqueFd> wake = WakeUps(holder, {});
+  return Contested{.holder = std::move(holder), .wake = std::move(wake)};
+}
+
+void DisownRecord(const HolderRecord& record,
+                  const std::function<absl::Status(os::Create, os::KeptFd&)>& open) {
+  os::KeptFd file;
+  if (!open(os::Create::kNo, file).ok()) return;
+  const absl::StatusOr<DecodedRecord> last =
+      ReadRecord([&] { return os::ReadAt(file.get(), kRecordSize); });
+  if (!last.ok() || last->record.identity != record.identity || last->record.name != record.name ||
+      last->record.state != RecordState::kEstablished) {
+    return;
+  }
+  file.Close();
+  if (!open(os::Create::kYes, file).ok()) return;  // for writing
+  (void)os::WriteAt(file.get(), EncodeRecord(record, last->sequence + 1));
+}
+
+std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch) {
+  std::vector<UniqueFd> wake;
+  const auto add = [&wake](UniqueFd& event) {
+    if (event) wake.push_back(std::move(event));
+  };
+  switch (holder.standing) {
+    case Standing::kCandidate:
+      add(watch.decision);
+      break;
+    case Standing::kEstablished:
+    case Standing::kReleasing:
+      add(watch.end);
+      break;
+    case Standing::kUnknown:
+      add(watch.decision ? watch.decision : watch.end);
+      break;
+    case Standing::kDying:
+    case Standing::kUnguarded:
+      break;
+  }
+  const bool only_ends =
+      holder.standing == Standing::kEstablished || holder.standing == Standing::kDying;
+  if (!wake.empty() || !only_ends || !holder.record.has_value()) return wake;
+  const auto await_end = [&](const std::optional<ProcessIdentity>& process) {
+    absl::StatusOr<UniqueFd> ended =
+        process.has_value() ? OpenPidfd(*process) : absl::NotFoundError("");
+    if (ended.ok()) wake.push_back(*std::move(ended));
+  };
+  // A dying one is killed already, or its guardian lives and ends after it.
+  if (LivenessOf(holder.record->identity) != Liveness::kGone) {
+    await_end(holder.record->identity);
+  } else {
+    await_end(holder.record->guardian);
+  }
+  if (holder.standing == Standing::kEstablished || wake.empty()) await_end(holder.record->instance);
+  return wake;
+}
+
+}  // namespace soleguard

@@ -1,0 +1,46 @@
+// Locks on files: taken without waiting, and looked at without taking one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <absl/status/statusor.h>
+
+namespace soleguard::os {
+
+// flock(2) and OFD locks without waiting: true when locked, false when another has it.
+absl::StatusOr<bool> TryFlock(int fd, bool exclusive);
+// A write lock on the whole file, owned by the open file description like flock's. fcntl(2),
+// Linux 3.15.
+absl::StatusOr<bool> TryOfdLock(int fd);
+// Whether a write lock of the fcntl family stands on the file. Takes no lock; a read-only
+// descriptor will do. Sees no flock(2) lock.
+absl::StatusOr<bool> SeesOfdLock(int fd);
+void UnlockFlock(int fd);
+void UnlockOfd(int fd);
+
+// A POSIX write lock on the whole file, owned by the process: a second one of the same process
+// succeeds, a forked child has none, and the process drops it with the close of any descriptor of
+// the file. False when another process has a lock of the fcntl family.
+absl::StatusOr<bool> TryPosixLock(int fd);
+// The process with a POSIX lock on the file, the caller included, in the caller's pid namespace;
+// nullopt: nobody has a lock of the fcntl family. 0: an OFD lock, or a process that cannot be seen
+// from here. Takes no lock; a read-only descriptor will do.
+absl::StatusOr<std::optional<std::int64_t>> PosixLockOwner(int fd);
+
+// The same for some bytes of a file, whether it is that long or not. Two locks of one open file
+// description never conflict.
+struct Range {
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;
+};
+absl::StatusOr<bool> TryOfdLock(int fd, Range range);
+absl::StatusOr<bool> SeesOfdLock(int fd, Range range);
+// One of the locks there, whichever; its size is 0 when it has no end.
+absl::StatusOr<std::optional<Range>> FindOfdLock(int fd, Range range);
+
+// Whether flock and fcntl locks on one description are independent, as on local filesystems. On NFS
+// and SMB they are emulated by each other and would conflict.
+absl::StatusOr<bool> LockFamiliesAreIndependent(int fd);
+
+}  // namespace soleguard::os

@@ -1,0 +1,132 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "os/error.h"
+#include "os/proc_process_linux.h"
+#include "soleguard/process.h"
+
+namespace soleguard {
+namespace {
+
+// The first lines of an fdinfo that are wanted stand before any list that could be long.
+constexpr std::size_t kDescriptorInfoLimit = std::size_t{64} * 1024;
+
+// What the descriptor `name` refers to. Not synchronised with the server of a network filesystem,
+// which may be away: AT_STATX_DONT_SYNC, Linux 4.11. An errno value, or 0.
+int DescriptorFile(int directory, const char* name, FileIdentity& file) {
+  struct statx result = {};
+  const int status = os::RetryOnEintr(
+      [&] { return statx(directory, name, AT_STATX_DONT_SYNC, STATX_INO, &result); });
+  if (status != 0) return errno;
+  file = {.device = makedev(result.stx_dev_major, result.stx_dev_minor), .inode = result.stx_ino};
+  return 0;
+}
+
+bool HasOpen(const proc::OpenProcess& process, const FileIdentity& file) {
+  bool found = false;
+  // Descriptors that cannot be listed are another user's: not among those that the caller may see.
+  (void)proc::ForEachNumber(process.readable(), "fd", [&](auto, int descriptors, const char* name) {
+    FileIdentity opened;
+    found = DescriptorFile(descriptors, name, opened) == 0 && opened == file;
+    return !found;
+  });
+  return found;
+}
+
+// Whether an fdinfo has a line such as "lock:	1: FLOCK  ADVISORY  WRITE 359 fe:00:1691 0 EOF".
+// Leases are listed there as well. The numbers of device and inode are not looked at: on overlayfs
+// they are those of the file below.
+bool ShowsLock(std::string_view descriptor_info) {
+  while (std::optional<std::string_view> line = proc::LineAfter(descriptor_info, "lock:")) {
+    descriptor_info.remove_prefix(
+        static_cast<std::size_t>(line->data() + line->size() - descriptor_info.data()));
+    (void)proc::NextField(*line);  // "1:"
+    const std::string_view kind = proc::NextField(*line);
+    if (kind == "FLOCK" || kind == "POSIX" || kind == "OFDLCK") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
+  std::vector<ProcessIdentity> found;
+  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
+  const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
+  if (!self.ok() || !pids.ok()) return found;
+  for (const std::int64_t pid : *pids) {
+    absl::StatusOr<proc::OpenProcess> process = proc::OpenPid(**self, pid);
+    if (!process.ok()) continue;
+    const ProcessIdentity identity = proc::IdentityFrom(**self, pid, process->stat);
+    if (proc::HasEnded(process->stat))
+      (void)proc::UseAnotherThread(*process);  // else nothing is seen open
+    if (HasOpen(*process, file)) found.push_back(identity);
+  }
+  return found;
+}
+
+absl::StatusOr<bool> HasOpen(const ProcessIdentity& process_identity, const FileIdentity& file) {
+  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
+  if (!self.ok()) return self.status();
+  const absl::StatusOr<ProcessIdentity> here = proc::Here(**self, process_identity);
+  if (!here.ok()) return here.status();
+  const ProcessIdentity& identity = *here;
+  const absl::StatusOr<proc::OpenProcess> process = proc::OpenIdentity(**self, identity);
+  if (!process.ok()) return process.status();
+
+  bool has = false;
+  int unseen = 0;  // an errno value: something could not be looked at
+  const auto visit = [&](auto, int descriptors, const char* name) {
+    FileIdentity opened;
+    const int error = DescriptorFile(descriptors, name, opened);
+    if (error != 0 && error != ENOENT) unseen = error;  // else it was closed meanwhile
+    has = error == 0 && opened == file;
+    return !has;
+  };
+  int error = proc::ForEachNumber(process->readable(), "fd", visit);
+  if (error == 0 && !has) error = unseen;
+  if (absl::StatusOr<proc::TaskStat> again = proc::StatOf(**self, identity); !again.ok())
+    return again.status();
+  if (error == 0) return has;
+  return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
+}
+
+absl::StatusOr<bool> HoldsLock(const ProcessIdentity& process_identity, const FileIdentity& file) {
+  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
+  if (!self.ok()) return self.status();
+  const absl::StatusOr<ProcessIdentity> here = proc::Here(**self, process_identity);
+  if (!here.ok()) return here.status();
+  const ProcessIdentity& identity = *here;
+  const absl::StatusOr<proc::OpenProcess> process = proc::OpenIdentity(**self, identity);
+  if (!process.ok()) return process.status();
+
+  bool holds = false;
+  int refused = 0;  // an errno value: something could not be looked at
+  const auto visit = [&](auto, int descriptors, const char* name) {
+    FileIdentity opened;
+    const int error = DescriptorFile(descriptors, name, opened);
+    if (error == EACCES || error == EPERM) refused = error;
+    // Any other failure is a descriptor that was closed meanwhile, or a file that does not answer.
+    if (error != 0 || !(opened == file)) return true;
+    const proc::LongReading info = proc::ReadUpTo(
+        process->readable(), absl::StrCat("fdinfo/", name).c_str(), kDescriptorInfoLimit);
+    if (info.error != 0 && info.error != ENOENT) refused = info.error;
+    holds = ShowsLock(info.text);
+    return !holds;
+  };
+  int error = proc::ForEachNumber(process->readable(), "fd", visit);
+  if (error == 0 && !holds) error = refused;
+
+  if (absl::StatusOr<proc::TaskStat> again = proc::StatOf(**self, identity); !again.ok())
+    return again.status();
+  if (error == 0) return holds;
+  return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
+}
+
+}  // namespace soleguard
