@@ -9,6 +9,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "conflict_of.h"
+#include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/registry.h"
 
 namespace soleguard {
@@ -271,7 +273,7 @@ absl::Status Guard::Core::WriteSideFiles(const SideFiles& files) {
 absl::Status Guard::Core::UpdateSideFiles() {
   absl::Status written;
   if (pid_file_ != nullptr) {
-    const ProcessIdentity instance = record_.instance.value_or(record_.identity);
+    const ProcessIdentity instance = record_.running();
     written = pid_file_->Write(absl::StrCat(instance.pid, "\n"));
   }
   if (written.ok() && info_file_ != nullptr) written = info_file_->Write(InfoText(record_));

@@ -14,12 +14,16 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
-#include "layers.h"
+#include "members.h"
 #include "retry.h"
 #include "soleguard/coverage.h"
 #include "soleguard/fd.h"
 #include "soleguard/holder.h"
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/registry.h"
+#include "soleguard/send.h"
 #include "target.h"
 
 namespace soleguard {

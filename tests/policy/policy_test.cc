@@ -19,6 +19,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/layer.h"
 #include "soleguard/policy_builder.h"
 #include "soleguard/registry.h"
 #include "soleguard/text.h"

@@ -10,6 +10,8 @@
 #include "look.h"
 #include "report.h"
 #include "slots.h"
+#include "soleguard/inspect.h"
+#include "soleguard/options.h"
 #include "soleguard/registry.h"
 #include "terminal.h"
 

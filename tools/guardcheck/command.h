@@ -14,6 +14,7 @@
 
 #include "option.h"
 #include <soleguard/guard.h>
+#include <soleguard/options.h>
 #include <soleguard/policy.h>
 
 namespace guardcheck {

@@ -12,6 +12,7 @@
 
 #include "config_file.h"
 #include <soleguard/name.h>
+#include <soleguard/options.h>
 #include <soleguard/patience.h>
 #include <soleguard/text.h>
 #include <soleguard/version.h>

@@ -13,6 +13,7 @@
 #include "look.h"
 #include "report.h"
 #include <soleguard/collect.h>
+#include <soleguard/name.h>
 #include <soleguard/names.h>
 #include <soleguard/text.h>
 

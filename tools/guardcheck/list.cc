@@ -11,6 +11,8 @@
 #include "look.h"
 #include "report.h"
 #include "terminal.h"
+#include <soleguard/inspect.h>
+#include <soleguard/name.h>
 #include <soleguard/names.h>
 #include <soleguard/text.h>
 

@@ -11,6 +11,9 @@
 
 #include "command.h"
 #include <soleguard/guard.h>
+#include <soleguard/inspect.h>
+#include <soleguard/layer.h>
+#include <soleguard/name.h>
 #include <soleguard/stop.h>
 
 namespace guardcheck {

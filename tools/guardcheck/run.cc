@@ -23,7 +23,11 @@
 #include "supervise.h"
 #include "terminal.h"
 #include "verdict_fd.h"
+#include <soleguard/inspect.h>
+#include <soleguard/name.h>
+#include <soleguard/options.h>
 #include <soleguard/process.h>
+#include <soleguard/send.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

@@ -18,6 +18,7 @@
 #include "report.h"
 #include "terminal.h"
 #include <soleguard/guard.h>
+#include <soleguard/send.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

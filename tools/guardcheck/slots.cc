@@ -12,6 +12,8 @@
 
 #include "command.h"
 #include <soleguard/guard.h>
+#include <soleguard/inspect.h>
+#include <soleguard/options.h>
 
 namespace guardcheck {
 namespace {

@@ -8,6 +8,8 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
 #include "terminal.h"
 

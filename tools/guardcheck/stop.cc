@@ -12,6 +12,8 @@
 #include "exit_code.h"
 #include "look.h"
 #include "report.h"
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
 #include "soleguard/registry.h"
 #include "terminal.h"

@@ -32,6 +32,7 @@
 
 #include "exit_code.h"
 #include "supervise.h"
+#include <soleguard/send.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

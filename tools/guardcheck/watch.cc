@@ -26,7 +26,9 @@
 #include "symptom.h"
 #include "wakeups.h"
 #include <soleguard/census.h>
+#include <soleguard/options.h>
 #include <soleguard/process.h>
+#include <soleguard/subject.h>
 #include <soleguard/text.h>
 
 namespace guardcheck {

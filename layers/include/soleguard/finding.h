@@ -9,6 +9,8 @@
 
 namespace soleguard {
 
+enum class Event : int;  // soleguard/event.h
+
 enum class Severity {
   kOk,       // looked at, and as it should be
   kNote,     // good to know; nothing has to be done

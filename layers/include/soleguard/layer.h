@@ -1,8 +1,9 @@
 // The interface of a layer: one mechanism that at most one process can hold.
 //
-// To add one: write layers/NAME.cc with a class in an anonymous namespace, name it in
-// layers/CMakeLists.txt (one line), add its test and its page (docs/adding-a-layer.md). Nothing
-// above this header changes.
+// To add one to the library: write layers/NAME.cc with a class in an anonymous namespace, name it
+// in layers/CMakeLists.txt (one line), add its test and its page (docs/adding-a-layer.md). A
+// program or another library can add one of its own: RegisterLayerKind (registry.h). Nothing above
+// this header changes.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +27,13 @@
 #include "soleguard/name.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
+#include "soleguard/subject.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
+
+enum class Event : int;  // soleguard/event.h
+enum class Effect : int;
 
 // A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After
 // fork the claim stays the parent's: the child's copy closes its descriptors at once
@@ -165,21 +170,9 @@ class Layer {
   virtual Sighting Forecast() const { return Look(); }
 };
 
-// What a layer is told of the policy's text: `file(path=/x, mode=posix)` has path and mode.
+// What a layer is told of the policy's text: `file(path=/x)` has path.
 // A parameter without a key (`port(47777)`) has the empty key.
 using LayerParameters = std::map<std::string, std::string, std::less<>>;
-
-// What runs as the instance, for a layer that looks for its like: a command that the caller is
-// going to execute, as execvp(3) would, in a working directory. An empty argv: the calling process
-// itself.
-struct Subject {
-  std::vector<std::string> argv;
-  std::string working_directory;
-  // A process that runs, instead of a command: its like is looked for.
-  std::optional<ProcessIdentity> process = std::nullopt;
-  // The caller only looks, and does not know what runs as the instance: the records tell.
-  bool unknown = false;
-};
 
 struct LayerContext;
 
@@ -188,8 +181,8 @@ struct LayerKind {
   std::string_view name;  // a word of [a-z0-9_], but not all, any or at_least
   // InvalidArgument when a parameter is unknown or has a bad value, foreign text escaped. Refuses a
   // second spelling of what is one object, or a policy could contest itself. Touches nothing.
-  absl::Status (*check)(const LayerParameters&);
-  std::unique_ptr<Layer> (*make)(const LayerContext&);
+  absl::Status (*check)(const LayerParameters&) = nullptr;
+  std::unique_ptr<Layer> (*make)(const LayerContext&) = nullptr;
   // It can only look, and tells candidates from others by Register: whoever asks it is registered
   // before the first layer is tried, so that one who is refused there is known too.
   bool observer = false;

@@ -53,6 +53,9 @@ struct HolderRecord {
   bool takes_messages = true;
   std::uint64_t schema = kRecordSchema;
 
+  // The process that runs as the instance: the owner itself, unless the claim was handed on.
+  const ProcessIdentity& running() const { return instance.has_value() ? *instance : identity; }
+
   // Written by a newer soleguard, in whose records other members may mean something else: they are
   // empty here, and `started` is InfinitePast.
   bool is_newer() const { return schema > kRecordSchema; }

@@ -10,6 +10,7 @@
 #include "soleguard/name.h"
 #include "soleguard/process_identity.h"
 #include "soleguard/scope.h"
+#include "soleguard/subject.h"
 
 namespace soleguard {
 

@@ -11,8 +11,10 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
+#include "soleguard/subject.h"
 
 namespace soleguard {
 

@@ -12,6 +12,7 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/suspect.h"
 

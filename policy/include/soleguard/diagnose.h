@@ -11,6 +11,7 @@
 #include "soleguard/diagnosis.h"
 #include "soleguard/finding.h"
 #include "soleguard/guard.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 
 namespace soleguard {

@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,57 +16,16 @@
 
 #include "soleguard/arbiter.h"
 #include "soleguard/fd.h"
+#include "soleguard/holder.h"
 #include "soleguard/incident.h"
-#include "soleguard/layer.h"
 #include "soleguard/message.h"
-#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {
-
-inline constexpr std::uint32_t kMaxSlots = 1000;
-
-struct Options {
-  Scope scope = Scope::User();
-  // How long a dying holder is waited for; then the verdict is Duplicate if the instance that it
-  // recorded lives, else Undetermined. A `wait` that is set is the deadline of everything instead.
-  absl::Duration deadline = absl::Seconds(10);
-  // How long a holder that cannot be told is waited for before it counts as another instance. A
-  // candidate is waited for twice as long, and until the deadline while it only lacks a processor.
-  absl::Duration settle = absl::Seconds(1);
-  // How long the end of an established holder is waited for, as a standby: first come first served
-  // among standbys, and before whoever comes without waiting. It costs no CPU time, and bounds all
-  // of Acquire: within this time and what one look takes there is a verdict, whatever was waited
-  // for. absl::InfiniteDuration: without end. Zero: not at all.
-  absl::Duration wait = absl::ZeroDuration();
-  // Up to this many instances may run under the name, each with another slot number: 1 to
-  // kMaxSlots. All starts should say the same; one of 3 does not see what runs in slot 3 of
-  // another's 5.
-  std::uint32_t slots = 1;
-  // Replaces the holder that it sees when it begins: takes the head of the line, before standbys
-  // and newcomers, asks that holder to end (SIGTERM), and kills it (SIGKILL) after this grace.
-  // Nobody takes the name between the two. `wait` then bounds all of it. Whom a signal goes to and
-  // never goes to is as for StopRunning (stop.h); a holder that may not be signalled, whom no
-  // record names, or who took the name later, is a Duplicate, and `not_replaced` says why. Not
-  // with several slots.
-  std::optional<absl::Duration> replace = std::nullopt;
-  // Called once, when it begins to wait as a standby or replacer, and has its place in line.
-  std::function<void()> waiting = {};
-  // Ends Acquire early, whatever it waits for: the verdict is Undetermined, with Cancelled.
-  std::stop_token stop = {};
-  // The claim will be handed on to a child, by ShareWithChild or KeepOverExec. Then the name's
-  // directory is locked too, whatever the policy, as the file layer does: a mutex alone would be
-  // free when this process ends. That lock vetoes and must be held, but it does not confirm.
-  bool hand_on = false;
-  // Whether Receive may be called. False: the record says so, and senders are told at once, where
-  // they would wait for one that starts slowly.
-  bool takes_messages = true;
-  // What will run as the instance, when that is not the calling process itself.
-  Subject subject = {};
-};
 
 // Files for tools that expect them, at absolute paths; empty: none.
 struct SideFiles {
@@ -275,57 +233,5 @@ struct Undetermined {
   absl::Status status;  // why
   std::vector<LayerReport> layers;
 };
-
-// Hands a message to the holder of `name`, of the lowest slot that has one, and returns its answer.
-// Only an answer says that it was delivered. Blocks, at most `timeout`; never signals anybody. Of
-// two starts at the same time the one that is refused finds the other before that takes messages:
-// so a holder that takes none yet is waited for, unless its record says that it never will
-// (Options::takes_messages), and one that is deciding, releasing or dying, too. NotFound: nobody
-// has the name. Unavailable: a layer cannot tell, or the holder is still about to change. Else as
-// Deliver (message.h). Thread-safe.
-absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const Options& options,
-                            const Message& message, absl::Duration timeout);
-
-// What each layer of a policy shows now, in canonical order. With options.hand_on the lock on the
-// name's directory is among them, whatever the policy.
-struct Inspection {
-  struct LayerSighting {
-    std::string layer;
-    Sighting sighting;
-  };
-  std::vector<LayerSighting> layers;
-
-  // The holder: the first sighting of an established one, else of any.
-  const Holder* holder() const;
-  // Whether some layer could not tell.
-  bool blind() const;
-};
-// Looks, and disturbs nobody: takes no lock, not for a moment, and creates nothing. Does not wait,
-// so a holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
-absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
-                                   const Options& options = {});
-// The same of one slot of a name; KnownSlots tells which there are.
-Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options& options = {});
-
-// Whether as many instances of a name can run under the policy. InvalidArgument: `slots` is out of
-// range, or a layer's parameters name one object, such as port(47777), which cannot be one for each
-// slot.
-absl::Status CheckSlots(const Policy& policy, std::uint32_t slots);
-
-// What Acquire would find.
-struct Forecast {
-  Arbiter::Decision decision = Arbiter::Decision::kUndetermined;
-  std::optional<Holder> holder = {};  // kDuplicate: who has it
-  absl::Status status = {};           // kUndetermined: why
-  Inspection inspection = {};         // every layer, also those that Acquire would not have asked
-  std::uint32_t slot = 0;             // kUnique: which it would get; `inspection` is of it
-  std::vector<Holder> others = {};    // kDuplicate: of the other slots
-};
-// Whether Acquire would make the subject (options.subject) the only instance now. As Inspect, it
-// disturbs nobody and takes nothing: another start may come first, and what cannot be created (a
-// full disk) shows only when it is tried. Waits as Acquire does for a holder that is dying,
-// deciding, releasing or cannot be told, so that the answer is the one of a start. Thread-safe.
-absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
-                               const Options& options = {});
 
 }  // namespace soleguard

@@ -13,6 +13,7 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
 

@@ -21,7 +21,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
-#include "kinds.h"
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "kit/key.h"
 #include "kit/ownership.h"
@@ -33,6 +33,7 @@
 #include "os/ownership.h"
 #include "os/path.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/text.h"
 
@@ -72,7 +73,7 @@ absl::StatusOr<std::optional<FileIdentity>> SocketAt(const std::string& address)
   return std::nullopt;
 }
 
-class SocketClaim final : public Claim {
+class SocketClaim final : public CarriedClaim {
  public:
   explicit SocketClaim(const Target& target) : target_(target), record_(target.Record()) {}
   ~SocketClaim() override { Release(); }
@@ -95,40 +96,22 @@ class SocketClaim final : public Claim {
     return owner.ok() ? socket_.CheckStillOurs(target_.address()) : owner;
   }
   void Release() override {
-    if (!owner_.IsCurrent()) return;
+    if (!IsOwner()) return;
     // Not only closed: whoever kept a copy must not look like a holder.
-    if (std::exchange(taken_, false) && !shared_ && socket_.StillOurs()) os::StopListening(socket_);
+    if (std::exchange(taken_, false) && !is_shared() && socket_.StillOurs())
+      os::StopListening(socket_);
     socket_.Close();
     record_.End();  // last: who is woken finds the layer free
   }
   std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
-  absl::StatusOr<std::vector<UniqueFd>> Share() override;
-  absl::Status KeepOverExec() override {
-    absl::Status owner = CheckOwner();
-    return owner.ok() ? socket_.KeepOverExec() : owner;
-  }
 
  private:
-  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
+  std::vector<const os::KeptFd*> Carriers() const override { return {&socket_, &record_.end()}; }
 
   const Target target_;
-  const os::ProcessMark owner_;
   os::KeptFd socket_;
   PublishedRecord record_;
-  bool taken_ = false;
-  bool shared_ = false;
 };
-
-absl::StatusOr<std::vector<UniqueFd>> SocketClaim::Share() {
-  absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  absl::StatusOr<UniqueFd> copy = socket_.Duplicate();
-  if (!copy.ok()) return copy.status();
-  shared_ = true;
-  std::vector<UniqueFd> copies;
-  copies.push_back(*std::move(copy));
-  return copies;
-}
 
 class SocketLayerImpl final : public Layer {
  public:

@@ -11,9 +11,9 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/error.h"
+#include "os/named_mutex.h"
 #include "os/ownership.h"
 #include "os/path.h"
-#include "os/semaphore.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {
@@ -28,9 +28,9 @@ union SemaphoreArgument {  // semctl(2): the caller defines it
   semid_ds* status;
 };
 
-std::string NameOf(std::int32_t key) {
-  return absl::StrCat("System V semaphore 0x", absl::Hex(key, absl::kZeroPad8));
-}
+std::string Digits(std::int32_t key) { return absl::StrCat(absl::Hex(key, absl::kZeroPad8)); }
+
+std::string NameOf(std::int32_t key) { return absl::StrCat("System V semaphore 0x", Digits(key)); }
 
 bool IsRemoved(int error) { return error == EIDRM || error == EINVAL; }
 
@@ -119,15 +119,36 @@ absl::Status Make(std::int32_t key, const Ownership& ownership) {
 
 }  // namespace
 
-absl::StatusOr<UndoSemaphore> UndoSemaphore::Open(const Keys& keys, const Ownership& ownership,
-                                                  Create create) {
-  UndoSemaphore semaphore(keys, ownership);
+NamedMutex::Keys NamedMutex::KeysOf(std::uint64_t key) {
+  constexpr std::uint64_t kRange = 0x7ffffffe;
+  constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
+  Keys keys{};
+  for (std::int32_t& each : keys) {
+    each = static_cast<std::int32_t>(key % kRange) + 1;  // positive, so never IPC_PRIVATE
+    key += kStep;
+  }
+  return keys;
+}
+
+std::vector<std::string> NamedMutex::NamesOf(std::uint64_t key) {
+  std::vector<std::string> names;
+  for (const std::int32_t each : KeysOf(key)) names.push_back(Digits(each));
+  return names;
+}
+
+std::string NamedMutex::name() const { return Digits(key()); }
+
+std::string NamedMutex::Where() const { return NameOf(key()); }
+
+absl::StatusOr<NamedMutex> NamedMutex::Open(std::uint64_t key, const Ownership& ownership,
+                                            Create create) {
+  NamedMutex semaphore(key, ownership);
   absl::Status found = semaphore.Find(create);
   if (!found.ok()) return found;
   return semaphore;
 }
 
-absl::Status UndoSemaphore::Find(Create create) {
+absl::Status NamedMutex::Find(Create create) {
   constexpr int kPatience = 100;  // looks, far more than a maker needs for its next system call
   constexpr int kMostLooks = 1000;
   for (int look = 0; look < kMostLooks; ++look) {
@@ -179,7 +200,7 @@ absl::Status UndoSemaphore::Find(Create create) {
       absl::StrCat(NameOf(keys_.front()), " was made and removed ", kMostLooks, " times"));
 }
 
-absl::StatusOr<bool> UndoSemaphore::IsAnotherTaken() {
+absl::StatusOr<bool> NamedMutex::IsAnotherTaken() {
   for (std::size_t i = 0; i < count(); ++i) {
     const int id = i == at_ ? -1 : semget(keys_[i], 1, 0);
     if (id < 0) continue;
@@ -200,7 +221,7 @@ absl::StatusOr<bool> UndoSemaphore::IsAnotherTaken() {
 }
 
 // NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
-absl::StatusOr<bool> UndoSemaphore::TryTake() {
+absl::StatusOr<bool> NamedMutex::TryTake() {
   std::array<sembuf, 2> operations = {
       sembuf{.sem_num = 0, .sem_op = 0, .sem_flg = IPC_NOWAIT},
       sembuf{.sem_num = 0, .sem_op = 1, .sem_flg = IPC_NOWAIT | SEM_UNDO}};
@@ -224,7 +245,7 @@ absl::StatusOr<bool> UndoSemaphore::TryTake() {
 }
 
 // NOLINTNEXTLINE(readability-make-member-function-const): changes the kernel's object
-absl::Status UndoSemaphore::Give() {
+absl::Status NamedMutex::Give() {
   SemaphoreArgument free = {};
   free.value = 0;
   if (semctl(id_, 0, SETVAL, free) == 0) return absl::OkStatus();
@@ -232,7 +253,7 @@ absl::Status UndoSemaphore::Give() {
 }
 
 // The one that is held last: until then it keeps out who comes for one of the others.
-absl::Status UndoSemaphore::Remove() {
+absl::Status NamedMutex::Remove() {
   for (std::size_t i = 0; i < count(); ++i) {
     const int id = i == at_ ? -1 : semget(keys_[i], 1, 0);
     if (id < 0) continue;
@@ -247,12 +268,12 @@ absl::Status UndoSemaphore::Remove() {
   return RemoveOne();
 }
 
-absl::Status UndoSemaphore::RemoveOne() {
+absl::Status NamedMutex::RemoveOne() {
   if (semctl(id_, 0, IPC_RMID) == 0 || IsRemoved(errno)) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("remove ", NameOf(key())));
 }
 
-absl::StatusOr<bool> UndoSemaphore::IsTaken() const {
+absl::StatusOr<bool> NamedMutex::IsTaken() const {
   const int value = semctl(id_, 0, GETVAL);
   if (value < 0 && IsRemoved(errno)) {
     return absl::AbortedError(absl::StrCat(NameOf(key()), " was removed"));
@@ -261,24 +282,24 @@ absl::StatusOr<bool> UndoSemaphore::IsTaken() const {
   return value > 0;
 }
 
-void UndoSemaphore::WaitUntilFree() const {
+void NamedMutex::WaitUntilFree() const {
   sembuf operation = {.sem_num = 0, .sem_op = 0, .sem_flg = 0};
   // Fails with EIDRM when it is removed.
   (void)RetryOnEintr([&] { return semop(id_, &operation, 1); });
 }
 
-absl::StatusOr<std::int64_t> UndoSemaphore::LastProcess() const {
+absl::StatusOr<std::int64_t> NamedMutex::LastProcess() const {
   const int pid = semctl(id_, 0, GETPID);
   if (pid < 0) return ErrnoStatus(errno, absl::StrCat("look at ", NameOf(key())));
   return pid;
 }
 
-bool UndoSemaphore::MayRemove() const {
+bool NamedMutex::MayRemove() const {
   const absl::StatusOr<semid_ds> status = StatusOf(key(), id_);
   const uid_t own = geteuid();
   return status.ok() && (own == 0 || status->sem_perm.uid == own || status->sem_perm.cuid == own);
 }
 
-bool UndoSemaphore::IsAtKey() const { return semget(key(), 1, 0) == id_; }
+bool NamedMutex::IsAtKey() const { return semget(key(), 1, 0) == id_; }
 
 }  // namespace soleguard::os

@@ -1,9 +1,12 @@
-// A semaphore that the kernel gives back for a process that is gone.
+// A mutex with a name of this ipc namespace, which the kernel gives back for a process that is
+// gone.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
@@ -24,17 +27,17 @@ namespace soleguard::os {
 // has not given to the group (mode 0) is passed over; whoever takes one looks at the others once it
 // has it, and gives it back when another is taken. Of two who do so at one time at most one sees
 // the other's free.
-class UndoSemaphore {
+class NamedMutex {
  public:
-  // Of a scope with one owner the first key is the only one.
-  static constexpr std::size_t kKeys = 8;
-  using Keys = std::array<std::int32_t, kKeys>;
+  // The names, eight hexadecimal digits each, of what a mutex called `key` may stand at. The first
+  // one is the only one in a scope with one owner.
+  static std::vector<std::string> NamesOf(std::uint64_t key);
 
   // The semaphore that decides, made free if that is asked for and there is none. NotFound when it
   // does not exist. FailedPrecondition: a user to whom the scope does not belong made it. One that
   // is taken goes before one that is free.
-  static absl::StatusOr<UndoSemaphore> Open(const Keys& keys, const Ownership& ownership,
-                                            Create create);
+  static absl::StatusOr<NamedMutex> Open(std::uint64_t key, const Ownership& ownership,
+                                         Create create);
 
   // Waits for zero and adds one, in one atomic operation that does not block. False when it is
   // taken, or another one that decides is: this is that one then. Aborted when it was removed
@@ -59,13 +62,21 @@ class UndoSemaphore {
   absl::StatusOr<std::int64_t> LastProcess() const;
   // Whether the key still leads to it.
   bool IsAtKey() const;
-  std::int32_t key() const { return keys_[at_]; }
+  // Of the object that it stands at, one of NamesOf.
+  std::string name() const;
+  // "System V semaphore 0x0123abcd", for a person.
+  std::string Where() const;
   // Whether this user may remove it: its owner, its creator or root.
   bool MayRemove() const;
 
  private:
-  UndoSemaphore(const Keys& keys, const Ownership& ownership)
-      : keys_(keys), ownership_(ownership) {}
+  static constexpr std::size_t kKeys = 8;
+  using Keys = std::array<std::int32_t, kKeys>;
+  static Keys KeysOf(std::uint64_t key);
+
+  NamedMutex(std::uint64_t key, const Ownership& ownership)
+      : keys_(KeysOf(key)), ownership_(ownership) {}
+  std::int32_t key() const { return keys_[at_]; }
 
   std::size_t count() const { return ownership_.rule == Ownership::Rule::kGroup ? kKeys : 1; }
   absl::Status Find(Create create);
