@@ -48,8 +48,8 @@ SUITES = {
     "layers/scan.cc": of_layer("scan", "Scan*.*"),
     "layers/services/queue.cc": (("layers_test", "QueueTest.*"), ("policy_test", "StandbyTest.*")),
     "layers/kit/holder.cc": (
-        ("layers_test", "File*:PlainFile.*:PosixFile.*:*Conformance.*:*WakeUp.*:MutexTest.*:"
-         "Port*.*"), ("policy_test", "*Incident*.*:*LossTest.*:CheckTest.*:StandbyTest.*"),
+        ("layers_test", "HolderTest.*:File*:PlainFile.*:PosixFile.*:*Conformance.*:*WakeUp.*:"
+         "MutexTest.*:Port*.*"), ("policy_test", "*Incident*.*:*LossTest.*:CheckTest.*:StandbyTest.*"),
         ("changed_test", "ChangedHolder.*")),
     "layers/kit/published_record.cc": of_layer("port", "Port*.*") + (
         ("policy_test", "*Incident*.*:*LossTest.*:*WatchTest.*"),),
