@@ -114,6 +114,21 @@ TEST_P(Conformance, ASecondObjectInTheProcessGetsNothingAndDropsNothing) {
   EXPECT_EQ(other.unique(), kind().observer) << other.verdict();
 }
 
+TEST_P(Conformance, AReleasedClaimSaysSo) {
+  Attempt attempt = Make()->Try(Candidate(scope()));
+  ASSERT_TRUE(std::holds_alternative<Held>(attempt));
+  Claim& claim = *std::get<Held>(attempt).claim;
+  EXPECT_TRUE(claim.Verify().ok()) << claim.Verify();
+  claim.Release();
+  for (const absl::Status& status :
+       {claim.Verify(), claim.Publish(Candidate(scope())), claim.KeepOverExec()}) {
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(status.ToString(), HasSubstr("was released"));
+  }
+  claim.Release();  // once more does nothing
+  EXPECT_TRUE(IsFree());
+}
+
 TEST_P(Conformance, H08_AfterTheOwnersSigkillTheNextStartWorksAtOnce) {
   for (int i = 0; i < 3; ++i) {
     Claimant owner = Start();

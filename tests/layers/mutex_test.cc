@@ -40,8 +40,8 @@ using testing::InChild;
 class MutexTest : public ::testing::Test {
  protected:
   Scope scope() const { return *Scope::Directory(directory_.path()); }
-  Verdict Acquire(const std::string& name = "x") const {
-    return Guard::Acquire(name, *Policy::Parse("mutex"), {.scope = scope()});
+  Verdict Acquire(const std::string& name = "x", absl::Duration settle = absl::Seconds(1)) const {
+    return Guard::Acquire(name, *Policy::Parse("mutex"), {.scope = scope(), .settle = settle});
   }
   // As layers/mutex.cc makes it.
   key_t Key(const std::string& name = "x") const {
@@ -119,6 +119,26 @@ TEST_F(MutexTest, H21_ANameWithTheSameKeyIsUnavailableNeverRunning) {
   const Verdict verdict = Acquire();
   EXPECT_TRUE(std::holds_alternative<Undetermined>(verdict));
   EXPECT_THAT(Reason(verdict), HasSubstr("another"));
+}
+
+// The kernel knows who took it. The record may still be of one that had it before and lives: the
+// next one writes its own a moment later.
+TEST_F(MutexTest, H02_WhoHasItIsNotToldByTheRecordOfOneThatHadItBefore) {
+  Claimant before({.scope = directory_.path(), .policy = "mutex"});
+  ASSERT_TRUE(before.unique()) << before.verdict();
+  ASSERT_TRUE(testing::FreeSemaphore(scope().directory(), "x"));
+  const testing::Child next([this]() -> std::string {
+    const os::Ownership own{.rule = os::Ownership::Rule::kOwner, .uid = geteuid()};
+    auto semaphore = os::UndoSemaphore::Open({Key()}, own, os::Create::kNo);
+    return semaphore.ok() && *semaphore->TryTake() ? "took it" : "did not";
+  });
+  ASSERT_EQ(next.answer(), "took it");
+  const Verdict verdict = Acquire("x", absl::Milliseconds(50));
+  const auto* duplicate = std::get_if<Duplicate>(&verdict);
+  ASSERT_NE(duplicate, nullptr) << Reason(verdict);
+  EXPECT_EQ(duplicate->holder.standing, Standing::kUnknown);
+  EXPECT_FALSE(duplicate->holder.record.has_value());
+  EXPECT_THAT(duplicate->holder.processes, ::testing::ElementsAre(*IdentityOf(next.pid())));
 }
 
 // --- what a free name costs ---

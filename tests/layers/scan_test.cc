@@ -327,6 +327,24 @@ TEST_F(ScanAndClaimsTest, TheEstablishedHolderOfThisNameIsFoundWhateverItsPolicy
   }
 }
 
+// That one is young, and may still ask; or old, and never did.
+TEST_F(ScanAndClaimsTest, TheEstablishedHolderIsNamedBeforeOneThatNeverAsked) {
+  Program guarded({.argv = {Beside("guardcheck"), "run", "x", "--scope", directory_.path(),
+                            "--state-dir", directory_ / "state", "--policy", "file", "--", "sh",
+                            "-c", "echo runs; read -r end", unique_}});
+  ASSERT_EQ(guarded.ReadLine(), "runs") << guarded.Errors();
+  const Words words = {"sh", "-c", "echo runs; read -r end", unique_};
+  Program bypasser = Run(words);
+  for (const std::string settle : {"1h", "0s"}) {
+    Looker looker = LookFor(words, settle);
+    EXPECT_THAT(looker.Ask("try"), StartsWith("contested established ")) << settle;
+    EXPECT_THAT(looker.Ask("look"), StartsWith("taken established ")) << settle;
+    EXPECT_THAT(looker.Ask("suspects"), HasSubstr(" " + Pid(bypasser))) << settle;
+  }
+  guarded.CloseInput();
+  (void)guarded.Wait();
+}
+
 TEST_F(ScanAndClaimsTest, H30_AHolderOfAnotherNameIsCoveredByItsClaim) {
   const std::string chosen = absl::StrCat("port(", testing::FreePort(), ")");
   for (const std::string& policy : {std::string("file"), std::string("mutex"), std::string("port"),

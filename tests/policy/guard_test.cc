@@ -210,6 +210,20 @@ TEST_F(GuardTest, APredecessorIsNamedAfterASigkillButNotAfterARelease) {
   EXPECT_FALSE(AcquireUnique().predecessor().has_value());
 }
 
+TEST_F(GuardTest, OneThatEndedInOrderIsNoPredecessor) {
+  Claimant released = Start();
+  ASSERT_TRUE(released.unique());
+  EXPECT_EQ(released.Ask("release"), "released");
+  released.program().CloseInput();
+  EXPECT_EQ(released.program().Wait(), 0);
+  EXPECT_FALSE(AcquireUnique().predecessor().has_value());
+  Claimant returned = Start();
+  ASSERT_TRUE(returned.unique());
+  returned.program().CloseInput();  // it returns from main with its Guard alive
+  EXPECT_EQ(returned.program().Wait(), 0);
+  EXPECT_FALSE(AcquireUnique().predecessor().has_value());
+}
+
 TEST_F(GuardTest, TokensGrowFromHolderToHolder) {
   std::uint64_t last = 0;
   for (int i = 0; i < 50; ++i) {
@@ -390,6 +404,20 @@ TEST_F(GuardTest, ReleaseAfterFollowLeavesThePidFileWithTheChild) {
   std::ifstream(pid_file) >> said;
   EXPECT_EQ(said, child.pid());
   EXPECT_TRUE(std::filesystem::exists(info_file));
+}
+
+TEST_F(GuardTest, ReleaseAfterTheChildsEndLeavesNothingOfIt) {
+  const std::string pid_file = directory_ / "pid";
+  {
+    testing::Program child({.argv = {"cat"}});
+    Guard guard = AcquireUnique();
+    ASSERT_TRUE(guard.WriteSideFiles({.pid_file = pid_file, .info_file = ""}).ok());
+    ASSERT_TRUE(guard.Follow(*IdentityOf(child.pid())).ok());
+    child.CloseInput();
+    EXPECT_EQ(child.Wait(), 0);
+  }
+  EXPECT_FALSE(std::filesystem::exists(pid_file)) << "its pid may be another's by now";
+  EXPECT_FALSE(AcquireUnique().predecessor().has_value()) << "it was released";
 }
 
 TEST_F(GuardTest, KeepOverExecHoldsTheNameForTheNextProgram) {

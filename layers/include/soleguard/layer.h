@@ -174,21 +174,23 @@ class Layer {
   virtual Sighting Forecast() const { return Look(); }
 };
 
-// What a layer is told of the policy's text: `file(path=/x)` has path.
-// A parameter without a key (`port(47777)`) has the empty key.
+// What a layer is told of the policy's text: `file(path=/x)` has the key path. A parameter without
+// a key (`port(47777)`) has the empty key.
 using LayerParameters = std::map<std::string, std::string, std::less<>>;
 
 struct LayerContext;
 
 // A kind of layer.
 struct LayerKind {
-  std::string_view name;  // a word of [a-z0-9_], but not all, any or at_least
-  // InvalidArgument when a parameter is unknown or has a bad value, foreign text escaped. Refuses a
-  // second spelling of what is one object, or a policy could contest itself. Touches nothing.
+  std::string_view name;  // a word of [a-z0-9_] that means nothing else in policy text
+  // InvalidArgument when a parameter is unknown or has a bad value; foreign text in the message is
+  // escaped. Refuses a second spelling of one object, because a policy could otherwise contest
+  // itself. Touches nothing.
   absl::Status (*check)(const LayerParameters&) = nullptr;
   std::unique_ptr<Layer> (*make)(const LayerContext&) = nullptr;
-  // It can only look, and tells candidates from others by Register: whoever asks it is registered
-  // before the first layer is tried, so that one who is refused there is known too.
+  // The kind can only look, and knows candidates by Register: a process that will ask it is
+  // registered before the first layer is tried, so that a process which is refused there is known
+  // too.
   bool observer = false;
   // A claim of it can be handed on to a child, so it can carry what `guardcheck run` holds.
   bool carries = false;

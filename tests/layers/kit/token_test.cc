@@ -85,6 +85,15 @@ class TokenTest : public ::testing::Test {
     return "";
   }
 
+  // No token was given out beyond it.
+  std::uint64_t Ceiling() const {
+    std::ifstream file(CeilingFile());
+    std::string word;
+    std::uint64_t limit = 0;
+    file >> word >> word >> limit;
+    return limit;
+  }
+
   // As an earlier version wrote it.
   void SetCeiling(std::uint64_t ceiling) const {
     const std::string old = Content(CeilingFile());
@@ -164,6 +173,34 @@ TEST_F(TokenTest, H41_WhileTheCeilingCannotBeRaisedATokenIsNotDurableAndTheNextD
   const Token later = Next(0, clock);
   EXPECT_TRUE(later.durable);
   EXPECT_GT(later.value, unproved.value);
+}
+
+// Wherever the last durable token lies, up to the ceiling itself: what follows it while the ceiling
+// cannot be raised stays below the next durable one, though all else is lost by then.
+TEST_F(TokenTest, H41_AfterARebootTheNextDurableTokenIsBeyondThoseThatWereNot) {
+  for (const std::uint64_t short_of_the_ceiling : {std::uint64_t{0}, std::uint64_t{1}, kHour}) {
+    TokenClock clock{
+        .wall = Clock(), .since_boot = 100, .boot = absl::StrCat("boot", short_of_the_ceiling)};
+    const std::uint64_t first = Next(0, clock).value;
+    clock.since_boot += Ceiling() - short_of_the_ceiling - first;
+    const Token proved = Next(first, clock);
+    EXPECT_TRUE(proved.durable);
+    EXPECT_EQ(proved.value, first + clock.since_boot - 100);
+    UniqueFd another(open(CeilingFile().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(flock(another.get(), LOCK_EX), 0);
+    clock.since_boot += 3 * kHour;
+    std::uint64_t largest = proved.value;
+    for (int i = 0; i < 3; ++i) {
+      const Token unproved = Next(largest, clock);
+      EXPECT_FALSE(unproved.durable);
+      EXPECT_GT(unproved.value, largest);
+      largest = unproved.value;
+    }
+    another.reset();
+    const Token next = Next(0, {.wall = 1, .since_boot = 9, .boot = "the-next"});
+    EXPECT_TRUE(next.durable);
+    EXPECT_GT(next.value, largest) << "short of the ceiling by " << short_of_the_ceiling;
+  }
 }
 
 TEST_F(TokenTest, H41_WhereNothingIsKnownATokenIsLessThanAnyDurableOne) {

@@ -2,6 +2,9 @@
 #include "soleguard/queue.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -135,6 +138,28 @@ TEST_F(QueueTest, H10_AForkedChildNeitherKeepsNorGivesUpItsParentsPlace) {
   const auto newcomer = Make();
   EXPECT_TRUE(SomebodyIsAheadOf(*newcomer));
   queue->Leave();
+  EXPECT_FALSE(SomebodyIsAheadOf(*newcomer));
+}
+
+// Such a child has its parent's descriptors, which a fork would have closed.
+TEST_F(QueueTest, H28_AChildOfARawCloneDoesNotGiveUpItsParentsPlace) {
+  const auto queue = Make();
+  ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
+  const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
+  if (child == 0) {
+    queue->Leave();
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  const auto newcomer = Make();
+  const auto ahead = newcomer->WhoIsAhead();
+  ASSERT_TRUE(ahead.ok() && ahead->has_value());
+  EXPECT_FALSE(WaitForAny((*ahead)->wake, absl::Nanoseconds(1)));
+  EXPECT_THAT(Files(), ElementsAre("queue", "queue.1000000"));
+  queue->Leave();
+  EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
   EXPECT_FALSE(SomebodyIsAheadOf(*newcomer));
 }
 
