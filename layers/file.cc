@@ -506,8 +506,8 @@ class FileLayerImpl final : public Layer {
  private:
   Contested Refused(const std::string& evidence, std::int64_t locker) const;
   void DiagnoseLocks(std::vector<Finding>& findings) const;
-  // What a look says of an object that nobody has.
-  static Sighting Nobody(const absl::Status& no_lock, std::optional<HolderRecord> last);
+  Sighting LookForLockers(const Place& place, const absl::Status& no_lock,
+                          std::optional<HolderRecord> last) const;
 
   const Target target_;
   const std::string text_;
@@ -583,6 +583,54 @@ Taken TakenBy(std::vector<ProcessIdentity> processes, const std::string& path) {
                absl::StrCat("a process that no record names has a lock on ", EscapeBytes(path))}};
 }
 
+// By the lock of the fcntl family on the lock file, which a look can ask the kernel for. nullopt:
+// there is none.
+absl::StatusOr<std::optional<Taken>> ByLock(const os::Entry& entry, const os::KeptFd& lock,
+                                            const std::optional<HolderRecord>& record) {
+  if (!lock) return std::nullopt;
+  absl::StatusOr<std::optional<std::int64_t>> locker = os::PosixLockOwner(lock.get());
+  if (!locker.ok()) return locker.status();
+  if (!locker->has_value()) return std::nullopt;
+  Taken taken{
+      JudgeHolder(record, absl::StrCat("lock file ", EscapeBytes(entry.path), " is write-locked"))};
+  CiteLocker(**locker, taken.holder);
+  return taken;
+}
+
+// By the descriptors of one process that the record names. nullopt: it has no lock there.
+absl::StatusOr<std::optional<Taken>> ByDescriptors(const ProcessIdentity& process,
+                                                   const Place& place, const os::KeptFd& lock,
+                                                   const HolderRecord& record) {
+  const Liveness liveness = LivenessOf(process);
+  if (liveness == Liveness::kGone) return std::nullopt;
+  if (liveness == Liveness::kUnknown) {
+    // The lock file of a holder that ended as it was killed still says whose it was; one that
+    // stands in the place of a deleted one does not.
+    absl::StatusOr<std::string> text = lock ? os::ReadAt(lock.get(), kPidTextSize) : "";
+    if (text.ok() && *text == PidText(record.identity.pid)) return std::nullopt;
+    return absl::FailedPreconditionError(absl::StrCat(
+        EscapeBytes(place.Lock().path), " is missing or was replaced, and the last holder, pid ",
+        process.pid, " of another pid namespace, cannot be seen from here"));
+  }
+  const FileIdentity object = place.plain() ? lock.file() : place.directory().fd().file();
+  absl::StatusOr<bool> holds = HoldsLock(process, object);
+  if (absl::IsNotFound(holds.status())) return std::nullopt;  // it ended meanwhile
+  if (!holds.ok()) return holds.status();
+  if (!*holds) return std::nullopt;
+  return Taken{JudgeHolder(
+      record, absl::StrCat("pid ", process.pid, " has a lock on ", EscapeBytes(place.path())))};
+}
+
+// No lock of the fcntl family: free, or the lock file was deleted or replaced under its holder, or
+// the filesystem gives none. The descriptors of those that the record names tell.
+absl::StatusOr<std::optional<Taken>> ByRecord(const Place& place, const os::KeptFd& lock,
+                                              const HolderRecord& record) {
+  absl::StatusOr<std::optional<Taken>> taken = ByDescriptors(record.identity, place, lock, record);
+  const bool is_told = !taken.ok() || taken->has_value();
+  if (is_told || !record.instance.has_value()) return taken;
+  return ByDescriptors(*record.instance, place, lock, record);
+}
+
 Sighting FileLayerImpl::Look() const {
   Place place(target_);
   absl::Status opened = place.Open(os::Create::kNo);
@@ -597,62 +645,27 @@ Sighting FileLayerImpl::Look() const {
   if (!no_lock.ok() && place.plain()) return Unavailable{no_lock};
   std::optional<HolderRecord> record = RecordIn(place);
 
-  if (lock) {
-    absl::StatusOr<std::optional<std::int64_t>> locker = os::PosixLockOwner(lock.get());
-    if (!locker.ok()) return Unavailable{locker.status()};
-    if (locker->has_value()) {
-      Taken taken{JudgeHolder(std::move(record), absl::StrCat("lock file ", EscapeBytes(entry.path),
-                                                              " is write-locked"))};
-      CiteLocker(**locker, taken.holder);
-      return taken;
-    }
+  absl::StatusOr<std::optional<Taken>> taken = ByLock(entry, lock, record);
+  if (taken.ok() && !taken->has_value() && record.has_value()) {
+    taken = ByRecord(place, lock, *record);
   }
-  if (!record.has_value()) {
-    // Nobody had the name yet, or its objects were deleted under the holder: only the kernel can
-    // tell.
-    std::vector<ProcessIdentity> suspects = Suspects();
-    if (suspects.empty()) return Nobody(no_lock, std::nullopt);
-    return TakenBy(std::move(suspects), place.path());
-  }
-
-  // No OFD lock: free, or the lock file was deleted or replaced under its holder, or the filesystem
-  // gives no OFD locks. The recorded processes' descriptors tell.
-  const FileIdentity object = place.plain() ? lock.file() : place.directory().fd().file();
-  for (const auto* process :
-       {&record->identity, record->instance.has_value() ? &*record->instance : nullptr}) {
-    if (process == nullptr) continue;
-    const Liveness liveness = LivenessOf(*process);
-    if (liveness == Liveness::kGone) continue;
-    if (liveness == Liveness::kUnknown) {
-      // The lock file of a holder that ended as it was killed still says whose it was; one that
-      // stands in the place of a deleted one does not.
-      absl::StatusOr<std::string> text = lock ? os::ReadAt(lock.get(), kPidTextSize) : "";
-      if (text.ok() && *text == PidText(record->identity.pid)) continue;
-      return Unavailable{absl::FailedPreconditionError(absl::StrCat(
-          EscapeBytes(entry.path), " is missing or was replaced, and the last holder, pid ",
-          process->pid, " of another pid namespace, cannot be seen from here"))};
-    }
-    absl::StatusOr<bool> holds = HoldsLock(*process, object);
-    if (absl::IsNotFound(holds.status())) continue;  // it ended meanwhile
-    if (!holds.ok()) return Unavailable{holds.status()};
-    if (*holds) {
-      return Taken{JudgeHolder(record, absl::StrCat("pid ", process->pid, " has a lock on ",
-                                                    EscapeBytes(place.path())))};
-    }
-  }
-  // Another program that locks the file by flock(2) shows in /proc alone.
-  if (place.plain()) {
-    std::vector<ProcessIdentity> others = Suspects();
-    if (!others.empty()) return TakenBy(std::move(others), place.path());
-  }
-  std::optional<Contested> survivor;
-  if (no_lock.ok()) survivor = Survivor(record, EscapeBytes(place.Record().path));
-  if (survivor.has_value()) return Taken{std::move(survivor->holder)};
-  return Nobody(no_lock, std::move(record));
+  if (!taken.ok()) return Unavailable{taken.status()};
+  if (taken->has_value()) return **std::move(taken);
+  return LookForLockers(place, no_lock, std::move(record));
 }
 
-Sighting FileLayerImpl::Nobody(const absl::Status& no_lock, std::optional<HolderRecord> last) {
+// Nobody who is known. Without a record nobody had the name yet, or its objects were deleted under
+// the holder, and another program that locks the file by flock(2) shows in /proc alone: only the
+// kernel can tell then.
+Sighting FileLayerImpl::LookForLockers(const Place& place, const absl::Status& no_lock,
+                                       std::optional<HolderRecord> last) const {
+  if (!last.has_value() || place.plain()) {
+    std::vector<ProcessIdentity> lockers = Suspects();
+    if (!lockers.empty()) return TakenBy(std::move(lockers), place.path());
+  }
   if (!no_lock.ok()) return Unavailable{no_lock};
+  std::optional<Contested> survivor = Survivor(last, EscapeBytes(place.Record().path));
+  if (survivor.has_value()) return Taken{std::move(survivor->holder)};
   return Free{std::move(last)};
 }
 

@@ -474,6 +474,8 @@ class MutexLayerImpl final : public Layer {
   std::vector<Finding> Diagnose() const override;
 
  private:
+  std::optional<Attempt> TryOnce(const os::Ownership& ownership,
+                                 const HolderRecord& candidate) const;
   Sighting LookFor(os::Create create) const;
   absl::Status CheckObjects() const;
   Attempt Refused(const os::Ownership& ownership, const os::NamedMutex& semaphore) const;
@@ -522,36 +524,45 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
   if (!ownership.ok()) return Unavailable{ownership.status()};
   constexpr int kMaxRemovals = 100;
   for (int i = 0; i < kMaxRemovals; ++i) {
-    absl::StatusOr<os::NamedMutex> semaphore =
-        os::NamedMutex::Open(target_.key(), *ownership, os::Create::kYes);
-    if (absl::IsResourceExhausted(semaphore.status()) && RemoveLeftovers() > 0) continue;
-    if (!semaphore.ok()) return Unavailable{semaphore.status()};
-    auto claim = std::make_unique<MutexClaim>(target_, *std::move(semaphore));
-    absl::StatusOr<bool> taken = claim->Take();
-    if (absl::IsAborted(taken.status())) continue;
-    if (!taken.ok()) return Unavailable{taken.status()};
-    if (!*taken && RemoveAbandoned(*ownership, claim->semaphore())) continue;
-    if (!*taken) return Refused(*ownership, claim->semaphore());
-
-    // The race: removed and made anew between opening and taking. A removed one cannot be taken
-    // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at
-    // the key is given back, and not removed: it is another name's.)
-    if (!claim->semaphore().IsAtKey()) {
-      (void)claim->semaphore().Give();
-      continue;
-    }
-    std::optional<Contested> survivor;
-    absl::Status introduced = claim->Introduce(*ownership, candidate, survivor);
-    if (absl::IsResourceExhausted(introduced)) {
-      claim.reset();
-      if (RemoveLeftovers() > 0) continue;
-    }
-    if (!introduced.ok()) return Unavailable{introduced};
-    if (survivor.has_value()) return *std::move(survivor);
-    return Held{std::move(claim)};
+    if (std::optional<Attempt> attempt = TryOnce(*ownership, candidate)) return *std::move(attempt);
   }
   return Unavailable{absl::AbortedError(
       absl::StrCat("the semaphore was removed ", kMaxRemovals, " times while it was being taken"))};
+}
+
+// nullopt: it was removed meanwhile, or what was in the way is gone, and it is worth another try.
+std::optional<Attempt> MutexLayerImpl::TryOnce(const os::Ownership& ownership,
+                                               const HolderRecord& candidate) const {
+  const auto unless_room_was_made = [](const absl::Status& status) -> std::optional<Attempt> {
+    if (absl::IsResourceExhausted(status) && RemoveLeftovers() > 0) return std::nullopt;
+    return Unavailable{status};
+  };
+  absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target_.key(), ownership, os::Create::kYes);
+  if (!semaphore.ok()) return unless_room_was_made(semaphore.status());
+  auto claim = std::make_unique<MutexClaim>(target_, *std::move(semaphore));
+  absl::StatusOr<bool> taken = claim->Take();
+  if (absl::IsAborted(taken.status())) return std::nullopt;
+  if (!taken.ok()) return Unavailable{taken.status()};
+  if (!*taken) {
+    if (RemoveAbandoned(ownership, claim->semaphore())) return std::nullopt;
+    return Refused(ownership, claim->semaphore());
+  }
+  // The race: removed and made anew between opening and taking. A removed one cannot be taken
+  // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at the
+  // key is given back, and not removed: it is another name's.)
+  if (!claim->semaphore().IsAtKey()) {
+    (void)claim->semaphore().Give();
+    return std::nullopt;
+  }
+  std::optional<Contested> survivor;
+  absl::Status introduced = claim->Introduce(ownership, candidate, survivor);
+  if (!introduced.ok()) {
+    claim.reset();
+    return unless_room_was_made(introduced);
+  }
+  if (survivor.has_value()) return *std::move(survivor);
+  return Held{std::move(claim)};
 }
 
 // Nobody has the semaphore.

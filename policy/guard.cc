@@ -1,3 +1,6 @@
+// Acquire: reserves the name in this process (OwnNames), makes the layers (members.h), drives a
+// Start (drive.h), and wraps what it holds in a Guard (guard_core.h). The rest of Guard is one line
+// each.
 #include "soleguard/guard.h"
 
 #include <memory>

@@ -1,3 +1,14 @@
+// What a Guard holds. The map:
+//
+//   Verify, Share, Follow, …   one call each, under mutex_, and nothing in it waits for anybody
+//   Release, ReleaseClaims     ends inbox and watch first, then publishes "releasing" and frees the
+//                              layers in reverse order
+//   Looking                    one look at everything: Mend in place, Retake what is gone, Conclude
+//   Watch, KeepWatch           the thread that looks whenever the kernel says that something
+//   changed
+//
+// look_ is taken before mutex_, and for one look at a time. What is called back (reports, answers)
+// is called without either.
 #include "guard_core.h"
 
 #include <algorithm>

@@ -403,7 +403,7 @@ SLIPS = [
          "if (last.has_value() && !place_.plain() && last->name != target_.name.text()) {", "if (false) {",
          "two names that the filesystem takes for one share a claim"),
     Slip("file-dead-holder-is-seen", "layers/file.cc",
-         "    if (*holds) {\n      return Taken", "    {\n      return Taken",
+         "  if (!*holds) return std::nullopt;\n", "",
          "a live process that has let go is a holder"),
     Slip("file-exec-drops-the-directory", "layers/file.cc",
          "    return {&place_.directory().fd(), &lock_, &wake_.end()};", "    return {&lock_, &wake_.end()};",
