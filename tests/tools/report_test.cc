@@ -1,13 +1,16 @@
-#include "report.h"
-
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
+#include <absl/strings/str_cat.h>
 #include <absl/time/time.h>
 #include <boost/json.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "show/verdict.h"
+#include "show/words.h"
 #include "soleguard/guard.h"
 #include "soleguard/process.h"
 #include "soleguard/text.h"
@@ -81,13 +84,13 @@ TEST(ShellWord, IsReadBackByBash) {
                                        "#",
                                        "!x",
                                        "line\xe2\x80\xa8separator"}) {
-    const soleguard::testing::Finished bash =
-        soleguard::testing::RunProgram({.argv = {"bash", "-c", "printf %s " + ShellWord(word)}});
-    EXPECT_EQ(bash.output, word) << ShellWord(word);
+    const soleguard::testing::Finished bash = soleguard::testing::RunProgram(
+        {.argv = {"bash", "-c", "printf %s " + ShellWord(word).text()}});
+    EXPECT_EQ(bash.output, word) << ShellWord(word).text();
     EXPECT_EQ(bash.errors, "");
-    EXPECT_EQ(ShellWord(word).find_first_of("\x1b\n\t\xff"), std::string::npos);
+    EXPECT_EQ(ShellWord(word).text().find_first_of("\x1b\n\t\xff"), std::string::npos);
   }
-  EXPECT_EQ(ShellWord("plain"), "plain");
+  EXPECT_EQ(ShellWord("plain").text(), "plain");
 }
 
 constexpr char kHostile[] = "\x1b]0;owned\x07\xff\"\\\n";
@@ -120,8 +123,28 @@ Duplicate HostileDuplicate() {
   return duplicate;
 }
 
+// What a person or a program is shown is escaped once: the compiler sees to it.
+template <typename Text>
+constexpr bool kIsTaken = std::is_convertible_v<Text, Shown> || std::is_convertible_v<Text, Json> ||
+                          std::is_convertible_v<Text, Part>;
+static_assert(kIsTaken<Shown>);
+static_assert(kIsTaken<decltype(("a literal"))>);
+static_assert(!kIsTaken<std::string> && !kIsTaken<std::string_view> && !kIsTaken<const char*>);
+static_assert(!kIsTaken<char (&)[7]>);  // a buffer
+
+TEST(Shown, IsEscapedOnceWhereverItComesFrom) {
+  EXPECT_EQ(Escape("b\xff\n\\").text(), "b\\xff\\x0a\\\\");
+  // The library has escaped it already. What it forgot makes no terminal and no JSON break.
+  const Shown once = Escape(kHostile);
+  EXPECT_EQ(Said(once.text()), once);
+  EXPECT_EQ(Said(std::string("\x1b[31m\xff")).text(), "\\x1b[31m\\xff");
+  EXPECT_EQ(Text("name ", once, " of ", 2), Said(absl::StrCat("name ", once.text(), " of 2")));
+  EXPECT_EQ(Line(Json::Object({{"text", once}})),
+            boost::json::serialize(boost::json::value{{"text", once.text()}}));
+}
+
 TEST(Report, H34_ARefusalShowsNoControlCharacterAndNoBrokenText) {
-  const std::string text = RefusalText("x", {}, HostileDuplicate());
+  const std::string text = RefusalText("x", {}, HostileDuplicate()).text();
   EXPECT_EQ(text.find_first_of("\x1b\x07\xff"), std::string::npos) << text;
   EXPECT_THAT(text, HasSubstr("\\x1b]0;owned\\x07\\xff\"\\\\\\x0a"));
   EXPECT_THAT(text, HasSubstr("4711"));
@@ -130,7 +153,7 @@ TEST(Report, H34_ARefusalShowsNoControlCharacterAndNoBrokenText) {
 }
 
 TEST(Report, H34_JsonIsValidAndLosesNoByte) {
-  const std::string text = boost::json::serialize(RefusalJson("x", {}, HostileDuplicate()));
+  const std::string text = Line(RefusalJson("x", {}, HostileDuplicate()));
   boost::json::error_code error;
   const boost::json::value parsed = boost::json::parse(text, error);  // checks UTF-8 too
   ASSERT_FALSE(error) << error.message();
@@ -146,38 +169,38 @@ TEST(Report, ARefusalByAHolderWithAnotherPolicySaysSo) {
   Common common;
   common.policy = *soleguard::Policy::Parse("available");
   duplicate.holder.record->policy = "all(file, mutex, port)";
-  EXPECT_THAT(RefusalText("x", common, duplicate),
+  EXPECT_THAT(RefusalText("x", common, duplicate).text(),
               HasSubstr("\nIt was started under policy all(file, mutex, port), this start under "
                         "at_least(2, file, mutex, port).\nBoth must use the same"));
-  EXPECT_EQ(RefusalJson("x", common, duplicate).at("same_policy"), false);
+  EXPECT_EQ(RefusalJson("x", common, duplicate).value().at("same_policy"), false);
 
   common.policy = soleguard::Policy::Default();
-  EXPECT_THAT(RefusalText("x", common, duplicate), Not(HasSubstr("It was started under")));
-  EXPECT_EQ(RefusalJson("x", common, duplicate).at("same_policy"), true);
+  EXPECT_THAT(RefusalText("x", common, duplicate).text(), Not(HasSubstr("It was started under")));
+  EXPECT_EQ(RefusalJson("x", common, duplicate).value().at("same_policy"), true);
 
   duplicate.holder.standing = Standing::kUnknown;  // the record is an earlier holder's
-  EXPECT_THAT(RefusalText("x", {}, duplicate), Not(HasSubstr("It was started under")));
-  EXPECT_TRUE(RefusalJson("x", {}, duplicate).at("same_policy").is_null());
+  EXPECT_THAT(RefusalText("x", {}, duplicate).text(), Not(HasSubstr("It was started under")));
+  EXPECT_TRUE(RefusalJson("x", {}, duplicate).value().at("same_policy").is_null());
 }
 
 // The number belongs to somebody else here.
 TEST(Report, DoesNotOfferToKillAPidOfAnotherNamespace) {
-  EXPECT_THAT(RefusalText("x", {}, HostileDuplicate()), Not(HasSubstr("kill")));
+  EXPECT_THAT(RefusalText("x", {}, HostileDuplicate()).text(), Not(HasSubstr("kill")));
 }
 
 // Without them the next command would look at another place, and say that nothing runs.
 TEST(Report, NextStepsNameTheScopeAndThePolicy) {
   Common common;
-  EXPECT_THAT(RefusalText("x", common, {}), HasSubstr("guardcheck status x\n"));
+  EXPECT_THAT(RefusalText("x", common, {}).text(), HasSubstr("guardcheck status x\n"));
   common.options.scope = *soleguard::Scope::Directory("/run/my bots");
   common.policy = *soleguard::Policy::Parse("any(file, file(path=/run/lock/x.lock))");
-  EXPECT_THAT(RefusalText("it's", common, {}),
+  EXPECT_THAT(RefusalText("it's", common, {}).text(),
               HasSubstr("guardcheck status 'it'\\''s' --scope '/run/my bots' --policy "
                         "'any(file, file(path=/run/lock/x.lock))'\n"));
 }
 
 TEST(Report, ARefusalWithoutAnyEvidenceOfTheHolderSaysSo) {
-  EXPECT_THAT(RefusalText("x", {}, {}), HasSubstr("No record names a live process"));
+  EXPECT_THAT(RefusalText("x", {}, {}).text(), HasSubstr("No record names a live process"));
 }
 
 }  // namespace

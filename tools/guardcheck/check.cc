@@ -8,7 +8,7 @@
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
-#include "report.h"
+#include "show/verdict.h"
 #include "slots.h"
 #include "soleguard/registry.h"
 #include "terminal.h"

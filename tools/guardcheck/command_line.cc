@@ -11,9 +11,9 @@
 #include <absl/strings/str_cat.h>
 
 #include "config_file.h"
+#include "show/shown.h"
 #include <soleguard/name.h>
 #include <soleguard/patience.h>
-#include <soleguard/text.h>
 #include <soleguard/version.h>
 
 namespace guardcheck {
@@ -209,11 +209,11 @@ void CheckExtra(const CommandKind& kind, const std::vector<Option>& options,
     if (option.bare.empty() || words.end() - said < 2 || !option.read(said[1]).ok()) continue;
     throw UsageError(absl::StrCat(std::string(kind.name), ": ", option.name,
                                   " takes its value behind a '=': ", option.name, "=",
-                                  soleguard::EscapeBytes(said[1])));
+                                  Escape(said[1]).text()));
   }
   const bool is_option = extra.front().starts_with('-');
   throw UsageError(
-      absl::StrCat(std::string(kind.name), ": '", soleguard::EscapeBytes(extra.front()),
+      absl::StrCat(std::string(kind.name), ": '", Escape(extra.front()).text(),
                    is_option ? "' is no option of it" : "' is not expected",
                    kind.behind == Behind::kNothing ? "" : "; the command stands behind --",
                    "\nRun with --help for more information."));
@@ -249,7 +249,7 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
   }
   if (!words.empty() && words[0].starts_with('-') && !is_help(words[0]) &&
       words[0] != "--version") {
-    throw UsageError(absl::StrCat("there is no option '", soleguard::EscapeBytes(words[0]),
+    throw UsageError(absl::StrCat("there is no option '", Escape(words[0]).text(),
                                   "' before a command; guardcheck --help lists the commands, "
                                   "guardcheck COMMAND --help the options of one"));
   }

@@ -4,52 +4,36 @@
 #include <string>
 #include <vector>
 
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
-#include <absl/strings/str_join.h>
-#include <boost/json.hpp>
-
 #include "command.h"
 #include "command_line.h"
 #include "config_file.h"
 #include "exit_code.h"
-#include "report.h"
+#include "show/json.h"
+#include "show/words.h"
 #include "terminal.h"
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
 
-namespace json = boost::json;
-using soleguard::EscapeBytes;
-
-std::string SettingsText(const std::string& name, const std::vector<InForce>& settings) {
-  std::string text =
-      absl::StrCat("The settings of ", EscapeBytes(name), ", but for what a command line says\n");
+Shown SettingsText(const std::string& name, const std::vector<InForce>& settings) {
+  Shown text = Text("The settings of ", Escape(name), ", but for what a command line says\n");
   for (const InForce& setting : settings) {
-    std::vector<std::string> words;
-    for (const std::string& word : setting.texts) words.push_back(ShellWord(word));
-    const bool said = !words.empty();
-    const std::string value = said ? absl::StrJoin(words, " ") : setting.standard;
-    absl::StrAppendFormat(&text, "  %-15s %-30s %s\n", setting.key, value.empty() ? "-" : value,
-                          said ? EscapeBytes(setting.origin) : "default");
+    const bool said = !setting.texts.empty();
+    const Shown value = said ? ShellWords(setting.texts) : Said(setting.standard);
+    text += Text("  ", Padded(Said(setting.key), 15), " ", Padded(value.empty() ? "-" : value, 30),
+                 " ", said ? Escape(setting.origin) : "default", "\n");
   }
   return text;
 }
 
-json::value SettingsJson(const std::string& name, const std::vector<InForce>& settings) {
-  json::object values;
+Json SettingsJson(const std::string& name, const std::vector<InForce>& settings) {
+  Json values = Json::Object({});
   for (const InForce& setting : settings) {
-    json::array texts;
-    for (const std::string& text : setting.texts) texts.push_back(json::string(EscapeBytes(text)));
-    values[setting.key] =
-        json::object{{"values", std::move(texts)},
-                     {"default", setting.standard.empty() ? json::value(nullptr)
-                                                          : json::value(setting.standard)},
-                     {"origin", setting.origin.empty() ? json::value(nullptr)
-                                                       : json::value(EscapeBytes(setting.origin))}};
+    values.Set(Said(setting.key), Json::Object({{"values", WordsJson(setting.texts)},
+                                                {"default", OrNull(Said(setting.standard))},
+                                                {"origin", OrNull(Escape(setting.origin))}}));
   }
-  return json::object{{"schema", 1}, {"name", EscapeBytes(name)}, {"settings", std::move(values)}};
+  return Json::Object({{"schema", 1}, {"name", Escape(name)}, {"settings", values}});
 }
 
 class ShowConfig final : public Command {

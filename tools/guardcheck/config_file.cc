@@ -11,11 +11,11 @@
 #include <absl/time/time.h>
 
 #include "command.h"
+#include "show/shown.h"
 #include "trusted_file.h"
 #include <soleguard/name.h>
 #include <soleguard/patience.h>
 #include <soleguard/process.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -25,7 +25,7 @@ using IsKnown = std::function<bool(const std::string& key)>;
 constexpr std::string_view kNames = "names";  // [names.trading_bot]
 
 std::string At(const std::string& file, const toml::node& node) {
-  return absl::StrCat(soleguard::EscapeBytes(file), ":", node.source().begin.line);
+  return absl::StrCat(Escape(file).text(), ":", node.source().begin.line);
 }
 
 [[noreturn]] void Refuse(const std::string& file, const toml::node& node, const std::string& why) {
@@ -48,7 +48,7 @@ std::vector<Config::Setting> SettingsOf(const std::string& file, const toml::tab
     if (key == kNames && node.is_table()) continue;
     if (!is_known(key)) {
       Refuse(file, node,
-             absl::StrCat("there is no setting '", soleguard::EscapeBytes(key),
+             absl::StrCat("there is no setting '", Escape(key).text(),
                           "'; guardcheck config NAME lists them"));
     }
     Config::Setting setting{.key = key, .texts = {}, .origin = At(file, node)};
@@ -75,8 +75,8 @@ Contents Read(const std::string& file, const std::string& text, const std::strin
     try {
       return toml::parse(text, file);
     } catch (const toml::parse_error& error) {
-      throw UsageError(absl::StrCat(soleguard::EscapeBytes(file), ":", error.source().begin.line,
-                                    ": ", std::string(error.description())));
+      throw UsageError(absl::StrCat(Escape(file).text(), ":", error.source().begin.line, ": ",
+                                    std::string(error.description())));
     }
   }();
   Contents contents{.of_the_name = {}, .of_all = SettingsOf(file, table, is_known)};
@@ -130,7 +130,7 @@ Config::Config(const std::string& file, const std::string& name, const IsKnown& 
     // (ProtectHome=, a ~/.config that sudo left) or whose server is away stops no service. See
     // docs/decisions/0018-hidden-settings.md.
     if (file.empty() && absl::IsUnavailable(text.status())) {
-      SayHidden(soleguard::EscapeBytes(place), text.status());
+      SayHidden(Escape(place).text(), text.status());
       continue;
     }
     if (!text.ok()) throw UsageError(std::string(text.status().message()));

@@ -14,7 +14,7 @@
 #include <absl/time/clock.h>
 
 #include "event_hook.h"
-#include <soleguard/text.h>
+#include "show/shown.h"
 
 namespace guardcheck {
 namespace {
@@ -75,7 +75,7 @@ absl::Status EventHook::Start() {
                                  argv.data(), environ);
   if (error != 0) {
     pid_ = -1;
-    return absl::ErrnoToStatus(error, absl::StrCat("start ", soleguard::EscapeBytes(argv_[0])));
+    return absl::ErrnoToStatus(error, absl::StrCat("start ", Escape(argv_[0]).text()));
   }
   input_ = std::move(write_end);
   written_ = 0;

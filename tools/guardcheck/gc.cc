@@ -5,27 +5,21 @@
 #include <string>
 #include <vector>
 
-#include <absl/strings/str_cat.h>
-#include <boost/json.hpp>
-
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
-#include "report.h"
+#include "show/json.h"
 #include <soleguard/collect.h>
 #include <soleguard/names.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
 
-namespace json = boost::json;
-using soleguard::EscapeBytes;
 using soleguard::InstanceName;
 
-std::string Shown(const InstanceName& name) {
-  return name.slot() == 0 ? EscapeBytes(name.text())
-                          : absl::StrCat(EscapeBytes(name.text()), " slot ", name.slot());
+Shown NameAndSlot(const InstanceName& name) {
+  const Shown text = Escape(name.text());
+  return name.slot() == 0 ? text : Text(text, " slot ", name.slot());
 }
 
 // Whether it has a directory, or it cannot be told.
@@ -58,31 +52,30 @@ class Gc final : public Command {
     });
 
     int code = kYes;
-    json::array entries;
+    Json entries = Json::Array();
     for (const InstanceName& name : *names) {
       // Also one without a directory, which somebody may have deleted: what else it has is removed.
       const absl::Status collected = soleguard::Collect(name, scope);
       // That it is in use is an answer, not a failure.
       if (!collected.ok() && !absl::IsFailedPrecondition(collected)) code = kUndetermined;
       const bool removed = collected.ok() && is_there;
-      const std::string why = collected.ok()
-                                  ? absl::StrCat("nothing of ", Shown(name), " is there, in scope ",
-                                                 EscapeBytes(scope.ToString()))
-                                  : std::string(collected.message());
+      const Shown shown = NameAndSlot(name);
+      const Shown why = collected.ok() ? Text("nothing of ", shown, " is there, in scope ",
+                                              Escape(scope.ToString()))
+                                       : Said(collected.message());
       if (call.common.json) {
-        json::object entry{
-            {"name", EscapeBytes(name.text())}, {"slot", name.slot()}, {"removed", removed}};
-        if (!removed) entry["reason"] = Said(why);
-        entries.push_back(std::move(entry));
+        Json entry = Json::Object(
+            {{"name", Escape(name.text())}, {"slot", name.slot()}, {"removed", removed}});
+        if (!removed) entry.Set("reason", why);
+        entries.Add(entry);
       } else {
-        std::string line = removed ? "removed " + Shown(name) : why;
-        if (!collected.ok()) line = absl::StrCat("kept ", Shown(name), ": ", why);
-        (void)std::puts(line.c_str());
+        Shown line = removed ? Text("removed ", shown) : why;
+        if (!collected.ok()) line = Text("kept ", shown, ": ", why);
+        (void)std::puts(line.text().c_str());
       }
     }
     if (call.common.json) {
-      Print(json::object{
-          {"schema", 1}, {"scope", EscapeBytes(scope.ToString())}, {"names", std::move(entries)}});
+      Print(Json::Object({{"schema", 1}, {"scope", Escape(scope.ToString())}, {"names", entries}}));
     }
     return code;
   }

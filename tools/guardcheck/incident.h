@@ -3,11 +3,12 @@
 
 #include <string>
 
+#include "show/shown.h"
 #include <soleguard/incident.h>
 
 namespace guardcheck {
 
 // One line, without a newline: what was lost, what became of it, and what to do next.
-std::string IncidentText(const std::string& name, const soleguard::Incident& incident);
+Shown IncidentText(const std::string& name, const soleguard::Incident& incident);
 
 }  // namespace guardcheck

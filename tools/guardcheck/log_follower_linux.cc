@@ -12,7 +12,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "log_follower.h"
-#include <soleguard/text.h>
+#include "show/shown.h"
 
 namespace guardcheck {
 namespace {
@@ -59,7 +59,7 @@ void LogFollower::WatchFile(const Source& source) const {
 absl::Status LogFollower::Open(std::optional<Source>& source) const {
   source.reset();
   UniqueFd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  const std::string shown = soleguard::EscapeBytes(path_);
+  const std::string shown = Escape(path_).text();
   if (!fd) return errno == ENOENT ? absl::OkStatus() : Error(errno, "open " + shown);
   struct stat status = {};
   if (fstat(fd.get(), &status) != 0) return Error(errno, "fstat " + shown);
@@ -99,7 +99,7 @@ absl::Status LogFollower::Drain(Source& source, const Visit& visit, std::size_t&
                                 News& news) const {
   struct stat status = {};
   if (fstat(source.fd.get(), &status) != 0) {
-    return Error(errno, "fstat " + soleguard::EscapeBytes(path_));
+    return Error(errno, "fstat " + Escape(path_).text());
   }
   if (static_cast<std::uint64_t>(status.st_size) < source.offset) {
     Flush(source, visit);
@@ -111,7 +111,7 @@ absl::Status LogFollower::Drain(Source& source, const Visit& visit, std::size_t&
     const ssize_t got = pread(source.fd.get(), buffer.data(), std::min(buffer.size(), budget),
                               static_cast<off_t>(source.offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Error(errno, "read " + soleguard::EscapeBytes(path_));
+    if (got < 0) return Error(errno, "read " + Escape(path_).text());
     if (got == 0) return absl::OkStatus();
     const auto size = static_cast<std::size_t>(got);
     Take(source, {buffer.data(), size}, visit);
@@ -142,7 +142,7 @@ LogFollower::News LogFollower::Read(const Visit& visit) {
   }
   if (news.more) return news;
   if (!exists && error != ENOENT) {
-    news.status = Error(error, "stat " + soleguard::EscapeBytes(path_));
+    news.status = Error(error, "stat " + Escape(path_).text());
     return news;
   }
   if (current_.has_value() && exists && current_->file == IdentityOf(status)) return news;

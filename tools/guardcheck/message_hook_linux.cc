@@ -14,7 +14,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "message_hook.h"
-#include <soleguard/text.h>
+#include "show/shown.h"
 
 namespace guardcheck {
 namespace {
@@ -140,7 +140,7 @@ absl::Status MessageHook::Check() const {
   if (program_.find('/') == std::string::npos) {
     return absl::InvalidArgumentError("expected a path, with a '/' in it");
   }
-  const std::string failed = absl::StrCat("cannot run ", soleguard::EscapeBytes(program_));
+  const std::string failed = absl::StrCat("cannot run ", Escape(program_).text());
   struct stat status = {};
   if (stat(program_.c_str(), &status) != 0 || access(program_.c_str(), X_OK) != 0) {
     return absl::ErrnoToStatus(errno, failed);
@@ -150,7 +150,7 @@ absl::Status MessageHook::Check() const {
 }
 
 Answer MessageHook::Ask(const std::string& input, const GuardianLink& guardian) const {
-  const std::string name = soleguard::EscapeBytes(program_);
+  const std::string name = Escape(program_).text();
   const auto cannot_run = [&name](const absl::Status& why) {
     return No(absl::StrCat("cannot run ", name, why.message()));
   };

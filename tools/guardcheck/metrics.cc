@@ -11,19 +11,19 @@
 #include <absl/strings/str_format.h>
 #include <absl/strings/str_replace.h>
 
-#include <soleguard/text.h>
+#include "show/shown.h"
 
 namespace guardcheck {
 namespace {
 
 // As a label's value: printable UTF-8, and the format's own escapes.
 std::string Label(const std::string& bytes) {
-  return absl::StrReplaceAll(soleguard::EscapeBytes(bytes), {{"\\", "\\\\"}, {"\"", "\\\""}});
+  return absl::StrReplaceAll(Escape(bytes).text(), {{"\\", "\\\\"}, {"\"", "\\\""}});
 }
 
-class Text {
+class Exposition {
  public:
-  explicit Text(const Metrics& metrics)
+  explicit Exposition(const Metrics& metrics)
       : labels_(absl::StrCat("name=\"", Label(metrics.name), "\",scope=\"", Label(metrics.scope),
                              "\"")) {}
 
@@ -48,7 +48,7 @@ class Text {
 }  // namespace
 
 std::string MetricsText(const Metrics& metrics) {
-  Text text(metrics);
+  Exposition text(metrics);
   text.Add("soleguard_up", "gauge", "Whether an established holder lives.", metrics.up ? "1" : "0");
   if (metrics.holder_started.has_value()) {
     text.Add("soleguard_holder_started_seconds", "gauge",
@@ -81,13 +81,12 @@ absl::Status WriteMetrics(const std::string& path, const Metrics& metrics) {
   file << MetricsText(metrics);
   file.close();
   if (!file) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("write ", soleguard::EscapeBytes(temporary)));
+    return absl::ErrnoToStatus(errno, absl::StrCat("write ", Escape(temporary).text()));
   }
   std::error_code error;
   std::filesystem::rename(temporary, path, error);
   if (!error) return absl::OkStatus();
-  return absl::ErrnoToStatus(error.value(),
-                             absl::StrCat("rename to ", soleguard::EscapeBytes(path)));
+  return absl::ErrnoToStatus(error.value(), absl::StrCat("rename to ", Escape(path).text()));
 }
 
 }  // namespace guardcheck

@@ -17,9 +17,9 @@
 #include <absl/strings/str_cat.h>
 
 #include "notify.h"
+#include "show/shown.h"
 #include <soleguard/fd.h>
 #include <soleguard/process.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -168,7 +168,7 @@ absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment() {
     (void)std::fprintf(stderr,
                        "guardcheck: NOTIFY_SOCKET is neither an absolute path nor an @name, but "
                        "'%s': what the command says there is not passed on\n",
-                       soleguard::EscapeBytes(manager).c_str());
+                       Escape(manager).text().c_str());
     return nullptr;
   }
   UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));

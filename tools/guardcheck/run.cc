@@ -8,8 +8,6 @@
 #include <variant>
 #include <vector>
 
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
 #include <absl/time/time.h>
 
 #include "command.h"
@@ -17,14 +15,15 @@
 #include "incident.h"
 #include "message_hook.h"
 #include "notify.h"
-#include "report.h"
 #include "send.h"
+#include "show/json.h"
+#include "show/verdict.h"
+#include "show/words.h"
 #include "slots.h"
 #include "supervise.h"
 #include "terminal.h"
 #include "verdict_fd.h"
 #include <soleguard/process.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -37,7 +36,13 @@ constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
 // How long a report of an incident may wait for whoever reads stderr.
 constexpr absl::Duration kLogPatience = absl::Seconds(1);
 
-void Say(const std::string& text) { (void)std::fprintf(stderr, "guardcheck: %s\n", text.c_str()); }
+void Say(const Shown& text) { (void)std::fprintf(stderr, "guardcheck: %s\n", text.text().c_str()); }
+
+Shown Numbers(const std::vector<std::int64_t>& numbers) {
+  std::vector<Shown> shown;
+  for (const std::int64_t number : numbers) shown.push_back(Text(number));
+  return Join(shown, ", ");
+}
 
 // What the command may read of its claim.
 void Export(const Guard& guard) {
@@ -49,28 +54,25 @@ void Export(const Guard& guard) {
 
 // What a guarded command has started knows by its environment whose it is. Of another program's
 // nothing is said.
-std::string WhatIsLeft(const soleguard::HolderRecord& last) {
+Shown WhatIsLeft(const soleguard::HolderRecord& last) {
   if (!last.instance.has_value() || last.token == 0) return "";
   const Left left = LeftBy(last.name, last.token, last.identity.start_ticks);
   if (!left.pids.empty()) {
-    return absl::StrCat(" It left running: pid ", absl::StrJoin(left.pids, ", "), ".");
+    return Text(" It left running: pid ", Numbers(left.pids), ".");
   }
   // Of a holder in another pid namespace, what it left may not be in the table here.
   const bool is_seen = LivenessOf(last.identity) != soleguard::Liveness::kUnknown &&
                        LivenessOf(*last.instance) != soleguard::Liveness::kUnknown;
-  return left.is_all && is_seen ? " Nothing was left to clean up." : "";
+  return left.is_all && is_seen ? " Nothing was left to clean up." : Shown();
 }
 
 void MentionPredecessor(const Guard& guard) {
   const auto& last = guard.predecessor();
   if (!last.has_value()) return;
-  Say(absl::StrCat(
-      soleguard::EscapeBytes(guard.name()), ": follows a holder that died: pid ",
-      last->identity.pid,
-      last->is_newer()
-          ? absl::StrCat(", guarded by ", NewerSoleguard(*last))
-          : absl::FormatTime(", started %Y-%m-%d %H:%M:%S UTC", last->started, absl::UTCTimeZone()),
-      last->token == 0 ? "" : absl::StrCat(", token ", last->token), ".", WhatIsLeft(*last)));
+  Say(Text(Escape(guard.name()), ": follows a holder that died: pid ", last->identity.pid,
+           last->is_newer() ? Text(", guarded by ", Said(NewerSoleguard(*last)))
+                            : Text(", started ", Stamp(last->started)),
+           last->token == 0 ? Shown() : Text(", token ", last->token), ".", WhatIsLeft(*last)));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
@@ -78,18 +80,30 @@ void MentionWait(const Call& call, std::uint32_t slots, bool replaces) {
   soleguard::Options options = call.common.options;
   options.subject.unknown = true;
   const auto name = soleguard::InstanceName::Parse(call.operand);
-  std::vector<std::string> pids;
+  std::vector<std::int64_t> pids;
   for (std::uint32_t slot = 0; slot < slots; ++slot) {
     const auto inspection = soleguard::Inspect(name->Slot(slot), call.common.policy, options);
     const soleguard::Holder* holder = inspection.holder();
     if (holder == nullptr || !holder->record.has_value()) continue;
-    const auto& record = *holder->record;
-    pids.push_back(absl::StrCat(record.instance.value_or(record.identity).pid));
+    pids.push_back(InstanceOf(*holder->record).pid);
   }
-  Say(absl::StrCat(
-      soleguard::EscapeBytes(call.operand), " is held by ",
-      pids.empty() ? "another instance" : absl::StrCat("pid ", absl::StrJoin(pids, ", ")),
-      replaces ? "; replacing it" : "; waiting"));
+  Say(Text(Escape(call.operand), " is held by ",
+           pids.empty() ? "another instance" : Text("pid ", Numbers(pids)),
+           replaces ? Shown("; replacing it") : "; waiting"));
+}
+
+// What a program that answers messages for `guard` is given.
+Json MessageJson(const Guard& guard, const soleguard::Sender& sender,
+                 const soleguard::Message& message) {
+  Json from = IdentityJson(sender.identity);
+  from.Set("uid", sender.uid);
+  return Json::Object({{"schema", 1},
+                       {"name", Escape(guard.name())},
+                       {"slot", guard.slot()},
+                       {"sender", from},
+                       {"argv", WordsJson(message.argv)},
+                       {"cwd", Escape(message.working_directory)},
+                       {"payload", Escape(message.payload)}});
 }
 
 class GuardedRun final : public Command {
@@ -253,19 +267,15 @@ class GuardedRun final : public Command {
     const absl::Status watched =
         guard.Watch([this, name, &end](const soleguard::Incident& incident) {
           const bool compromised = incident.outcome == soleguard::Incident::Outcome::kCompromised;
-          const char* const next = !compromised ? ""
-                                   : stop_when_lost_
-                                       ? ". Ending the command"
-                                       : ". The command runs on (--on-lost=stop ends it)";
+          const Shown next = !compromised      ? ""
+                             : stop_when_lost_ ? Shown(". Ending the command")
+                                               : ". The command runs on (--on-lost=stop ends it)";
           if (compromised && stop_when_lost_) end.Set();
           // Release waits for this: a terminal that is stopped or a log that nobody reads must not
           // hold the name.
-          if (AwaitRoom(stderr, kLogPatience))
-            Say(absl::StrCat(IncidentText(name, incident), next));
+          if (AwaitRoom(stderr, kLogPatience)) Say(Text(IncidentText(name, incident), next));
         });
-    if (!watched.ok()) {
-      Say(absl::StrCat(soleguard::EscapeBytes(name), ": ", absl::string_view(watched.message())));
-    }
+    if (!watched.ok()) Say(Text(Escape(name), ": ", Said(watched.message())));
   }
 
   // Whether the holder has taken over what the command was to do.
@@ -273,12 +283,11 @@ class GuardedRun final : public Command {
     const absl::StatusOr<soleguard::Answer> answer = soleguard::Send(
         call.operand, call.common.policy, call.common.options, MessageOf(call.command), forward_);
     if (!answer.ok()) {
-      Say(absl::StrCat("not delivered to the holder: ",
-                       absl::string_view(answer.status().message())));
+      Say(Text("not delivered to the holder: ", Said(answer.status().message())));
       return false;
     }
     if (!answer->ok) {
-      Say(absl::StrCat("the holder could not do it: ", soleguard::EscapeBytes(answer->text)));
+      Say(Text("the holder could not do it: ", Escape(answer->text)));
       return false;
     }
     Report([&] { return RefusalJson(call.operand, call.common, duplicate); });
@@ -293,13 +302,13 @@ class GuardedRun final : public Command {
           return hook.Ask(Line(MessageJson(guard, sender, message)), guardian);
         });
     if (takes.ok()) return;
-    Say(absl::StrCat("takes no messages: ", absl::string_view(takes.message())));
+    Say(Text("takes no messages: ", Said(takes.message())));
   }
 
   // Why the command was not started. What is not asked for is not made: evidence is read from
   // /proc.
-  template <typename Json, typename Text>
-  void Tell(const Call& call, Json json, Text text) const {
+  template <typename ToJson, typename ToText>
+  void Tell(const Call& call, ToJson json, ToText text) const {
     Report(json);
     if (call.common.json) {
       Print(json());
@@ -308,11 +317,11 @@ class GuardedRun final : public Command {
     }
   }
 
-  template <typename Json>
-  void Report(Json json) const {
+  template <typename ToJson>
+  void Report(ToJson json) const {
     if (verdict_fd_ < 0) return;
     const absl::Status written = WriteVerdict(verdict_fd_, Line(json()));
-    if (!written.ok()) Say(absl::StrCat("--verdict-fd: ", absl::string_view(written.message())));
+    if (!written.ok()) Say(Text("--verdict-fd: ", Said(written.message())));
   }
 
   int RunGuarded(Guard given, const std::vector<std::string>& command,
@@ -320,7 +329,7 @@ class GuardedRun final : public Command {
     GuardianLink link;
     const absl::Status linked = link.Open();
     if (!linked.ok()) {
-      Say(std::string(linked.message()));
+      Say(Said(linked.message()));
       return kInternal;
     }
     const soleguard::WaitFlag end;
@@ -331,12 +340,12 @@ class GuardedRun final : public Command {
     auto claim = guard.ShareWithChild(
         [&link](const std::vector<soleguard::UniqueFd>& renewed) { link.Keep(renewed); });
     if (!claim.ok()) {
-      Say(std::string(claim.status().message()));
+      Say(Said(claim.status().message()));
       return kInternal;
     }
     absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment();
     if (!from_environment.ok()) {
-      Say(std::string(from_environment.status().message()));
+      Say(Said(from_environment.status().message()));
       return kInternal;
     }
     relay = *std::move(from_environment);
@@ -348,8 +357,7 @@ class GuardedRun final : public Command {
       if (!crew.instance.has_value()) return;
       const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);
       if (followed.ok()) return;
-      Say(absl::StrCat("the holder record doesn't show the command: ",
-                       absl::string_view(followed.message())));
+      Say(Text("the holder record doesn't show the command: ", Said(followed.message())));
     };
     absl::StatusOr<int> code = Supervise({.command = command,
                                           .claim = *std::move(claim),
@@ -374,14 +382,14 @@ class GuardedRun final : public Command {
                                               }});
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
-    Say(std::string(code.status().message()));
+    Say(Said(code.status().message()));
     return kInternal;
   }
 
   static int BecomeGuarded(Guard guard, const std::vector<std::string>& command) {
     const absl::Status kept = guard.KeepOverExec();
     if (!kept.ok()) {
-      Say(absl::StrCat("--exec: ", absl::string_view(kept.message())));
+      Say(Text("--exec: ", Said(kept.message())));
       return kUsage;
     }
     return Become(command);

@@ -15,10 +15,10 @@
 #include "exit_code.h"
 #include "input.h"
 #include "look.h"
-#include "report.h"
+#include "show/json.h"
+#include "show/shown.h"
 #include "terminal.h"
 #include <soleguard/guard.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -36,6 +36,21 @@ int ExitCodeOf(const absl::Status& status) {
     default:
       return kUndetermined;
   }
+}
+
+Json AnswerJson(const Call& call, const soleguard::Answer& answer) {
+  Json object = Head(call.operand, call.common);
+  object.Set("delivered", true);
+  object.Set("ok", answer.ok);
+  object.Set("answer", Escape(answer.text));
+  return object;
+}
+
+Json NotDeliveredJson(const Call& call, const absl::Status& why) {
+  Json object = Head(call.operand, call.common);
+  object.Set("delivered", false);
+  object.Set("reason", Said(why.message()));
+  return object;
 }
 
 class Send final : public Command {
@@ -61,9 +76,9 @@ class Send final : public Command {
       ShowAnswer(call, *answer);
       return answer->ok ? kYes : kAnsweredNo;
     }
-    if (call.common.json) Print(NotDeliveredJson(call.operand, call.common, answer.status()));
+    if (call.common.json) Print(NotDeliveredJson(call, answer.status()));
     (void)std::fprintf(stderr, "guardcheck: not delivered to %s: %s\n",
-                       soleguard::EscapeBytes(call.operand).c_str(),
+                       Escape(call.operand).text().c_str(),
                        std::string(answer.status().message()).c_str());
     return ExitCodeOf(answer.status());
   }
@@ -98,10 +113,10 @@ soleguard::Message MessageOf(const std::vector<std::string>& words) {
 }
 
 void ShowAnswer(const Call& call, const soleguard::Answer& answer) {
-  if (call.common.json) return Print(AnswerJson(call.operand, call.common, answer));
+  if (call.common.json) return Print(AnswerJson(call, answer));
   std::FILE* const stream = answer.ok ? stdout : stderr;
   // On a terminal a foreign text must not give orders to it.
-  const std::string text = IsTerminal(stream) ? soleguard::EscapeBytes(answer.text) : answer.text;
+  const std::string text = IsTerminal(stream) ? Escape(answer.text).text() : answer.text;
   (void)std::fwrite(text.data(), 1, text.size(), stream);
   if (!text.empty() && !text.ends_with('\n')) (void)std::fputc('\n', stream);
 }

@@ -1,4 +1,6 @@
 // status: is it running, and who is it?
+#include "show/status.h"
+
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -7,7 +9,6 @@
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
-#include "report.h"
 #include "soleguard/names.h"
 #include "terminal.h"
 

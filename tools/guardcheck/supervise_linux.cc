@@ -31,8 +31,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "exit_code.h"
+#include "show/shown.h"
 #include "supervise.h"
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
@@ -890,8 +890,7 @@ int Become(const std::vector<std::string>& command) {
 int SayCannotExecute(const std::string& command, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;
   const absl::Status status = absl::ErrnoToStatus(error, "");
-  (void)std::fprintf(stderr, "guardcheck: cannot run %s%s\n",
-                     soleguard::EscapeBytes(command).c_str(),
+  (void)std::fprintf(stderr, "guardcheck: cannot run %s%s\n", Escape(command).text().c_str(),
                      std::string(status.message()).c_str());
   return missing ? kNotFound : kCannotExecute;
 }

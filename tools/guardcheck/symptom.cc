@@ -6,7 +6,7 @@
 
 #include <absl/strings/str_cat.h>
 
-#include <soleguard/text.h>
+#include "show/shown.h"
 
 namespace guardcheck {
 namespace {
@@ -43,9 +43,9 @@ Symptoms::~Symptoms() = default;
 absl::Status Symptoms::Add(const std::string& pattern) {
   auto compiled = std::make_unique<const re2::RE2>(pattern, PatternOptions());
   if (!compiled->ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected a regular expression (RE2), found '", soleguard::EscapeBytes(pattern),
-        "': ", soleguard::EscapeBytes(compiled->error())));
+    return absl::InvalidArgumentError(absl::StrCat("expected a regular expression (RE2), found '",
+                                                   Escape(pattern).text(),
+                                                   "': ", Escape(compiled->error()).text()));
   }
   patterns_.push_back(std::move(compiled));
   counts_.push_back({.pattern = pattern, .last = ""});

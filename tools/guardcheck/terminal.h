@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdio>
-#include <string>
 
 #include <absl/time/time.h>
+
+#include "show/shown.h"
 
 namespace guardcheck {
 
@@ -15,6 +16,6 @@ bool AwaitRoom(std::FILE* stream, absl::Duration patience);
 
 // Writes `text` to stdout or stderr. On a terminal its headings, the first line and each that is
 // followed by indented ones, are bold; not where NO_COLOR is set (no-color.org) or TERM is dumb.
-void Show(const std::string& text, std::FILE* stream);
+void Show(const Shown& text, std::FILE* stream);
 
 }  // namespace guardcheck

@@ -43,8 +43,9 @@ std::string WithBoldHeadings(std::string_view text) {
 
 }  // namespace
 
-void Show(const std::string& text, std::FILE* stream) {
-  (void)std::fputs(MayBeBold(stream) ? WithBoldHeadings(text).c_str() : text.c_str(), stream);
+void Show(const Shown& text, std::FILE* stream) {
+  const std::string bytes = MayBeBold(stream) ? WithBoldHeadings(text.text()) : text.text();
+  (void)std::fputs(bytes.c_str(), stream);
 }
 
 }  // namespace guardcheck

@@ -12,10 +12,10 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "show/shown.h"
 #include "trusted_file.h"
 #include <soleguard/fd.h>
 #include <soleguard/patience.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 
@@ -56,7 +56,7 @@ absl::Status AwaitServers(const std::string& path) {
 
 absl::StatusOr<std::string> ReadTrustedFile(const std::string& path) {
   constexpr std::size_t kMost = std::size_t{1024} * 1024;
-  const std::string shown = soleguard::EscapeBytes(path);
+  const std::string shown = Escape(path).text();
   const absl::Status answered = AwaitServers(path);
   if (!answered.ok()) return absl::UnavailableError(answered.message());
   // Without waiting for a writer, were it a FIFO.

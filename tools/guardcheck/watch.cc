@@ -10,10 +10,8 @@
 #include <vector>
 
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
 #include <absl/time/clock.h>
 #include <absl/time/time.h>
-#include <boost/json.hpp>
 
 #include "command.h"
 #include "end_processes.h"
@@ -22,20 +20,18 @@
 #include "log_follower.h"
 #include "look.h"
 #include "metrics.h"
-#include "report.h"
+#include "show/json.h"
+#include "show/words.h"
 #include "symptom.h"
 #include "wakeups.h"
 #include <soleguard/census.h>
 #include <soleguard/process.h>
-#include <soleguard/text.h>
 
 namespace guardcheck {
 namespace {
 
-namespace json = boost::json;
 using soleguard::Census;
 using soleguard::Copy;
-using soleguard::EscapeBytes;
 using soleguard::HolderRecord;
 using soleguard::ProcessDescription;
 using soleguard::ProcessIdentity;
@@ -60,10 +56,6 @@ struct WatchSettings {
   std::string metrics;
 };
 
-const ProcessIdentity& InstanceOf(const HolderRecord& record) {
-  return record.instance.has_value() ? *record.instance : record.identity;
-}
-
 // A guardcheck that waits, looks or guards has the name, and perhaps the command, among its
 // arguments: a pattern would match it, and it is no instance.
 bool IsGuardcheck(const ProcessIdentity& process) {
@@ -86,10 +78,6 @@ std::optional<Subject> CommandOf(const ProcessIdentity& process) {
   return subject;
 }
 
-std::string Count(std::size_t number, const std::string& one, const std::string& many) {
-  return absl::StrCat(number, " ", number == 1 ? one : many);
-}
-
 class Watcher {
  public:
   Watcher(const Call& call, const WatchSettings& settings)
@@ -99,11 +87,11 @@ class Watcher {
 
  private:
   struct Event {
-    std::string_view kind;  // a word of a-z and _
-    std::string text;       // one line for a person
-    json::object more = {};
+    Shown kind;  // a word of a-z and _
+    Shown text;  // one line for a person
+    std::vector<Json::Member> more = {};
   };
-  void Emit(Event event);
+  void Emit(const Event& event);
 
   bool Look();
   bool LookSettled();
@@ -114,19 +102,19 @@ class Watcher {
   void TellCopies(const std::vector<Copy>& condemned);
   void End(const std::vector<Copy>& condemned);
   const Copy* Kept() const;
-  std::string WhyKept() const;
+  Shown WhyKept() const;
   bool HolderIsOldest() const;
   std::vector<Copy> Condemned() const;
   int Verdict() const;
 
   void ReadLog();
   void TellHits();
-  std::string WhatIsSeen() const;
-  std::string NextStep() const;
+  Shown WhatIsSeen() const;
+  Shown NextStep() const;
   void Save();
   void Pause(absl::Time until);
   void TellDropped();
-  std::string Where() const;
+  Shown Where() const;
 
   const Call& call_;
   const WatchSettings& settings_;
@@ -157,32 +145,28 @@ class Watcher {
   std::string metrics_trouble_;
 };
 
-void Watcher::Emit(Event event) {
+void Watcher::Emit(const Event& event) {
   const absl::Time now = absl::Now();
-  json::object object{
-      {"schema", 1},
-      {"event", std::string(event.kind)},
-      {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", now, absl::UTCTimeZone())},
-      {"name", EscapeBytes(call_.operand)},
-      {"scope", EscapeBytes(call_.common.options.scope.ToString())},
-      {"text", event.text},
-      {"holder", holder_.has_value() ? json::value(holder_->pid) : json::value(nullptr)},
-      {"duplicates", census_.duplicates()},
-      {"unguarded", census_.copies.size()}};
-  for (auto& member : event.more) object[member.key()] = std::move(member.value());
-  const std::string line = json::serialize(object);
+  Json object = Json::Object({{"schema", 1},
+                              {"event", event.kind},
+                              {"time", Rfc3339(now)},
+                              {"name", Escape(call_.operand)},
+                              {"scope", Escape(call_.common.options.scope.ToString())},
+                              {"text", event.text},
+                              {"holder", holder_.has_value() ? Json(holder_->pid) : Json()},
+                              {"duplicates", census_.duplicates()},
+                              {"unguarded", census_.copies.size()}});
+  for (const auto& [key, value] : event.more) object.Set(key, value);
+  const std::string line = Line(object);
   if (!settings_.on_event.empty()) hook_.Send(line);
   const std::string shown =
-      call_.common.json
-          ? line + "\n"
-          : absl::StrCat(absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", now, absl::UTCTimeZone()), "  ",
-                         event.text, "\n");
+      (call_.common.json ? line : Text(Stamp(now), "  ", event.text).text()) + "\n";
   if (std::fputs(shown.c_str(), stdout) < 0 || std::fflush(stdout) != 0) gone_quiet_ = true;
 }
 
 // What a command for a person needs to look at the same name.
-std::string Watcher::Where() const {
-  return absl::StrCat(ShellWord(call_.operand), guardcheck::Where(call_.common));
+Shown Watcher::Where() const {
+  return Text(ShellWord(call_.operand), guardcheck::Where(call_.common));
 }
 
 // False: it was asked to end meanwhile.
@@ -269,8 +253,8 @@ const Copy* Watcher::Kept() const {
   return keeps_copy ? &census_.copies.front() : nullptr;
 }
 
-std::string Watcher::WhyKept() const {
-  return settings_.keep == Keep::kOldest ? "it started first"
+Shown Watcher::WhyKept() const {
+  return settings_.keep == Keep::kOldest ? Shown("it started first")
                                          : "nobody holds the name, and it started first";
 }
 
@@ -294,19 +278,18 @@ void Watcher::TellHolder() {
     const std::optional<ProcessIdentity> before = std::exchange(holder_, now);
     if (now.has_value()) {
       Emit({.kind = "holder",
-            .text = absl::StrCat(EscapeBytes(call_.operand), " is held by ", ProcessLine(*now)),
-            .more = {{"process", ProcessObject(*now)}, {"token", census_.holders.front().token}}});
+            .text = Text(Escape(call_.operand), " is held by ", ProcessLine(*now)),
+            .more = {{"process", ProcessJson(*now)}, {"token", census_.holders.front().token}}});
     } else if (!census_.unknown.empty()) {
       Emit({.kind = "holder_unknown",
-            .text = absl::StrCat(
-                EscapeBytes(call_.operand),
-                " is taken, and no record says by whom: ", census_.unknown.front().evidence)});
+            .text = Text(Escape(call_.operand), " is taken, and no record says by whom: ",
+                         Said(census_.unknown.front().evidence))});
     } else if (before.has_value()) {
       Emit({.kind = "holder_gone",
-            .text = absl::StrCat("the holder of ", EscapeBytes(call_.operand), ", pid ",
-                                 before->pid, ", has ended; nobody holds the name")});
+            .text = Text("the holder of ", Escape(call_.operand), ", pid ", before->pid,
+                         ", has ended; nobody holds the name")});
     } else {
-      Emit({.kind = "free", .text = absl::StrCat("nobody holds ", EscapeBytes(call_.operand))});
+      Emit({.kind = "free", .text = Text("nobody holds ", Escape(call_.operand))});
     }
   }
   std::vector<ProcessIdentity> others;
@@ -320,14 +303,13 @@ void Watcher::TellHolder() {
     const bool has_own_slot = std::none_of(
         census_.holders.begin(), census_.holders.begin() + static_cast<std::ptrdiff_t>(i),
         [slot](const HolderRecord& before) { return before.slot == slot; });
-    Emit({.kind = has_own_slot ? "slot_holder" : "second_holder",
-          .text = has_own_slot
-                      ? absl::StrCat("slot ", slot, " is held by ", ProcessLine(other))
-                      : absl::StrCat("a second holder: ", ProcessLine(other),
-                                     ". Layers were lost, or the policy is not safe: guardcheck "
-                                     "doctor ",
-                                     Where()),
-          .more = {{"process", ProcessObject(other)}, {"slot", slot}}});
+    Emit({.kind = has_own_slot ? Shown("slot_holder") : "second_holder",
+          .text = has_own_slot ? Text("slot ", slot, " is held by ", ProcessLine(other))
+                               : Text("a second holder: ", ProcessLine(other),
+                                      ". Layers were lost, or the policy is not safe: guardcheck "
+                                      "doctor ",
+                                      Where()),
+          .more = {{"process", ProcessJson(other)}, {"slot", slot}}});
   }
   other_holders_ = std::move(others);
 
@@ -351,17 +333,17 @@ void Watcher::TellCopies(const std::vector<Copy>& condemned) {
     const bool kept = std::none_of(condemned.begin(), condemned.end(), [&](const Copy& other) {
       return other.process == copy.process;
     });
-    std::string next = kept ? absl::StrCat("; kept: ", WhyKept()) : "";
+    Shown next = kept ? Text("; kept: ", WhyKept()) : Shown();
     if (!kept && !settings_.auto_kill) {
-      next = absl::StrCat("; to end it: kill ", copy.process.pid, ", or watch --auto-kill");
+      next = Text("; to end it: kill ", copy.process.pid, ", or watch --auto-kill");
     }
-    const std::string workers =
+    const Shown workers =
         copy.workers.empty()
-            ? ""
-            : absl::StrCat(" and ", Count(copy.workers.size(), "worker", "workers"));
+            ? Shown()
+            : Text(" and ", Count(static_cast<std::int64_t>(copy.workers.size()), "worker"));
     Emit({.kind = "unguarded",
-          .text = absl::StrCat("runs without a guard: ", ProcessLine(copy.process), workers, next),
-          .more = {{"process", ProcessObject(copy.process)},
+          .text = Text("runs without a guard: ", ProcessLine(copy.process), workers, next),
+          .more = {{"process", ProcessJson(copy.process)},
                    {"evidence", Said(copy.evidence)},
                    {"workers", copy.workers.size()},
                    {"kept", kept}}});
@@ -369,7 +351,7 @@ void Watcher::TellCopies(const std::vector<Copy>& condemned) {
   for (const ProcessIdentity& before : known_) {
     if (std::find(now.begin(), now.end(), before) != now.end()) continue;
     Emit({.kind = "gone",
-          .text = absl::StrCat("pid ", before.pid, ", which ran without a guard, is gone"),
+          .text = Text("pid ", before.pid, ", which ran without a guard, is gone"),
           .more = {{"pid", before.pid}}});
   }
   known_ = std::move(now);
@@ -395,29 +377,29 @@ void Watcher::End(const std::vector<Copy>& condemned) {
       EndProcesses(processes, settings_.grace, still_meant, wakeups_.end());
   (void)Look();
   for (const Ending& ending : endings) {
-    const std::string who = absl::StrCat("pid ", ending.process.pid);
+    const Shown who = Text("pid ", ending.process.pid);
     if (ending.result != Ending::Result::kStayed) std::erase(known_, ending.process);
-    const json::object more{{"pid", ending.process.pid}};
+    const std::vector<Json::Member> more = {{"pid", ending.process.pid}};
     switch (ending.result) {
       case Ending::Result::kEnded:
         ++kills_;
-        Emit({.kind = "ended", .text = who + " has ended after SIGTERM", .more = more});
+        Emit({.kind = "ended", .text = Text(who, " has ended after SIGTERM"), .more = more});
         break;
       case Ending::Result::kKilled:
         ++kills_;
         Emit({.kind = "killed",
-              .text = absl::StrCat(who, " was killed: ", absl::FormatDuration(settings_.grace),
-                                   " after SIGTERM it still ran"),
+              .text = Text(who, " was killed: ", Said(absl::FormatDuration(settings_.grace)),
+                           " after SIGTERM it still ran"),
               .more = more});
         break;
       case Ending::Result::kSpared:
         Emit({.kind = "spared",
-              .text = who + " got no signal: it has ended, or is guarded by now",
+              .text = Text(who, " got no signal: it has ended, or is guarded by now"),
               .more = more});
         break;
       case Ending::Result::kStayed:
         Emit({.kind = "not_ended",
-              .text = absl::StrCat(who, " could not be ended: ", ending.status.message()),
+              .text = Text(who, " could not be ended: ", Said(ending.status.message())),
               .more = more});
         break;
     }
@@ -435,7 +417,7 @@ void Watcher::Check() {
     if (blind.empty()) {
       Emit({.kind = "sees_again", .text = "everything can be told again"});
     } else {
-      Emit({.kind = "blind", .text = absl::StrCat("cannot tell everything: ", blind)});
+      Emit({.kind = "blind", .text = Text("cannot tell everything: ", Said(blind))});
     }
   }
   TellHolder();
@@ -444,8 +426,8 @@ void Watcher::Check() {
   TellCopies(condemned);
   if (settings_.keep == Keep::kOldest && !census_.holders.empty() && Kept() != nullptr && first) {
     Emit({.kind = "guarded",
-          .text = absl::StrCat("the holder started later than pid ", Kept()->process.pid,
-                               "; it is guarded, and the watch ends no guarded process")});
+          .text = Text("the holder started later than pid ", Kept()->process.pid,
+                       "; it is guarded, and the watch ends no guarded process")});
   }
   // What a layer cannot tell may be that one of them has the name.
   if (settings_.auto_kill && !condemned.empty()) {
@@ -467,24 +449,24 @@ int Watcher::Verdict() const {
   return census_.blind.ok() ? kYes : kUndetermined;
 }
 
-std::string Watcher::WhatIsSeen() const {
-  if (!census_.blind.ok()) return absl::StrCat("cannot tell who runs: ", census_.blind.message());
-  std::vector<std::string> pids;
+Shown Watcher::WhatIsSeen() const {
+  if (!census_.blind.ok()) return Text("cannot tell who runs: ", Said(census_.blind.message()));
+  std::vector<Shown> pids;
   for (const HolderRecord& holder : census_.holders) {
-    pids.push_back(absl::StrCat("pid ", InstanceOf(holder).pid, " with a guard"));
+    pids.push_back(Text("pid ", InstanceOf(holder).pid, " with a guard"));
   }
   for (const Copy& copy : census_.copies) {
-    pids.push_back(absl::StrCat("pid ", copy.process.pid, " without one"));
+    pids.push_back(Text("pid ", copy.process.pid, " without one"));
   }
   if (pids.empty()) return "nobody runs here";
-  return absl::StrCat("here run ", absl::StrJoin(pids, ", "));
+  return Text("here run ", Join(pids, ", "));
 }
 
-std::string Watcher::NextStep() const {
+Shown Watcher::NextStep() const {
   if (census_.duplicates() > 0) {
-    return absl::StrCat("end the copies: guardcheck watch ", Where(), " --once --auto-kill");
+    return Text("end the copies: guardcheck watch ", Where(), " --once --auto-kill");
   }
-  return absl::StrCat(
+  return Text(
       "only one is seen here: look on other hosts, in containers (guardcheck doctor ", Where(),
       ") and for another program with the same key or token; then give each a key of its own");
 }
@@ -493,18 +475,17 @@ void Watcher::TellHits() {
   for (Symptoms::Count& count : symptoms_.counts()) {
     if (count.unreported == 0) continue;
     const std::uint64_t hits = std::exchange(count.unreported, 0);
-    const std::string meaning = Explain(count.last);
+    const Shown meaning = Said(Explain(count.last));
     Emit({.kind = "log_hit",
-          .text = absl::StrCat("the log says ", Count(hits, "time", "times"), " '",
-                               EscapeBytes(count.pattern), "' (", count.total,
-                               " in all), last: ", EscapeBytes(count.last),
-                               meaning.empty() ? "" : ". It means: ", meaning, ". ", WhatIsSeen(),
-                               ". Next: ", NextStep()),
-          .more = {{"pattern", EscapeBytes(count.pattern)},
+          .text = Text("the log says ", Count(static_cast<std::int64_t>(hits), "time"), " '",
+                       Escape(count.pattern), "' (", count.total, " in all), last: ",
+                       Escape(count.last), meaning.empty() ? Shown() : ". It means: ", meaning,
+                       ". ", WhatIsSeen(), ". Next: ", NextStep()),
+          .more = {{"pattern", Escape(count.pattern)},
                    {"hits", hits},
                    {"total", count.total},
-                   {"line", EscapeBytes(count.last)},
-                   {"meaning", meaning.empty() ? json::value(nullptr) : json::value(meaning)},
+                   {"line", Escape(count.last)},
+                   {"meaning", OrNull(meaning)},
                    {"seen", WhatIsSeen()},
                    {"next", NextStep()}}});
   }
@@ -518,16 +499,16 @@ void Watcher::ReadLog() {
       log_->Read([this](std::string_view line) { (void)symptoms_.Look(line); });
   log_has_more_ = news.more;
   for (const LogFollower::Change change : news.changes) {
-    constexpr std::array<std::string_view, 4> kSaid = {"is there now", "was replaced by a new one",
-                                                       "was truncated", "is gone"};
+    const std::array<Shown, 4> said = {"is there now", "was replaced by a new one", "was truncated",
+                                       "is gone"};
     Emit({.kind = "log_changed",
-          .text = absl::StrCat("the log ", EscapeBytes(settings_.log), " ",
-                               std::string(kSaid.at(static_cast<std::size_t>(change)))),
-          .more = {{"log", EscapeBytes(settings_.log)}}});
+          .text = Text("the log ", Escape(settings_.log), " ",
+                       said.at(static_cast<std::size_t>(change))),
+          .more = {{"log", Escape(settings_.log)}}});
   }
   const std::string trouble(news.status.message());
   if (trouble != std::exchange(log_trouble_, trouble) && !trouble.empty()) {
-    Emit({.kind = "log_trouble", .text = absl::StrCat("the log cannot be read: ", trouble)});
+    Emit({.kind = "log_trouble", .text = Text("the log cannot be read: ", Said(trouble))});
   }
 }
 
@@ -567,8 +548,9 @@ void Watcher::Pause(absl::Time until) {
 
 void Watcher::TellDropped() {
   if (hook_.dropped() == told_dropped_) return;
-  (void)std::fprintf(stderr, "guardcheck: --on-event: %s dropped, as the command does not read\n",
-                     Count(hook_.dropped() - told_dropped_, "event", "events").c_str());
+  (void)std::fprintf(
+      stderr, "guardcheck: --on-event: %s dropped, as the command does not read\n",
+      Count(static_cast<std::int64_t>(hook_.dropped() - told_dropped_), "event").text().c_str());
   told_dropped_ = hook_.dropped();
 }
 
@@ -703,8 +685,8 @@ class Watch final : public Command {
   static Reader IntoKeep(Keep& keep) {
     return [&keep](const std::string& text) {
       if (text != "holder" && text != "oldest") {
-        return absl::InvalidArgumentError("expected holder or oldest, found '" + EscapeBytes(text) +
-                                          "'");
+        return absl::InvalidArgumentError("expected holder or oldest, found '" +
+                                          Escape(text).text() + "'");
       }
       keep = text == "holder" ? Keep::kHolder : Keep::kOldest;
       return absl::OkStatus();
