@@ -7,7 +7,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_replace.h>
 
-#include "show/shown.h"
+#include "shown.h"
 
 namespace guardcheck {
 namespace {

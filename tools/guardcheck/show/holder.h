@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "command.h"
-#include "show/shown.h"
+#include "shown.h"
 #include <soleguard/guard.h>
 
 namespace guardcheck {

@@ -13,7 +13,7 @@
 #include <boost/json/value.hpp>
 
 #include "command.h"
-#include "show/shown.h"
+#include "shown.h"
 #include <soleguard/diagnose.h>
 #include <soleguard/guard.h>
 #include <soleguard/process.h>

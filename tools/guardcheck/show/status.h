@@ -6,7 +6,7 @@
 
 #include "command.h"
 #include "show/json.h"
-#include "show/shown.h"
+#include "shown.h"
 #include <soleguard/guard.h>
 
 namespace guardcheck {

@@ -10,7 +10,7 @@
 #include <absl/time/time.h>
 
 #include "command.h"
-#include "show/shown.h"
+#include "shown.h"
 #include <soleguard/name.h>
 #include <soleguard/process.h>
 #include <soleguard/record.h>
