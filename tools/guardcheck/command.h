@@ -1,4 +1,4 @@
-// The commands of guardcheck: one file each, and one line in main.cc.
+// The commands of guardcheck: one file each in commands/, and one line in main.cc.
 #pragma once
 
 #include <exception>
@@ -9,8 +9,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <absl/status/status.h>
 
 #include "option.h"
 #include <soleguard/guard.h>
@@ -85,9 +83,5 @@ CommandKind SendCommand();
 CommandKind StatusCommand();
 CommandKind StopCommand();
 CommandKind WatchCommand();
-
-// For a person: what is wrong with a policy's text, and below it the text with a caret under the
-// column.
-std::string PolicyError(const std::string& text, const absl::Status& status);
 
 }  // namespace guardcheck
