@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,9 +11,11 @@
 #include <utility>
 
 #include <absl/strings/str_cat.h>
+#include <absl/time/time.h>
 
 #include "guardian/message_hook.h"
 #include "shown.h"
+#include "system.h"
 
 namespace guardcheck {
 namespace {
@@ -23,25 +24,7 @@ using soleguard::Answer;
 using soleguard::UniqueFd;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kLongest(30);
-
-struct Pipe {
-  UniqueFd read;
-  UniqueFd write;
-
-  bool Open() {
-    std::array<int, 2> ends = {};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) return false;
-    read = UniqueFd(ends[0]);
-    write = UniqueFd(ends[1]);
-    return true;
-  }
-};
-
-bool MakeNonBlocking(const UniqueFd& fd) {
-  const int flags = fcntl(fd.get(), F_GETFL);
-  return flags >= 0 && fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) == 0;
-}
+constexpr absl::Duration kLongest = absl::Seconds(30);
 
 Answer No(const std::string& why) { return {.ok = false, .text = why}; }
 
@@ -50,42 +33,33 @@ Answer No(const std::string& why) { return {.ok = false, .text = why}; }
 class Running {
  public:
   absl::Status Start(const GuardianLink& guardian) {
-    Pipe input;
-    Pipe output;
-    std::array<int, 2> life = {};
-    if (!input.Open() || !output.Open() || !MakeNonBlocking(input.write) ||
-        !MakeNonBlocking(output.read) ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, life.data()) != 0) {
+    UniqueFd input;
+    UniqueFd output;
+    UniqueFd life;
+    if (!MakePipe(input, input_) || !MakePipe(output_, output) || !MakeNonBlocking(input_) ||
+        !MakeNonBlocking(output_) || !MakeSocketPair(life_, life)) {
       return absl::ErrnoToStatus(errno, "");
     }
-    life_ = UniqueFd(life[0]);
-    const UniqueFd theirs(life[1]);
-    input_ = std::move(input.write);
-    output_ = std::move(output.read);
-    return guardian.StartHook({.input = input.read, .output = output.write, .life = theirs});
+    return guardian.StartHook({.input = input, .output = output, .life = life});
   }
 
   // Until it has closed its output and ended: one that only closes it would hold the message, and
   // with it the guarded command's end. Empty: it has; else why not.
   std::string Talk(std::string_view said, std::string& answer, const UniqueFd& stop) {
-    const Clock::time_point end = Clock::now() + kLongest;
+    const Clock::time_point begin = Clock::now();
     while (true) {
       if (said.empty()) input_.reset();
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-      if (left <= 0) {
+      const absl::Duration left = kLongest - absl::FromChrono(Clock::now() - begin);
+      if (left <= absl::ZeroDuration()) {
         return absl::StrCat(output_ ? "did not answer" : "did not end", " within ",
-                            kLongest.count(), " seconds");
+                            absl::ToInt64Seconds(kLongest), " seconds");
       }
       std::array<pollfd, 4> polled = {
           pollfd{.fd = stop.get(), .events = POLLIN, .revents = 0},
           pollfd{.fd = output_.get(), .events = POLLIN, .revents = 0},
           pollfd{.fd = input_.get(), .events = POLLOUT, .revents = 0},
           pollfd{.fd = end_.has_value() ? -1 : life_.get(), .events = POLLIN, .revents = 0}};
-      if (poll(polled.data(), polled.size(), static_cast<int>(left)) < 0) {
-        if (errno != EINTR) return "cannot be waited for";
-        continue;
-      }
+      if (Poll(polled, left) < 0) return "cannot be waited for";
       if (polled[0].revents != 0 || (polled[3].revents != 0 && !HearOfItsEnd())) {
         return "was ended with the guarded command";
       }
@@ -114,18 +88,11 @@ class Running {
   }
   // SIGPIPE is blocked in the thread that calls, as all signals are.
   void Write(std::string_view& said) {
-    const ssize_t written = write(input_.get(), said.data(), said.size());
-    if (written >= 0) {
-      said.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno != EAGAIN && errno != EINTR) {
-      said = {};  // it does not want to read more
-    }
+    if (!WriteSome(input_.get(), said) && errno != EAGAIN) said = {};  // it reads no more
   }
   bool Read(std::string& answer) const {
-    std::array<char, 65536> bytes{};
-    const ssize_t got = read(output_.get(), bytes.data(), bytes.size());
-    if (got > 0) answer.append(bytes.data(), static_cast<std::size_t>(got));
-    return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+    const ssize_t got = ReadSome(output_.get(), answer);
+    return got > 0 || (got < 0 && errno == EAGAIN);
   }
 
   UniqueFd life_;

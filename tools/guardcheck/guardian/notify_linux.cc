@@ -18,6 +18,7 @@
 
 #include "guardian/notify.h"
 #include "shown.h"
+#include "system.h"
 #include <soleguard/fd.h>
 #include <soleguard/process.h>
 
@@ -99,8 +100,9 @@ class Relay final : public NotifyRelay {
     message.msg_iovlen = 1;
     message.msg_control = control.data();
     message.msg_controllen = control.size();
-    const ssize_t size = recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (size < 0) return errno == EINTR;
+    const ssize_t size = RetryOnEintr(
+        [&] { return recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); });
+    if (size < 0) return false;
 
     ucred sender = {.pid = 0, .uid = static_cast<uid_t>(-1), .gid = 0};
     std::vector<UniqueFd> descriptors;

@@ -33,6 +33,7 @@
 #include "exit_code.h"
 #include "guardian/supervise.h"
 #include "shown.h"
+#include "system.h"
 
 namespace guardcheck {
 namespace {
@@ -121,8 +122,8 @@ Received Receive(int socket) {
   // ECONNRESET, once: the other side ended with messages unread (a signal that was forwarded too
   // late). The kernel says so before it gives out what that side had sent, its last word perhaps.
   do {
-    got = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
+    got = RetryOnEintr([&] { return recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); });
+  } while (got < 0 && errno == ECONNRESET);
   for (cmsghdr* part = got < 0 ? nullptr : CMSG_FIRSTHDR(&header); part != nullptr;
        part = CMSG_NXTHDR(&header, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
@@ -137,18 +138,15 @@ Received Receive(int socket) {
   return received;
 }
 
-// Until one of them is readable, at most `timeout` milliseconds; false: nothing is. Where poll(2)
+// Until one of them is readable, but not longer than `at_most`; false: nothing is. Where poll(2)
 // itself fails (RLIMIT_NOFILE was lowered below their count: EINVAL) all may be, after a moment
 // that keeps this from spinning: whoever reads here does not block.
-bool AwaitReadable(std::span<pollfd> polled, int timeout) {
-  constexpr int kMoment = 20;
-  const int ready = poll(polled.data(), polled.size(), timeout);
+bool AwaitReadable(std::span<pollfd> polled, absl::Duration at_most) {
+  constexpr absl::Duration kMoment = absl::Milliseconds(20);
+  const int ready = Poll(polled, at_most);
   if (ready >= 0) return ready > 0;
-  const bool interrupted = errno == EINTR;
-  if (!interrupted) (void)poll(nullptr, 0, timeout < 0 ? kMoment : std::min(timeout, kMoment));
-  for (pollfd& each : polled) {
-    each.revents = interrupted ? std::int16_t{0} : std::int16_t{POLLIN};
-  }
+  (void)Poll({}, std::min(at_most, kMoment));
+  for (pollfd& each : polled) each.revents = POLLIN;
   return true;
 }
 
@@ -291,8 +289,10 @@ class Guardian {
     (void)setsid();
     main_ = command_;
     SayWho(Message::Kind::kStarted);
-    while (!ended_.has_value() && !shall_end_) Wait(-1);
-    while (supervision_.until == Supervision::Until::kTree && !childless_ && !shall_end_) Wait(-1);
+    while (!ended_.has_value() && !shall_end_) Wait(absl::InfiniteDuration());
+    while (supervision_.until == Supervision::Until::kTree && !childless_ && !shall_end_) {
+      Wait(absl::InfiniteDuration());
+    }
     // A job that was stopped and then killed is over, and its name shall be free.
     if (wrapper_is_stopped_) SignalWrapper(SIGCONT);
     EndRest();
@@ -416,14 +416,14 @@ class Guardian {
            }) > 0;
   }
 
-  // Handles what comes next, at most `timeout` milliseconds from now. False when nothing came.
-  bool Wait(int timeout) {
+  // Handles what comes next, if it comes within `at_most`.
+  void Wait(absl::Duration at_most) {
     std::vector<pollfd> polled = {{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
                                   {.fd = wrapper_, .events = POLLIN, .revents = 0}};
     for (const auto& [pid, hook] : hooks_) {
       polled.push_back({.fd = hook.life.get(), .events = 0, .revents = 0});
     }
-    if (!AwaitReadable(polled, timeout)) return false;
+    if (!AwaitReadable(polled, at_most)) return;
     std::size_t next = 2;
     for (auto& [pid, hook] : hooks_) {
       if ((polled[next++].revents & POLLHUP) != 0) GiveUp(pid, hook);
@@ -436,7 +436,6 @@ class Guardian {
       }
       Reap();
     }
-    return true;
   }
 
   void Listen() {
@@ -586,10 +585,9 @@ class Guardian {
     const auto end = Clock::now() + absl::ToChronoNanoseconds(supervision_.grace);
     while (!childless_) {
       AskChildren();
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-      if (left <= 0) break;
-      (void)Wait(static_cast<int>(std::min<std::int64_t>(left, 1000)));
+      const absl::Duration left = absl::FromChrono(end - Clock::now());
+      if (left <= absl::ZeroDuration()) break;
+      Wait(std::min(left, absl::Seconds(1)));
     }
     soleguard::EndOwnDescendants();
   }
@@ -726,14 +724,14 @@ class Wrapper {
   }
 
  private:
-  // Says once that the command lasts, when it does; gives the milliseconds until then, or -1.
-  int UntilLasting() {
-    if (!lasting_at_.has_value()) return -1;
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*lasting_at_ - Clock::now());
-    if (left.count() > 0) return static_cast<int>(left.count());
+  // Says once that the command lasts, when it does; gives the time until then.
+  absl::Duration UntilLasting() {
+    if (!lasting_at_.has_value()) return absl::InfiniteDuration();
+    const absl::Duration left = absl::FromChrono(*lasting_at_ - Clock::now());
+    if (left > absl::ZeroDuration()) return left;
     lasting_at_.reset();
     supervision_.lasting();
-    return -1;
+    return absl::InfiniteDuration();
   }
 
   void Forward(const signalfd_siginfo& info) const {
@@ -773,13 +771,8 @@ absl::Status OccupyStandardStreams() {
 }
 
 absl::Status GuardianLink::Open() {
-  std::array<int, 2> ends = {};
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    return SystemError("make a socket pair");
-  }
-  wrapper_end_ = UniqueFd(ends[0]);
-  guardian_end_ = UniqueFd(ends[1]);
-  return absl::OkStatus();
+  return MakeSocketPair(wrapper_end_, guardian_end_) ? absl::OkStatus()
+                                                     : SystemError("make a socket pair");
 }
 
 void GuardianLink::Keep(const std::vector<UniqueFd>& claim) const {
@@ -823,8 +816,7 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
         (void)setsid();               // as the guardian; not before the fork: the command is below
         link.guardian_end().reset();  // the guardian's end shows on it
         if (child < 0) _exit(kInternal);
-        while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-        }
+        (void)RetryOnEintr([child] { return waitpid(child, nullptr, 0); });
         soleguard::EndOwnDescendants();
         _exit(kYes);
       }
@@ -835,8 +827,7 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
   // Whether it has ended by itself.
   const auto await_child = [child] {
     int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
+    (void)RetryOnEintr([&] { return waitpid(child, &status, 0); });
     return WIFEXITED(status);
   };
   absl::StatusOr<int> code = Wrapper(supervision, signals, [&] {

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <string_view>
@@ -7,6 +6,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "guardian/verdict_fd.h"
+#include "system.h"
 #include <soleguard/fd.h>
 
 namespace guardcheck {
@@ -24,16 +24,11 @@ absl::Status TakeVerdictFd(int fd) {
 absl::Status WriteVerdict(int fd, const std::string& line) {
   const soleguard::UniqueFd owned(fd);
   const std::string text = line + "\n";
-  absl::Status written;
-  for (std::string_view rest = text; !rest.empty() && written.ok();) {
-    const ssize_t size = write(owned.get(), rest.data(), rest.size());
-    if (size >= 0) {
-      rest.remove_prefix(static_cast<std::size_t>(size));
-    } else if (errno != EINTR) {
-      written = absl::ErrnoToStatus(errno, absl::StrCat("write the verdict to descriptor ", fd));
-    }
+  for (std::string_view rest = text; !rest.empty();) {
+    if (WriteSome(owned.get(), rest)) continue;
+    return absl::ErrnoToStatus(errno, absl::StrCat("write the verdict to descriptor ", fd));
   }
-  return written;
+  return absl::OkStatus();
 }
 
 }  // namespace guardcheck

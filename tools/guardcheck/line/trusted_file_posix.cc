@@ -14,6 +14,7 @@
 
 #include "line/trusted_file.h"
 #include "shown.h"
+#include "system.h"
 #include <soleguard/fd.h>
 #include <soleguard/patience.h>
 
@@ -90,13 +91,10 @@ absl::StatusOr<std::string> ReadTrustedFile(const std::string& path) {
         absl::StrCat(shown, " can be written by others; it can name commands: chmod go-w ", shown));
   }
   std::string text;
-  std::array<char, 65536> buffer;
   while (text.size() <= kMost) {
-    const ssize_t size = read(file.get(), buffer.data(), buffer.size());
-    if (size < 0 && errno == EINTR) continue;
+    const ssize_t size = ReadSome(file.get(), text);
     if (size < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", shown));
     if (size == 0) return text;
-    text.append(buffer.data(), static_cast<std::size_t>(size));
   }
   return absl::InvalidArgumentError(absl::StrCat(shown, " has more than 1 MiB"));
 }

@@ -1,19 +1,17 @@
-#include <poll.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <string_view>
 
 #include "show/terminal.h"
+#include "system.h"
 
 namespace guardcheck {
 
 bool IsTerminal(std::FILE* stream) { return isatty(fileno(stream)) != 0; }
 
 bool AwaitRoom(std::FILE* stream, absl::Duration patience) {
-  pollfd polled{.fd = fileno(stream), .events = POLLOUT, .revents = 0};
-  // A pipe shows room for PIPE_BUF bytes, 4 KiB on Linux.
-  return poll(&polled, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) > 0;
+  return AwaitOne(fileno(stream), POLLOUT, patience);  // of a pipe: PIPE_BUF bytes, 4 KiB on Linux
 }
 
 namespace {

@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -6,14 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
 #include "shown.h"
+#include "system.h"
 #include "watcher/event_hook.h"
 
 namespace guardcheck {
@@ -62,11 +62,10 @@ class Streams {
 
 absl::Status EventHook::Start() {
   last_start_ = absl::Now();
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "make a pipe");
-  const soleguard::UniqueFd read_end(ends[0]);
-  soleguard::UniqueFd write_end(ends[1]);
-  if (fcntl(write_end.get(), F_SETFL, O_NONBLOCK) != 0) return absl::ErrnoToStatus(errno, "fcntl");
+  soleguard::UniqueFd read_end;
+  soleguard::UniqueFd write_end;
+  if (!MakePipe(read_end, write_end)) return absl::ErrnoToStatus(errno, "make a pipe");
+  if (!MakeNonBlocking(write_end)) return absl::ErrnoToStatus(errno, "fcntl");
   std::vector<std::string> words = argv_;
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -107,15 +106,14 @@ void EventHook::Pump() {
   if (pid_ < 0 && !queue_.empty() && due() <= absl::ZeroDuration()) (void)Start();
   while (input_ && !queue_.empty()) {
     const std::string& line = queue_.front();
-    const ssize_t size = write(input_.get(), line.data() + written_, line.size() - written_);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0 && errno == EAGAIN) return;
-    if (size < 0) {  // it has closed its input (EPIPE), and what it did not read stays here
-      input_.reset();
+    std::string_view rest = std::string_view(line).substr(written_);
+    if (!WriteSome(input_.get(), rest)) {
+      // It has closed its input (EPIPE), and what it did not read stays here.
+      if (errno != EAGAIN) input_.reset();
       return;
     }
-    written_ += static_cast<std::size_t>(size);
-    if (written_ < line.size()) return;
+    written_ = line.size() - rest.size();
+    if (!rest.empty()) return;
     queue_.pop_front();
     written_ = 0;
   }
@@ -128,13 +126,9 @@ absl::Duration EventHook::due() const {
 
 void EventHook::Finish(absl::Duration at_most) {
   const absl::Time deadline = absl::Now() + at_most;
-  const auto left = [deadline] {
-    const std::int64_t milliseconds = absl::ToInt64Milliseconds(deadline - absl::Now());
-    return static_cast<int>(std::max<std::int64_t>(milliseconds, 0));
-  };
-  while (input() >= 0 && left() > 0) {
-    pollfd writable{.fd = input(), .events = POLLOUT, .revents = 0};
-    (void)poll(&writable, 1, left());
+  const auto left = [deadline] { return deadline - absl::Now(); };
+  while (input() >= 0 && left() > absl::ZeroDuration()) {
+    (void)AwaitOne(input(), POLLOUT, left());
     Pump();
   }
   dropped_ += queue_.size();
@@ -143,8 +137,7 @@ void EventHook::Finish(absl::Duration at_most) {
   Reap();
   if (pid_ < 0) return;
   const soleguard::UniqueFd end(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0U)));
-  pollfd ended{.fd = end.get(), .events = POLLIN, .revents = 0};
-  if (!end || poll(&ended, 1, left()) <= 0) (void)kill(pid_, SIGKILL);
+  if (!end || !AwaitOne(end.get(), POLLIN, left())) (void)kill(pid_, SIGKILL);
   (void)waitpid(pid_, nullptr, 0);
   pid_ = -1;
 }

@@ -12,6 +12,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "shown.h"
+#include "system.h"
 #include "watcher/log_follower.h"
 
 namespace guardcheck {
@@ -108,9 +109,10 @@ absl::Status LogFollower::Drain(Source& source, const Visit& visit, std::size_t&
   }
   std::array<char, 65536> buffer{};
   while (budget > 0) {
-    const ssize_t got = pread(source.fd.get(), buffer.data(), std::min(buffer.size(), budget),
-                              static_cast<off_t>(source.offset));
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got = RetryOnEintr([&] {
+      return pread(source.fd.get(), buffer.data(), std::min(buffer.size(), budget),
+                   static_cast<off_t>(source.offset));
+    });
     if (got < 0) return Error(errno, "read " + Escape(path_).text());
     if (got == 0) return absl::OkStatus();
     const auto size = static_cast<std::size_t>(got);

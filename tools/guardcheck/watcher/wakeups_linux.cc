@@ -1,11 +1,10 @@
-#include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <vector>
 
+#include "system.h"
 #include "watcher/wakeups.h"
 
 namespace guardcheck {
@@ -32,9 +31,8 @@ Wakeups::Wakeups() : end_(Read({SIGINT, SIGTERM})), child_(Read({SIGCHLD})) {
 
 bool Wakeups::asked_to_end() {
   if (asked_ || !end_) return asked_;
-  pollfd waiting{.fd = end_.get(), .events = POLLIN, .revents = 0};
   // Left unread: who waits for end() sees it too.
-  asked_ = poll(&waiting, 1, 0) > 0;
+  asked_ = AwaitOne(end_.get(), POLLIN, absl::ZeroDuration());
   return asked_;
 }
 
@@ -46,14 +44,7 @@ void Wakeups::Wait(std::span<const soleguard::UniqueFd* const> readable, int wri
   for (const soleguard::UniqueFd* fd : readable) {  // a negative number is passed over (poll(2))
     waiting.push_back({.fd = fd->get(), .events = POLLIN, .revents = 0});
   }
-  // Rounded up, or the last millisecond would be spent in a loop.
-  constexpr std::int64_t kLongest = 3'600'000;
-  const std::int64_t milliseconds =
-      at_most > absl::Hours(1)
-          ? kLongest
-          : absl::ToInt64Milliseconds(
-                absl::Ceil(std::max(at_most, absl::ZeroDuration()), absl::Milliseconds(1)));
-  (void)poll(waiting.data(), waiting.size(), static_cast<int>(milliseconds));
+  (void)Poll(waiting, at_most);
   signalfd_siginfo child{};
   while (child_ && read(child_.get(), &child, sizeof child) > 0) {
     // Who has ended is for the owner of the child to find out.
