@@ -129,7 +129,8 @@ TEST_F(MutexTest, H02_WhoHasItIsNotToldByTheRecordOfOneThatHadItBefore) {
   ASSERT_TRUE(testing::FreeSemaphore(scope().directory(), "x"));
   const testing::Child next([this]() -> std::string {
     const os::Ownership own{.rule = os::Ownership::Rule::kOwner, .uid = geteuid()};
-    auto semaphore = os::UndoSemaphore::Open({Key()}, own, os::Create::kNo);
+    auto semaphore =
+        os::NamedMutex::Open(KeyOf(scope(), *InstanceName::Parse("x")), own, os::Create::kNo);
     return semaphore.ok() && *semaphore->TryTake() ? "took it" : "did not";
   });
   ASSERT_EQ(next.answer(), "took it");

@@ -51,8 +51,8 @@ Row RowOf(const Listed& listed) {
           .command = Said(holder.evidence)};
   if (!holder.record.has_value()) return row;
   const soleguard::HolderRecord& record = *holder.record;
-  const auto process = Live(InstanceOf(record));
-  row.pid = Text(InstanceOf(record).pid);
+  const auto process = Live(record.running());
+  row.pid = Text(record.running().pid);
   if (!record.is_newer()) row.started = Stamp(record.started);
   row.user = Escape(record.user);
   row.command = process.has_value() ? CommandLine(process->argv) : Escape(record.executable);

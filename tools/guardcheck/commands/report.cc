@@ -62,7 +62,7 @@ Shown Heading(const Call& call, const ConflictReport& report) {
 // nullopt: no record says who it is.
 std::optional<std::int64_t> HolderPid(const ConflictReport& report) {
   if (!report.holder.has_value() || !report.holder->record.has_value()) return std::nullopt;
-  return InstanceOf(*report.holder->record).pid;
+  return report.holder->record->running().pid;
 }
 
 Shown SuspectsText(const ConflictReport& report) {

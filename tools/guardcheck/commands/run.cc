@@ -89,7 +89,7 @@ void MentionWait(const Call& call, std::uint32_t slots, bool replaces) {
     const auto inspection = soleguard::Inspect(name->Slot(slot), call.common.policy, options);
     const soleguard::Holder* holder = inspection.holder();
     if (holder == nullptr || !holder->record.has_value()) continue;
-    pids.push_back(InstanceOf(*holder->record).pid);
+    pids.push_back(holder->record->running().pid);
   }
   Say(Text(Escape(call.operand), " is held by ",
            pids.empty() ? "another instance" : Text("pid ", Numbers(pids)),

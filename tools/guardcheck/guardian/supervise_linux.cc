@@ -648,82 +648,104 @@ bool EndWithDescendants(const ProcessIdentity& process) {
   });
 }
 
-// The wrapper's part: forwards signals, stops and continues with the command, waits for its end.
+// The wrapper's part: forwards signals, stops and continues with the command. It is in one of three
+// states. The command *starts* until the guardian says that it runs (`command_` is 0). It *runs*
+// until the guardian says how it ended. Then it is *over*, as it is when the command could not be
+// started or when the guardian is gone.
 class Wrapper {
  public:
-  // `end_orphans`: of a guardian that was killed. False: it may be that some are left.
+  // `own`: the identity of this process, if it can be told. `end_orphans`: of a guardian that was
+  // killed. False: it may be that some are left.
   Wrapper(const Supervision& supervision, const SignalQueue& signals,
-          std::function<bool()> end_orphans)
+          const std::optional<ProcessIdentity>& own, std::function<bool()> end_orphans)
       : supervision_(supervision),
         signals_(signals),
+        own_(own),
         guardian_(supervision.link->wrapper_end().get()),
         end_orphans_(std::move(end_orphans)) {}
 
-  absl::StatusOr<int> Watch(const std::optional<ProcessIdentity>& own) {
-    while (true) {
-      std::vector<pollfd> polled = {pollfd{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
-                                    pollfd{.fd = guardian_, .events = POLLIN, .revents = 0}};
-      for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) {
-        polled.push_back({.fd = meanwhile.fd, .events = POLLIN, .revents = 0});
-      }
-      const int end =
-          supervision_.end != nullptr && !told_to_end_ ? supervision_.end->fd().get() : -1;
-      polled.push_back({.fd = end, .events = POLLIN, .revents = 0});
-      if (!AwaitReadable(polled, UntilLasting())) continue;
-      for (std::size_t i = 0; i < supervision_.meanwhile.size(); ++i) {
-        if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
-      }
-      if (end >= 0 && supervision_.end->IsSet()) {
-        told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
-      }
-      // Messages first: whether the terminal sent a signal to the command too can be told once it
-      // is known. (One that is left over at the end had nobody to go to.)
-      const Received received = polled[1].revents != 0 ? Receive(guardian_) : Received{};
-      if (received.what == Received::What::kNothing) {
-        while (const std::optional<signalfd_siginfo> info = signals_.Next()) Forward(*info);
-        continue;
-      }
-
-      if (received.what == Received::What::kGone) {
-        if (end_orphans_()) {
-          return absl::AbortedError(
-              "the guardian process was killed; the command was ended with it");
-        }
-        const bool ended = instance_.has_value() && EndWithDescendants(*instance_);
-        return absl::AbortedError(absl::StrCat(
-            "the guardian process was killed, and the one above it; the command ",
-            ended ? "was ended, but what it had left to itself may run on" : "may run on",
-            " and keeps the name as long: guardcheck status shows it"));
-      }
-      const Message& message = received.message;
-      const Supervision::Crew crew = {.instance = Identity(own, message.instance),
-                                      .guardian = Identity(own, message.guardian)};
-      if (crew.instance.has_value()) instance_ = crew.instance;
-      switch (message.kind) {
-        case Message::Kind::kStarted:
-          command_ = static_cast<pid_t>(message.instance.pid);
-          guardian_pid_ = static_cast<pid_t>(message.value);
-          lasting_at_ = Clock::now() + absl::ToChronoNanoseconds(Supervision::kLasting);
-          supervision_.started(crew);
-          break;
-        case Message::Kind::kMoved:
-          supervision_.moved(crew);
-          break;
-        case Message::Kind::kCannotStart:
-          return SayCannotExecute(supervision_.command[0], message.value);
-        case Message::Kind::kEnded:
-          for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
-          return message.value;
-        case Message::Kind::kForward:  // never come this way
-        case Message::Kind::kEnd:
-        case Message::Kind::kKeep:
-        case Message::Kind::kHook:
-          break;
-      }
-    }
+  // Until it is over.
+  absl::StatusOr<int> Watch() {
+    std::optional<absl::StatusOr<int>> end;
+    while (!end.has_value()) end = Step();
+    return *std::move(end);
   }
 
  private:
+  // nullopt: it is not over.
+  using Over = std::optional<absl::StatusOr<int>>;
+
+  // Waits for what happens next, and sees to it.
+  Over Step() {
+    std::vector<pollfd> polled = {pollfd{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
+                                  pollfd{.fd = guardian_, .events = POLLIN, .revents = 0}};
+    for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) {
+      polled.push_back({.fd = meanwhile.fd, .events = POLLIN, .revents = 0});
+    }
+    const bool can_be_told = supervision_.end != nullptr && !told_to_end_;
+    polled.push_back(
+        {.fd = can_be_told ? supervision_.end->fd().get() : -1, .events = POLLIN, .revents = 0});
+    if (!AwaitReadable(polled, UntilLasting())) return std::nullopt;
+    for (std::size_t i = 0; i < supervision_.meanwhile.size(); ++i) {
+      if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
+    }
+    if (can_be_told && supervision_.end->IsSet()) {
+      told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
+    }
+    // Messages first: whether the terminal sent a signal to the command too can be told once it is
+    // known. (One that is left over at the end had nobody to go to.)
+    const Received received = polled[1].revents != 0 ? Receive(guardian_) : Received{};
+    switch (received.what) {
+      case Received::What::kMessage:
+        return Heed(received.message);
+      case Received::What::kGone:
+        return EndWithoutGuardian();
+      case Received::What::kNothing:
+        break;
+    }
+    while (const std::optional<signalfd_siginfo> info = signals_.Next()) Forward(*info);
+    return std::nullopt;
+  }
+
+  Over Heed(const Message& message) {
+    const Supervision::Crew crew = {.instance = Identity(own_, message.instance),
+                                    .guardian = Identity(own_, message.guardian)};
+    if (crew.instance.has_value()) instance_ = crew.instance;
+    switch (message.kind) {
+      case Message::Kind::kStarted:
+        command_ = static_cast<pid_t>(message.instance.pid);
+        guardian_pid_ = static_cast<pid_t>(message.value);
+        lasting_at_ = Clock::now() + absl::ToChronoNanoseconds(Supervision::kLasting);
+        supervision_.started(crew);
+        break;
+      case Message::Kind::kMoved:
+        supervision_.moved(crew);
+        break;
+      case Message::Kind::kCannotStart:
+        return SayCannotExecute(supervision_.command[0], message.value);
+      case Message::Kind::kEnded:
+        for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
+        return message.value;
+      case Message::Kind::kForward:  // never come this way
+      case Message::Kind::kEnd:
+      case Message::Kind::kKeep:
+      case Message::Kind::kHook:
+        break;
+    }
+    return std::nullopt;
+  }
+
+  absl::Status EndWithoutGuardian() const {
+    if (end_orphans_()) {
+      return absl::AbortedError("the guardian process was killed; the command was ended with it");
+    }
+    const bool ended = instance_.has_value() && EndWithDescendants(*instance_);
+    return absl::AbortedError(
+        absl::StrCat("the guardian process was killed, and the one above it; the command ",
+                     ended ? "was ended, but what it had left to itself may run on" : "may run on",
+                     " and keeps the name as long: guardcheck status shows it"));
+  }
+
   // Says once that the command lasts, when it does; gives the time until then.
   absl::Duration UntilLasting() {
     if (!lasting_at_.has_value()) return absl::InfiniteDuration();
@@ -749,6 +771,7 @@ class Wrapper {
 
   const Supervision& supervision_;
   const SignalQueue& signals_;
+  const std::optional<ProcessIdentity>& own_;
   const int guardian_;
   const std::function<bool()> end_orphans_;
   std::optional<ProcessIdentity> instance_;  // who does the work, as far as it was told
@@ -830,11 +853,12 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
     (void)RetryOnEintr([&] { return waitpid(child, &status, 0); });
     return WIFEXITED(status);
   };
-  absl::StatusOr<int> code = Wrapper(supervision, signals, [&] {
-                               if (is_between_needed) return await_child();
-                               soleguard::EndOwnDescendants();
-                               return true;
-                             }).Watch(own);
+  const auto end_orphans = [&] {
+    if (is_between_needed) return await_child();
+    soleguard::EndOwnDescendants();
+    return true;
+  };
+  absl::StatusOr<int> code = Wrapper(supervision, signals, own, end_orphans).Watch();
   supervision.ended();
   (void)await_child();
   return code;

@@ -230,105 +230,148 @@ constexpr char kExitCodes[] =
 
 }  // namespace
 
-std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
-  // Everything behind the first "--" is the command's: it is never read as options.
-  const auto dashes = std::find(words.begin(), words.end(), "--");
-  const bool has_dashes = dashes != words.end();
-  std::vector<std::string> behind(has_dashes ? dashes + 1 : dashes, words.end());
-  words.erase(dashes, words.end());
+namespace {
 
-  const auto is_help = [](const std::string& word) { return word == "-h" || word == "--help"; };
-  // "-h run" is the help of run.
-  if (words.size() > 1 && is_help(words[0]) && FindKind(words[1]) != nullptr) {
-    std::swap(words[0], words[1]);
+// The words of a call. Everything behind the first "--" is the command's: it is never read as
+// options.
+struct Words {
+  explicit Words(std::vector<std::string> all) : own(std::move(all)) {
+    const auto dashes = std::find(own.begin(), own.end(), "--");
+    has_dashes = dashes != own.end();
+    behind.assign(has_dashes ? dashes + 1 : dashes, own.end());
+    own.erase(dashes, own.end());
+    // "-h run" is the help of run.
+    if (own.size() > 1 && IsHelp(own[0]) && FindKind(own[1]) != nullptr) std::swap(own[0], own[1]);
   }
-  if (!words.empty() && words[0].starts_with('-') && !is_help(words[0]) &&
-      words[0] != "--version") {
-    throw UsageError(absl::StrCat("there is no option '", Escape(words[0]).text(),
+
+  static bool IsHelp(const std::string& word) { return word == "-h" || word == "--help"; }
+
+  // The command that is called; nullptr: help or the version is asked for, or nothing is said.
+  const CommandKind* Called() const {
+    if (own.empty() || IsHelp(own[0]) || own[0] == "--version") return nullptr;
+    if (const CommandKind* kind = FindKind(own[0])) return kind;
+    if (!own[0].starts_with('-')) {
+      throw UsageError("there is no command '" + own[0] + "'; guardcheck --help lists them");
+    }
+    throw UsageError(absl::StrCat("there is no option '", Escape(own[0]).text(),
                                   "' before a command; guardcheck --help lists the commands, "
                                   "guardcheck COMMAND --help the options of one"));
   }
 
-  CLI::App app("Guards a command against running twice, and shows what is guarded.", "guardcheck");
-  app.set_version_flag("--version", std::string(soleguard::Version()));
-  app.require_subcommand(1);
-  app.footer(kExitCodes);
-  const CommandKind* called = nullptr;
-  CLI::App* subcommand = nullptr;
-  for (const CommandKind& kind : CommandKinds()) {
-    CLI::App* added = app.add_subcommand(std::string(kind.name), std::string(kind.help));
-    if (words.empty() || words[0] != kind.name) continue;
-    called = &kind;
-    subcommand = added;
-    subcommand->description(absl::StrCat("guardcheck ", words[0], " ", kind.synopsis(), "\n\n",
-                                         std::string(kind.help), "\n"));
-  }
-  if (!words.empty() && !words[0].starts_with('-') && called == nullptr) {
-    throw UsageError("there is no command '" + words[0] + "'; guardcheck --help lists them");
-  }
+  std::vector<std::string> own;  // before "--"
+  std::vector<std::string> behind;
+  bool has_dashes = false;
+};
 
-  Parsed parsed;
-  CLI::Option* operand = nullptr;
-  std::vector<Option> options;
-  Given given;
-  std::string config;
-  // The options of a command that is not called are not built: 70 us of each start.
-  if (called != nullptr) {
-    parsed.command = called->make();
-    options = OptionsOf(*called, *parsed.command, parsed.call.common, config);
-    if (!called->operand.empty()) {
-      operand = subcommand->add_option(called->has_name() ? "NAME" : std::string(called->operand),
-                                       parsed.call.operand);
-      if (!called->operand.starts_with('[')) operand->required();
+// What CLI11 reads of a command line.
+class CommandLine {
+ public:
+  explicit CommandLine(const Words& words) : words_(words), called_(words.Called()) {
+    app_.set_version_flag("--version", std::string(soleguard::Version()));
+    app_.require_subcommand(1);
+    app_.footer(kExitCodes);
+    for (const CommandKind& kind : CommandKinds()) {
+      CLI::App* added = app_.add_subcommand(std::string(kind.name), std::string(kind.help));
+      if (&kind == called_) subcommand_ = added;
     }
-    given.Declare(*subcommand, options);
-    subcommand->allow_extras();  // complained of below
+    // The options of a command that is not called are not built: 70 us of each start.
+    if (called_ != nullptr) DeclareCalled();
   }
 
-  try {
+  // False: help or the version was asked for, and has been printed. Else the operand is there; the
+  // options are not read yet.
+  bool Parse() {
     // CLI11 takes a flag's empty value for its default. Here it is a script's unset variable.
-    for (const Option& option : options) {
-      if (std::find(words.begin(), words.end(), option.name + "=") != words.end()) {
+    for (const Option& option : options_) {
+      if (std::find(words_.own.begin(), words_.own.end(), option.name + "=") != words_.own.end()) {
         throw UsageError(option.name + ": the value is empty");
       }
     }
-    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // it takes them backwards
-  } catch (const CLI::Success& asked) {
-    (void)app.exit(asked);
-    return std::nullopt;
-  } catch (const CLI::ParseError& error) {
-    // An unknown option is why NAME is missing, more often than not.
-    if (called != nullptr) CheckExtra(*called, options, words, subcommand->remaining());
-    throw UsageError(absl::StrCat(error.what(), "\nRun with --help for more information."));
-  }
-  CheckExtra(*called, options, words, subcommand->remaining());
-  CheckBehind(*called, has_dashes, behind);
-  if (called->has_name() && operand->count() > 0) CheckName(parsed.call.operand);
-  parsed.call.command = std::move(behind);
-  if (called->takes == Takes::kNothing) {
-    for (const Option& option : options) Read(option, given.Of(option), option.name);
-    return parsed;
-  }
-  // The time that the caller gives for all of it is for a home's server too.
-  absl::Duration patience = soleguard::Patience::kMost;
-  for (const Option& option : options) {
-    if (!option.bounds_call || given.Of(option).size() != 1) continue;
-    absl::Duration time;
-    if (absl::ParseDuration(given.Of(option).front(), &time)) patience = std::min(patience, time);
-  }
-  const std::vector<std::string>& named = given.Of(options.front());  // --config
-  const Config files(ConfigFile(named.empty() ? "" : named.front()),
-                     called->has_name() ? parsed.call.operand : "", &IsSetting, patience);
-  for (const Option& option : options) {
-    const std::vector<std::string>& texts = given.Of(option);
-    if (texts.empty()) {
-      (void)ReadSetting(option, files);
-    } else {
-      Read(option, texts, option.name);
-      parsed.call.said.insert(option.name);
+    try {
+      app_.parse(std::vector(words_.own.rbegin(), words_.own.rend()));  // it takes them backwards
+    } catch (const CLI::Success& asked) {
+      (void)app_.exit(asked);
+      return false;
+    } catch (const CLI::ParseError& error) {
+      // An unknown option is why NAME is missing, more often than not.
+      if (called_ != nullptr) Complain();
+      throw UsageError(absl::StrCat(error.what(), "\nRun with --help for more information."));
     }
+    Complain();
+    CheckBehind(*called_, words_.has_dashes, words_.behind);
+    if (called_->has_name() && operand_->count() > 0) CheckName(parsed_.call.operand);
+    parsed_.call.command = words_.behind;
+    return true;
   }
-  return parsed;
+
+  // Reads the options, and of those that were not given the settings.
+  Parsed Finish() {
+    if (called_->takes == Takes::kNothing) {
+      for (const Option& option : options_) Read(option, given_.Of(option), option.name);
+      return std::move(parsed_);
+    }
+    const std::vector<std::string>& named = given_.Of(options_.front());  // --config
+    const Config files(ConfigFile(named.empty() ? "" : named.front()),
+                       called_->has_name() ? parsed_.call.operand : "", &IsSetting, TimeForFiles());
+    for (const Option& option : options_) {
+      const std::vector<std::string>& texts = given_.Of(option);
+      if (texts.empty()) {
+        (void)ReadSetting(option, files);
+      } else {
+        Read(option, texts, option.name);
+        parsed_.call.said.insert(option.name);
+      }
+    }
+    return std::move(parsed_);
+  }
+
+ private:
+  void DeclareCalled() {
+    subcommand_->description(absl::StrCat("guardcheck ", words_.own[0], " ", called_->synopsis(),
+                                          "\n\n", std::string(called_->help), "\n"));
+    parsed_.command = called_->make();
+    options_ = OptionsOf(*called_, *parsed_.command, parsed_.call.common, config_);
+    if (!called_->operand.empty()) {
+      operand_ = subcommand_->add_option(
+          called_->has_name() ? "NAME" : std::string(called_->operand), parsed_.call.operand);
+      if (!called_->operand.starts_with('[')) operand_->required();
+    }
+    given_.Declare(*subcommand_, options_);
+    subcommand_->allow_extras();  // complained of by Complain
+  }
+
+  void Complain() const { CheckExtra(*called_, options_, words_.own, subcommand_->remaining()); }
+
+  // The time that the caller gives for all of it is for a home's server too.
+  absl::Duration TimeForFiles() const {
+    absl::Duration patience = soleguard::Patience::kMost;
+    for (const Option& option : options_) {
+      if (!option.bounds_call || given_.Of(option).size() != 1) continue;
+      absl::Duration time;
+      if (absl::ParseDuration(given_.Of(option).front(), &time))
+        patience = std::min(patience, time);
+    }
+    return patience;
+  }
+
+  const Words& words_;
+  const CommandKind* const called_;
+  CLI::App app_{"Guards a command against running twice, and shows what is guarded.", "guardcheck"};
+  CLI::App* subcommand_ = nullptr;
+  CLI::Option* operand_ = nullptr;
+  Parsed parsed_;       // the options are read into it
+  std::string config_;  // and --config into this, whose text is needed before
+  std::vector<Option> options_;
+  Given given_;
+};
+
+}  // namespace
+
+std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
+  const Words split(std::move(words));
+  CommandLine line(split);
+  if (!line.Parse()) return std::nullopt;
+  return line.Finish();
 }
 
 std::vector<Option> DocumentedCommonOptions() {

@@ -52,7 +52,7 @@ void AddProcess(Lines& lines, const ProcessDescription& process) {
 }
 
 void AddRecord(Lines& lines, const HolderRecord& record) {
-  const ProcessIdentity& instance = InstanceOf(record);
+  const ProcessIdentity& instance = record.running();
   Shown pid = Text(instance.pid);
   if (instance != record.identity) {
     const bool is_gone = LivenessOf(record.identity) == soleguard::Liveness::kGone;
@@ -123,7 +123,7 @@ bool CanBeStopped(const Holder& holder) {
   const soleguard::Liveness owner = LivenessOf(holder.record->identity);
   if (owner != soleguard::Liveness::kGone) return owner != soleguard::Liveness::kUnknown;
   const auto& guardian = holder.record->guardian;
-  return LivenessOf(InstanceOf(*holder.record)) == soleguard::Liveness::kAlive ||
+  return LivenessOf(holder.record->running()) == soleguard::Liveness::kAlive ||
          (guardian.has_value() && LivenessOf(*guardian) == soleguard::Liveness::kAlive);
 }
 

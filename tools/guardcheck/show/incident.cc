@@ -12,7 +12,7 @@ using soleguard::Incident;
 Shown Who(const soleguard::Holder& holder) {
   if (holder.record.has_value()) {
     const soleguard::HolderRecord& record = *holder.record;
-    return Text("pid ", InstanceOf(record).pid, " (", Escape(record.user), ", ",
+    return Text("pid ", record.running().pid, " (", Escape(record.user), ", ",
                 Escape(record.executable), ")");
   }
   if (!holder.processes.empty()) return Text("pid ", holder.processes.front().pid);

@@ -119,7 +119,7 @@ Json HolderJson(const Holder& holder) {
                               {"suspects", ArrayOf(holder.processes, &ProcessJson)}});
   if (holder.record.has_value()) {
     object.Set("record", RecordJson(*holder.record));
-    object.Set("process", ProcessJson(InstanceOf(*holder.record)));
+    object.Set("process", ProcessJson(holder.record->running()));
   }
   return object;
 }

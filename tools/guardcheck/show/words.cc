@@ -67,10 +67,6 @@ Shown ShownSlot(const soleguard::InstanceName& name) {
   return name.slot() == 0 ? text : Text(text, " (slot ", name.slot(), ")");
 }
 
-const ProcessIdentity& InstanceOf(const soleguard::HolderRecord& record) {
-  return record.instance.has_value() ? *record.instance : record.identity;
-}
-
 std::optional<ProcessDescription> Live(const ProcessIdentity& identity) {
   absl::StatusOr<ProcessDescription> description = soleguard::Describe(identity);
   return description.ok() ? std::optional(*std::move(description)) : std::nullopt;

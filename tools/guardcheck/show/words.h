@@ -36,10 +36,6 @@ Shown ShellWords(const std::vector<std::string>& words);
 // "x", or "x (slot 2)".
 Shown ShownSlot(const soleguard::InstanceName& name);
 
-// The process that a person means by "the instance": what the claim was handed on to, else its
-// owner.
-const soleguard::ProcessIdentity& InstanceOf(const soleguard::HolderRecord& record);
-
 // Read now, of that very process; nullopt when it is gone or cannot be seen from here.
 std::optional<soleguard::ProcessDescription> Live(const soleguard::ProcessIdentity& identity);
 
