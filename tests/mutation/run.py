@@ -16,7 +16,7 @@ SUITES. It survives when they pass them all. One that is marked equivalent is ex
 
 Exit status: 0 when every slip was noticed or is equivalent, 1 when some survived, 2 when the list
 is wrong (a text that is not there any more, or twice; a slip that does not compile; an equivalent
-one that was noticed), 3 when the unchanged sources do not build or pass.
+one that was noticed; a suite without a test), 3 when the unchanged sources do not build or pass.
 """
 import argparse
 import concurrent.futures
@@ -126,6 +126,14 @@ class Tree:
                     if (program, name) not in chosen:
                         chosen.append((program, name))
         return chosen
+
+    def unmatched(self, all_suites):
+        """The patterns that choose nothing: of a suite with parameters the name begins elsewhere."""
+        return sorted(
+            {f"{pattern} in {program}"
+             for suites in all_suites for program, patterns in suites for pattern in patterns.split(":")
+             if not any(fnmatch.fnmatchcase(name, pattern.removeprefix("-"))
+                        for name in self.tests[program])})
 
     def run(self, tests, limits, default_limit):
         """Each test in a process of its own, as ctest does it, until one fails.
@@ -272,6 +280,9 @@ class Run:
         """The unchanged sources: builds, and finds out what passes and how long it takes."""
         programs = sorted({p for s in self.slips for p, _ in suites_of(s)})
         self.tree.prepare(programs)
+        unmatched = self.tree.unmatched({suites_of(slip) for slip in self.slips})
+        if unmatched:
+            sys.exit(fail(2, "no test is called " + ", ".join(unmatched)))
         tests = []
         for slip in self.slips:
             for test in self.tree.tests_of(suites_of(slip)):

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/temp_dir.h"
+#include "support/traced.h"
 
 namespace soleguard {
 namespace {
@@ -28,6 +30,7 @@ namespace {
 using testing::Child;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::Traced;
 
 class QueueTest : public ::testing::Test {
  protected:
@@ -106,6 +109,41 @@ TEST_F(QueueTest, ANewcomerWaitsForTheHeadAndAStandbyForTheOneBeforeIt) {
   EXPECT_TRUE(SomebodyIsAheadOf(*newcomer)) << "the last one is the head now";
 }
 
+TEST_F(QueueTest, WhoJoinsTakesNoPlaceThatOneInTheMiddleHasLeft) {
+  const auto first = Make();
+  const auto middle = Make();
+  const auto last = Make();
+  for (Queue* queue : {first.get(), middle.get(), last.get()})
+    ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
+  middle->Leave();
+  ASSERT_TRUE(middle->Join(Queue::Line::kStandbys).ok());
+  first->Leave();
+  EXPECT_FALSE(SomebodyIsAheadOf(*last));
+  EXPECT_TRUE(SomebodyIsAheadOf(*middle));
+}
+
+// The one that leaves is stopped at each of its system calls.
+TEST_F(QueueTest, WhoIsWokenFindsThePlaceFree) {
+  if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
+  std::unique_ptr<Queue> first;  // the child's
+  Traced leaving(
+      [&] {
+        first = Make();
+        (void)first->Join(Queue::Line::kStandbys);
+      },
+      [&] { first->Leave(); });
+  const auto second = Make();
+  ASSERT_TRUE(second->Join(Queue::Line::kStandbys).ok());
+  const auto ahead = second->WhoIsAhead();
+  ASSERT_TRUE(ahead.ok() && ahead->has_value());
+  const auto woken = [&] { return WaitForAny((*ahead)->wake, absl::ZeroDuration()); };
+  ASSERT_FALSE(woken());
+  while (leaving.Next().has_value() && !woken()) {
+  }
+  EXPECT_TRUE(woken());
+  EXPECT_FALSE(SomebodyIsAheadOf(*second));
+}
+
 TEST_F(QueueTest, H08_AKilledProcessLosesItsPlaceAndWhatItLeftIsRemoved) {
   Child killed = Joined();
   ASSERT_EQ(killed.answer(), "OK");
@@ -141,15 +179,21 @@ TEST_F(QueueTest, H10_AForkedChildNeitherKeepsNorGivesUpItsParentsPlace) {
   EXPECT_FALSE(SomebodyIsAheadOf(*newcomer));
 }
 
-// Such a child has its parent's descriptors, which a fork would have closed.
+// Runs `body` in a child that has its parent's descriptors, which a fork would have closed.
+template <typename Body>
+pid_t RawClone(Body body) {
+  const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
+  if (child == 0) {
+    body();
+    _exit(0);
+  }
+  return child;
+}
+
 TEST_F(QueueTest, H28_AChildOfARawCloneDoesNotGiveUpItsParentsPlace) {
   const auto queue = Make();
   ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
-  const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
-  if (child == 0) {
-    queue->Leave();
-    _exit(0);
-  }
+  const pid_t child = RawClone([&] { queue->Leave(); });
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
@@ -161,6 +205,19 @@ TEST_F(QueueTest, H28_AChildOfARawCloneDoesNotGiveUpItsParentsPlace) {
   queue->Leave();
   EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
   EXPECT_FALSE(SomebodyIsAheadOf(*newcomer));
+}
+
+TEST_F(QueueTest, H28_APlaceThatWasLeftIsFreeThoughAChildOfARawCloneLives) {
+  const auto queue = Make();
+  ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
+  const pid_t child = RawClone([] {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (true) pause();
+  });
+  queue->Leave();
+  EXPECT_FALSE(SomebodyIsAheadOf(*Make()));
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
 }
 
 TEST_F(QueueTest, H01_OfManyThatJoinAtOnceEachHasAPlaceOfItsOwn) {
@@ -216,6 +273,20 @@ TEST_F(QueueTest, AReplacerStandsBeforeAllStandbysAndBehindEarlierReplacers) {
   EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
   EXPECT_FALSE(SomebodyIsAheadOf(*standby));
   EXPECT_TRUE(SomebodyIsAheadOf(*second_standby));
+}
+
+TEST_F(QueueTest, ANewcomerWaitsForAReplacerThoughAStandbyCameFirst) {
+  const auto standby = Make();
+  const auto replacer = Make();
+  const auto newcomer = Make();
+  ASSERT_TRUE(standby->Join(Queue::Line::kStandbys).ok());
+  ASSERT_TRUE(replacer->Join(Queue::Line::kReplacers).ok());
+  const auto ahead = newcomer->WhoIsAhead();
+  ASSERT_TRUE(ahead.ok() && ahead->has_value());
+  standby->Leave();
+  EXPECT_FALSE(WaitForAny((*ahead)->wake, absl::Nanoseconds(1)));
+  replacer->Leave();
+  EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
 }
 
 }  // namespace
