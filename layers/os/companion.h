@@ -8,6 +8,7 @@
 #include <absl/status/statusor.h>
 
 #include "os/kept_fd.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 
@@ -26,5 +27,8 @@ absl::StatusOr<Peer> CompanionPeer(const std::string& name);
 // The user whose process listens there, by sock_diag(7), which connects to nobody (Linux 5.3).
 // NotFound: nobody, or the kernel does not say.
 absl::StatusOr<std::uint32_t> CompanionOwner(const std::string& name);
+
+// That socket, as the descriptors of those who have it show it. NotFound as above.
+absl::StatusOr<FileIdentity> CompanionSocket(const std::string& name);
 
 }  // namespace soleguard::os

@@ -13,6 +13,7 @@
 
 #include "os/companion.h"
 #include "os/error.h"
+#include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/socket_linux.h"
 
@@ -33,9 +34,16 @@ Abstract AbstractAddress(const std::string& name) {
   return abstract;
 }
 
-// The user of the listening socket `name`, if sock_diag's answer is of that one and says it.
-std::optional<std::uint32_t> OwnerOf(std::string_view name, std::string_view answer) {
-  answer.remove_prefix(std::min(sizeof(unix_diag_msg), answer.size()));
+struct Found {
+  std::uint32_t uid = 0;
+  std::uint32_t inode = 0;
+};
+
+// The listening socket `name`, if sock_diag's answer is of that one.
+std::optional<Found> FoundIn(std::string_view answer, std::string_view name) {
+  const auto message = ValueAt<unix_diag_msg>(answer, 0);
+  if (!message.has_value()) return std::nullopt;
+  answer.remove_prefix(sizeof *message);
   bool is_it = false;
   std::optional<std::uint32_t> uid;
   while (const auto attribute = ValueAt<rtattr>(answer, 0)) {
@@ -47,7 +55,22 @@ std::optional<std::uint32_t> OwnerOf(std::string_view name, std::string_view ans
     if (attribute->rta_type == UNIX_DIAG_UID) uid = ValueAt<std::uint32_t>(value, 0);
     answer.remove_prefix(std::min(Aligned(attribute->rta_len), answer.size()));
   }
-  return is_it ? uid : std::nullopt;
+  if (!is_it || !uid.has_value()) return std::nullopt;
+  return Found{.uid = *uid, .inode = message->udiag_ino};
+}
+
+absl::StatusOr<Found> Find(int netlink, const std::string& name) {
+  unix_diag_req request = {};
+  request.sdiag_family = AF_UNIX;
+  request.udiag_states = kListening;
+  request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_UID;
+  std::optional<Found> found;
+  const absl::Status listed = ListSockets(netlink, BytesOf(request), [&](std::string_view answer) {
+    if (const std::optional<Found> socket = FoundIn(answer, name)) found = socket;
+  });
+  if (!listed.ok()) return listed;
+  if (found.has_value()) return *found;
+  return absl::NotFoundError("nobody listens there, or the kernel does not say who");
 }
 
 }  // namespace
@@ -55,19 +78,20 @@ std::optional<std::uint32_t> OwnerOf(std::string_view name, std::string_view ans
 absl::StatusOr<std::uint32_t> CompanionOwner(const std::string& name) {
   const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
-  unix_diag_req request = {};
-  request.sdiag_family = AF_UNIX;
-  request.udiag_states = kListening;
-  request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_UID;
-  std::optional<std::uint32_t> owner;
-  const absl::Status listed =
-      ListSockets(netlink.get(), BytesOf(request), [&](std::string_view answer) {
-        const std::optional<std::uint32_t> found = OwnerOf(name, answer);
-        if (found.has_value()) owner = found;
-      });
-  if (!listed.ok()) return listed;
-  if (owner.has_value()) return *owner;
-  return absl::NotFoundError("nobody listens there, or the kernel does not say who");
+  const absl::StatusOr<Found> found = Find(netlink.get(), name);
+  if (!found.ok()) return found.status();
+  return found->uid;
+}
+
+absl::StatusOr<FileIdentity> CompanionSocket(const std::string& name) {
+  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
+  const absl::StatusOr<Found> found = Find(netlink.get(), name);
+  if (!found.ok()) return found.status();
+  // All sockets are files of one file system (sockfs).
+  absl::StatusOr<FileIdentity> any = IdentityOfFile(netlink.get());
+  if (!any.ok()) return any;
+  return FileIdentity{.device = any->device, .inode = found->inode};
 }
 
 absl::StatusOr<bool> KeepCompanion(const std::string& name, KeptFd& kept) {

@@ -189,11 +189,8 @@ Sighting SocketLayerImpl::Look() const {
 }
 
 std::vector<ProcessIdentity> SocketLayerImpl::Suspects() const {
-  const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.address());
-  if (!peer.ok()) return {};
-  absl::StatusOr<ProcessIdentity> process = IdentityOf(peer->pid);
-  if (!process.ok()) return {};
-  return {*std::move(process)};
+  const absl::StatusOr<FileIdentity> socket = os::CompanionSocket(target_.address());
+  return socket.ok() ? ProcessesWithOpen(*socket) : std::vector<ProcessIdentity>();
 }
 
 absl::Status CheckParameters(const LayerParameters& parameters) {
