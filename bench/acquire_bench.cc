@@ -18,6 +18,7 @@
 #include "floor/acquire_floor.h"
 #include "support/system_v.h"
 #include <soleguard/guard.h>
+#include <soleguard/options.h>
 #include <soleguard/policy.h>
 #include <soleguard/process.h>
 #include <soleguard/scope.h>

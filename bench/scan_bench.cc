@@ -28,6 +28,8 @@
 #include <soleguard/census.h>
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
+#include <soleguard/name.h>
+#include <soleguard/options.h>
 #include <soleguard/registry.h>
 
 namespace {

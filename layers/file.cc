@@ -20,14 +20,13 @@
 // which takes no lock and works from other pid namespaces and on a read-only descriptor; and
 // lockers of the fcntl family are refused too.
 //
-// `file(path=…)` locks one file for programs that lock it too; `mode=posix` by the lock of
-// Boost.Interprocess's file_lock and lockf(3), which belongs to the process (posix_locks.h).
+// `file(path=…)` locks one file for programs that lock it too, by flock(2) or by fcntl(2), as
+// lockf(3) and Boost.Interprocess's file_lock do.
 #include "os/file.h"
 
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <string>
@@ -40,9 +39,10 @@
 #include "diagnosis/cleaner.h"
 #include "diagnosis/filesystem.h"
 #include "kinds.h"
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "kit/name_directory.h"
-#include "kit/posix_locks.h"
+#include "kit/record_area.h"
 #include "kit/wake.h"
 #include "os/answer.h"
 #include "os/kept_fd.h"
@@ -52,8 +52,10 @@
 #include "os/ownership.h"
 #include "os/path.h"
 #include "os/user.h"
+#include "soleguard/event.h"
 #include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/text.h"
 #include "soleguard/vantage.h"
 
@@ -78,8 +80,7 @@ bool IsPidText(const std::string& text) {
 struct Target {
   Scope scope;
   InstanceName name;
-  std::string path;    // of `file(path=…)`; empty for the directory form
-  bool posix = false;  // of `file(mode=posix, path=…)`
+  std::string path;  // of `file(path=…)`; empty for the directory form
 
   bool plain() const { return !path.empty(); }
 };
@@ -129,19 +130,18 @@ class Place {
   NameDirectory directory_;
 };
 
-absl::StatusOr<DecodedRecord> RecordAt(const os::Entry& entry, const os::Ownership& ownership) {
+std::optional<HolderRecord> RecordIn(const Place& place) {
   os::KeptFd file;
-  absl::Status opened = os::KeepFile(entry, ownership, os::Create::kNo, file);
-  if (!opened.ok()) return opened;
-  return ReadRecord([&] { return os::ReadAt(file.get(), kRecordSize); });
-}
-
-std::optional<HolderRecord> RecordOf(const absl::StatusOr<DecodedRecord>& decoded) {
-  return decoded.ok() ? std::optional(decoded->record) : std::nullopt;
+  if (!os::KeepFile(place.Record(), place.ownership(), os::Create::kNo, file).ok()) {
+    return std::nullopt;
+  }
+  absl::StatusOr<DecodedRecord> decoded = ReadRecord(file);
+  if (!decoded.ok()) return std::nullopt;
+  return std::move(decoded->record);
 }
 
 // One attempt to take the objects, and the claim once they are taken.
-class FileClaim final : public Claim {
+class FileClaim final : public CarriedClaim {
  public:
   explicit FileClaim(const Target& target) : target_(target), place_(target) {}
   ~FileClaim() override { Release(); }
@@ -162,42 +162,36 @@ class FileClaim final : public Claim {
   Mended Mend(const HolderRecord& record) override;
   void Release() override;
   absl::Status RemoveObjects(const std::vector<std::string>& files) override;
-  std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
-  absl::StatusOr<std::vector<UniqueFd>> Share() override;
-  absl::Status KeepOverExec() override;
+  std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
 
  private:
+  // The plain form has no directory, and the FIFO need not be there.
+  std::vector<const os::KeptFd*> Carriers() const override {
+    return {&place_.directory().fd(), &lock_, &wake_.end()};
+  }
   absl::StatusOr<Taking> TakeDirectory();
   absl::StatusOr<Taking> TakeLock();
   absl::StatusOr<Taking> TakeLockOnce(bool& replaced);
   absl::StatusOr<Taking> LockOpened(const std::string& path);
-  absl::StatusOr<Taking> LockOpenedPosix(const std::string& path);
-  absl::Status VerifyPosix(const os::Entry& entry) const;
   absl::Status VerifyLock() const;
   absl::Status CheckPidText() const;
   absl::Status WritePidText() const;
   absl::Status RetakeLock();
   absl::Status RenewRecord(const HolderRecord& record);
   absl::StatusOr<Taking> Introduce(HolderRecord candidate);
-  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::Status CheckStanding(const os::KeptFd& kept, const os::Entry& entry) const;
   absl::Status CheckDirectory() const {
     return CheckStanding(place_.directory().fd(), place_.DirectoryEntry());
   }
 
   const Target target_;
-  const os::ProcessMark owner_;
   const Vantage vantage_{Vantage::kFiles | Vantage::kUser};
   Place place_;
   os::KeptFd lock_;
-  os::KeptFd record_;
+  RecordArea record_;
   Wake wake_;
   bool ofd_ = false;
   bool wrote_pid_ = false;
-  bool taken_ = false;
-  bool shared_ = false;
-  std::uint64_t sequence_ = 0;
-  std::optional<HolderRecord> predecessor_;
   std::string evidence_;
   std::int64_t locker_ = 0;
   std::optional<Contested> survivor_;
@@ -256,30 +250,21 @@ absl::StatusOr<FileClaim::Taking> FileClaim::LockOpened(const std::string& path)
   locked = os::TryOfdLock(lock_.get());
   if (!locked.ok()) return locked.status();
   if (!*locked) {
-    evidence_ = absl::StrCat("lock file ", EscapeBytes(path), " is locked by fcntl(2)");
+    const absl::StatusOr<std::optional<std::int64_t>> owner = os::PosixLockOwner(lock_.get());
+    if (owner.ok()) locker_ = owner->value_or(0);
+    evidence_ = absl::StrCat("lock file ", EscapeBytes(path), " is locked by fcntl(2)",
+                             locker_ > 0 ? absl::StrCat(", pid ", locker_) : "");
     return Taking::kContested;
   }
   ofd_ = true;
   return Taking::kTaken;
 }
 
-absl::StatusOr<FileClaim::Taking> FileClaim::LockOpenedPosix(const std::string& path) {
-  const absl::StatusOr<bool> locked = os::TryPosixLock(lock_.get());
-  if (!locked.ok()) return locked.status();
-  if (*locked) return Taking::kTaken;
-  const absl::StatusOr<std::optional<std::int64_t>> owner = os::PosixLockOwner(lock_.get());
-  if (owner.ok()) locker_ = owner->value_or(0);
-  evidence_ = absl::StrCat("lock file ", EscapeBytes(path), " is locked by fcntl(2)",
-                           locker_ > 0 ? absl::StrCat(", pid ", locker_) : "");
-  return Taking::kContested;
-}
-
 absl::StatusOr<FileClaim::Taking> FileClaim::TakeLockOnce(bool& replaced) {
   const os::Entry entry = place_.Lock();
   absl::Status opened = os::KeepFile(entry, place_.ownership(), os::Create::kYes, lock_);
   if (!opened.ok()) return opened;
-  absl::StatusOr<Taking> taking =
-      target_.posix ? LockOpenedPosix(entry.path) : LockOpened(entry.path);
+  absl::StatusOr<Taking> taking = LockOpened(entry.path);
   if (!taking.ok() || *taking == Taking::kContested) return taking;
   // The race: another process unlinks or replaces the file between open and lock, so that the lock
   // is on an inode that nobody else will find. Closed by comparing the path's inode after locking.
@@ -303,23 +288,18 @@ absl::StatusOr<FileClaim::Taking> FileClaim::TakeLock() {
 // Says who this is, now that the objects are taken. Contested: the record's holder lives.
 absl::StatusOr<FileClaim::Taking> FileClaim::Introduce(HolderRecord candidate) {
   const os::Entry entry = place_.Record();
-  absl::Status opened = os::KeepFile(entry, place_.ownership(), os::Create::kYes, record_);
+  absl::Status opened = os::KeepFile(entry, place_.ownership(), os::Create::kYes, record_.fd());
   if (!opened.ok()) return opened;
-  absl::StatusOr<DecodedRecord> last =
-      ReadRecord([&] { return os::ReadAt(record_.get(), kRecordSize); });
-  if (last.ok()) {
-    predecessor_ = std::move(last->record);
-    sequence_ = last->sequence;
-    Remember(*predecessor_, candidate);
-    if (!place_.plain() && predecessor_->name != target_.name.text()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          EscapeBytes(place_.directory().path()), " is the directory of another name, \"",
-          EscapeBytes(predecessor_->name),
-          "\": the filesystem takes the two names for one. Use another scope directory"));
-    }
-    survivor_ = Survivor(predecessor_, EscapeBytes(entry.path));
-    if (survivor_.has_value()) return Taking::kContested;
+  record_.Inherit(candidate);
+  const std::optional<HolderRecord>& last = record_.predecessor();
+  if (last.has_value() && !place_.plain() && last->name != target_.name.text()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        EscapeBytes(place_.directory().path()), " is the directory of another name, \"",
+        EscapeBytes(last->name),
+        "\": the filesystem takes the two names for one. Use another scope directory"));
   }
+  survivor_ = Survivor(last, EscapeBytes(entry.path));
+  if (survivor_.has_value()) return Taking::kContested;
   absl::StatusOr<std::string> text = os::ReadAt(lock_.get(), kPidTextSize + 1);
   if (!text.ok()) return text.status();
   // In the plain form the path may name a file with a content of its own, by mistake.
@@ -328,7 +308,7 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Introduce(HolderRecord candidate) {
     absl::Status written = os::WriteAt(lock_.get(), PidText(candidate.identity.pid));
     if (!written.ok()) return written;
   }
-  absl::Status written = os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
+  absl::Status written = record_.Write(candidate);
   if (!written.ok()) return written;
   return Taking::kTaken;
 }
@@ -347,14 +327,12 @@ absl::StatusOr<FileClaim::Taking> FileClaim::Take(const HolderRecord& candidate)
   wake_.Begin(place_.Wakes());
   absl::StatusOr<Taking> introduced = Introduce(candidate);
   if (!introduced.ok() || *introduced == Taking::kContested) return introduced;
-  if (target_.posix) PosixLocks::OfThisProcess().Add(lock_.file());
   taken_ = true;
   return Taking::kTaken;
 }
 
 void FileClaim::Free() {
-  if (!shared_ && !target_.posix) {  // a POSIX lock goes with the close
-
+  if (!is_shared()) {
     // Unlocked, not only closed: a child that a raw clone(2) made may have kept the descriptors.
     if (lock_.StillOurs()) {
       if (ofd_) os::UnlockOfd(lock_.get());
@@ -364,19 +342,15 @@ void FileClaim::Free() {
     if (directory.StillOurs()) os::UnlockFlock(directory.get());
   }
   lock_.Close();
-  record_.Close();
+  record_.fd().Close();
   place_.Close();
   ofd_ = false;
   wake_.End();  // last: who is woken finds the layer free
 }
 
 void FileClaim::Release() {
-  if (!taken_ || !owner_.IsCurrent()) return;
+  if (!taken_ || !IsOwner()) return;
   taken_ = false;
-  if (!target_.posix) return Free();
-  PosixLocks& locks = PosixLocks::OfThisProcess();
-  const std::lock_guard lock(locks.mutex());
-  locks.Remove(lock_.file());
   Free();
 }
 
@@ -391,10 +365,7 @@ absl::Status FileClaim::RemoveObjects(const std::vector<std::string>& files) {
 absl::Status FileClaim::Publish(const HolderRecord& record) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  // A program that closed all descriptors may have a file of its own at this number by now.
-  absl::Status ours = record_.CheckStillOurs(place_.Record().path);
-  if (!ours.ok()) return ours;
-  absl::Status written = WriteRecord(record_, record, ++sequence_);
+  absl::Status written = record_.Publish(record, place_.Record().path);
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
@@ -414,21 +385,6 @@ absl::Status FileClaim::CheckStanding(const os::KeptFd& kept, const os::Entry& e
   return CheckPlace(kept, entry, vantage_);
 }
 
-absl::Status FileClaim::VerifyPosix(const os::Entry& entry) const {
-  absl::Status ours = lock_.CheckStillOurs(entry.path);
-  if (!ours.ok()) return ours;
-  const absl::StatusOr<std::optional<std::int64_t>> owner = os::PosixLockOwner(lock_.get());
-  if (!owner.ok()) return owner.status();
-  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-  if (!own.ok()) return own.status();
-  if (*owner == own->pid) return CheckPlace(lock_, entry, vantage_);
-  // Not taken again: another instance may have been there meanwhile.
-  return absl::DataLossError(
-      absl::StrCat(EscapeBytes(entry.path),
-                   owner->has_value() ? " is locked by another" : " is not locked any more",
-                   "; this process opened and closed it once more, which drops a POSIX lock"));
-}
-
 absl::Status FileClaim::Verify() const {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
@@ -441,7 +397,6 @@ absl::Status FileClaim::Verify() const {
 
 absl::Status FileClaim::VerifyLock() const {
   const os::Entry entry = place_.Lock();
-  if (target_.posix) return VerifyPosix(entry);
   absl::Status lock = CheckStanding(lock_, entry);
   if (!lock.ok() || !ofd_) return lock;
   absl::StatusOr<bool> locked = os::TryOfdLock(lock_.get());
@@ -454,12 +409,10 @@ absl::Status FileClaim::VerifyLock() const {
 absl::Status FileClaim::Watch(Alarm& alarm) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  if (!target_.posix) {
-    // One that cannot be moved only makes a successor wait a little.
-    wake_.MoveAbove(alarm.slow);
-    (void)lock_.MoveAbove(alarm.slow);
-    (void)place_.directory().fd().MoveAbove(alarm.slow);
-  }
+  // One that cannot be moved only makes a successor wait a little.
+  wake_.MoveAbove(alarm.slow);
+  (void)lock_.MoveAbove(alarm.slow);
+  (void)place_.directory().fd().MoveAbove(alarm.slow);
   if (!place_.plain()) alarm.directories.push_back(place_.directory().path());
   alarm.files.push_back(place_.Lock().path);
   alarm.files.push_back(place_.Record().path);
@@ -496,9 +449,9 @@ absl::Status FileClaim::WritePidText() const {
 
 absl::Status FileClaim::RenewRecord(const HolderRecord& record) {
   absl::Status opened =
-      os::KeepFile(place_.Record(), place_.ownership(), os::Create::kYes, record_);
+      os::KeepFile(place_.Record(), place_.ownership(), os::Create::kYes, record_.fd());
   if (!opened.ok()) return opened;
-  return os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+  return record_.Write(record);
 }
 
 Claim::Mended FileClaim::Mend(const HolderRecord& record) {
@@ -508,8 +461,7 @@ Claim::Mended FileClaim::Mend(const HolderRecord& record) {
   if (absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing)) {
     const os::KeptFd& first = place_.plain() ? lock_ : std::as_const(place_.directory()).fd();
     // Moved, or hidden by a mount: whoever looks from elsewhere may still find it.
-    const bool may_exclude =
-        taken_ && owner_.IsCurrent() && first.StillOurs() && !first.IsDeleted() && !target_.posix;
+    const bool may_exclude = taken_ && IsOwner() && first.StillOurs() && !first.IsDeleted();
     return {.lost = standing, .excludes = false, .may_exclude = may_exclude, .left = standing};
   }
   if (!standing.ok()) return {.lost = standing, .left = standing};
@@ -528,7 +480,7 @@ Claim::Mended FileClaim::Mend(const HolderRecord& record) {
       mend(lock, [this] { return RetakeLock(); });
       if (lock.ok()) mend(CheckPidText(), [this] { return WritePidText(); });
     }
-    mend(CheckRecord(record_, place_.Record(), vantage_), [&] { return RenewRecord(record); });
+    mend(record_.Check(place_.Record(), vantage_), [&] { return RenewRecord(record); });
     mend(wake_.Check(place_.Wakes(), vantage_), [this] { return wake_.Renew(place_.Wakes()); });
   } catch (const std::bad_alloc&) {
     if (mended.lost.ok()) throw;  // what was put right is told, the next look finds the rest
@@ -536,49 +488,12 @@ Claim::Mended FileClaim::Mend(const HolderRecord& record) {
   return mended;
 }
 
-absl::StatusOr<std::vector<UniqueFd>> FileClaim::Share() {
-  absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  std::vector<UniqueFd> copies;
-  if (target_.posix) return copies;  // it belongs to this process alone
-  for (const os::KeptFd* kept :
-       {&std::as_const(place_.directory().fd()), &std::as_const(lock_), &wake_.end()}) {
-    if (!*kept) continue;  // the plain form has no directory; the FIFO could not be made
-    absl::StatusOr<UniqueFd> copy = kept->Duplicate();
-    if (!copy.ok()) return copy.status();
-    copies.push_back(*std::move(copy));
-  }
-  shared_ = true;
-  return copies;
-}
-
-absl::Status FileClaim::KeepOverExec() {
-  absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  if (!place_.plain()) {
-    absl::Status kept = place_.directory().fd().KeepOverExec();
-    if (!kept.ok()) return kept;
-  }
-  if (target_.posix) {
-    return absl::FailedPreconditionError(
-        "file(mode=posix): older kernels drop a POSIX lock when a program with threads calls "
-        "exec(3); use file, or file(path=…) without mode");
-  }
-  if (wake_.end()) {
-    absl::Status kept = wake_.end().KeepOverExec();
-    if (!kept.ok()) return kept;
-  }
-  return lock_.KeepOverExec();
-}
-
 class FileLayerImpl final : public Layer {
  public:
   explicit FileLayerImpl(Target target)
       : target_(std::move(target)),
-        text_(target_.plain()
-                  ? absl::StrCat(target_.posix ? "file(mode=posix, path=" : "file(path=",
-                                 QuotePolicyValue(target_.path), ")")
-                  : "file") {}
+        text_(target_.plain() ? absl::StrCat("file(path=", QuotePolicyValue(target_.path), ")")
+                              : "file") {}
 
   std::string_view text() const override { return text_; }
   Attempt Try(const HolderRecord& candidate) override;
@@ -591,11 +506,8 @@ class FileLayerImpl final : public Layer {
  private:
   Contested Refused(const std::string& evidence, std::int64_t locker) const;
   void DiagnoseLocks(std::vector<Finding>& findings) const;
-  std::unique_lock<std::mutex> BeforeOpening() const;
-  std::optional<Holder> HolderHere() const;
-  std::vector<ProcessIdentity> Lockers() const;
-  // What a look says of an object that nobody has.
-  static Sighting Nobody(const absl::Status& no_lock, std::optional<HolderRecord> last);
+  Sighting LookForLockers(const Place& place, const absl::Status& no_lock,
+                          std::optional<HolderRecord> last) const;
 
   const Target target_;
   const std::string text_;
@@ -612,21 +524,6 @@ bool HasLetGo(const Place& place, const HolderRecord& record) {
   const absl::StatusOr<bool> holds =
       HoldsLock(record.identity, place.plain() ? lock.file() : place.directory().fd().file());
   return holds.ok() && !*holds;
-}
-
-// Opening a lock file of the plain form could drop a POSIX lock of this process.
-std::unique_lock<std::mutex> FileLayerImpl::BeforeOpening() const {
-  if (!target_.plain()) return {};
-  return std::unique_lock(PosixLocks::OfThisProcess().mutex());
-}
-
-// What holds a lock file of the plain form by a POSIX lock, in this very process: the file must not
-// be opened then. Under BeforeOpening.
-std::optional<Holder> FileLayerImpl::HolderHere() const {
-  if (!target_.plain() || !PosixLocks::OfThisProcess().Has(target_.path)) return std::nullopt;
-  const Place place(target_);
-  return JudgeHolder(RecordOf(RecordAt(place.Record(), place.ownership())),
-                     absl::StrCat("this process has lock file ", EscapeBytes(target_.path)));
 }
 
 // A POSIX lock says whose it is. A record that another process left is not the holder's, whether
@@ -653,7 +550,7 @@ Contested FileLayerImpl::Refused(const std::string& evidence, std::int64_t locke
     // The watch is opened before the record is read: a decision in between is then in the record, a
     // later one hangs the watch up.
     watch = WatchOf(place.Wakes());
-    record = RecordOf(RecordAt(place.Record(), place.ownership()));
+    record = RecordIn(place);
   }
   Contested contested;
   contested.holder = JudgeHolder(std::move(record), evidence);
@@ -669,8 +566,6 @@ Contested FileLayerImpl::Refused(const std::string& evidence, std::int64_t locke
 }
 
 Attempt FileLayerImpl::Try(const HolderRecord& candidate) {
-  const std::unique_lock lock = BeforeOpening();
-  if (std::optional<Holder> here = HolderHere()) return Contested{*std::move(here), {}};
   auto claim = std::make_unique<FileClaim>(target_);
   absl::StatusOr<FileClaim::Taking> taking = claim->Take(candidate);
   if (taking.ok() && *taking == FileClaim::Taking::kTaken) return Held{std::move(claim)};
@@ -688,9 +583,55 @@ Taken TakenBy(std::vector<ProcessIdentity> processes, const std::string& path) {
                absl::StrCat("a process that no record names has a lock on ", EscapeBytes(path))}};
 }
 
+// By the lock of the fcntl family on the lock file, which a look can ask the kernel for. nullopt:
+// there is none.
+absl::StatusOr<std::optional<Taken>> ByLock(const os::Entry& entry, const os::KeptFd& lock,
+                                            const std::optional<HolderRecord>& record) {
+  if (!lock) return std::nullopt;
+  absl::StatusOr<std::optional<std::int64_t>> locker = os::PosixLockOwner(lock.get());
+  if (!locker.ok()) return locker.status();
+  if (!locker->has_value()) return std::nullopt;
+  Taken taken{
+      JudgeHolder(record, absl::StrCat("lock file ", EscapeBytes(entry.path), " is write-locked"))};
+  CiteLocker(**locker, taken.holder);
+  return taken;
+}
+
+// By the descriptors of one process that the record names. nullopt: it has no lock there.
+absl::StatusOr<std::optional<Taken>> ByDescriptors(const ProcessIdentity& process,
+                                                   const Place& place, const os::KeptFd& lock,
+                                                   const HolderRecord& record) {
+  const Liveness liveness = LivenessOf(process);
+  if (liveness == Liveness::kGone) return std::nullopt;
+  if (liveness == Liveness::kUnknown) {
+    // The lock file of a holder that ended as it was killed still says whose it was; one that
+    // stands in the place of a deleted one does not.
+    absl::StatusOr<std::string> text = lock ? os::ReadAt(lock.get(), kPidTextSize) : "";
+    if (text.ok() && *text == PidText(record.identity.pid)) return std::nullopt;
+    return absl::FailedPreconditionError(absl::StrCat(
+        EscapeBytes(place.Lock().path), " is missing or was replaced, and the last holder, pid ",
+        process.pid, " of another pid namespace, cannot be seen from here"));
+  }
+  const FileIdentity object = place.plain() ? lock.file() : place.directory().fd().file();
+  absl::StatusOr<bool> holds = HoldsLock(process, object);
+  if (absl::IsNotFound(holds.status())) return std::nullopt;  // it ended meanwhile
+  if (!holds.ok()) return holds.status();
+  if (!*holds) return std::nullopt;
+  return Taken{JudgeHolder(
+      record, absl::StrCat("pid ", process.pid, " has a lock on ", EscapeBytes(place.path())))};
+}
+
+// No lock of the fcntl family: free, or the lock file was deleted or replaced under its holder, or
+// the filesystem gives none. The descriptors of those that the record names tell.
+absl::StatusOr<std::optional<Taken>> ByRecord(const Place& place, const os::KeptFd& lock,
+                                              const HolderRecord& record) {
+  absl::StatusOr<std::optional<Taken>> taken = ByDescriptors(record.identity, place, lock, record);
+  const bool is_told = !taken.ok() || taken->has_value();
+  if (is_told || !record.instance.has_value()) return taken;
+  return ByDescriptors(*record.instance, place, lock, record);
+}
+
 Sighting FileLayerImpl::Look() const {
-  const std::unique_lock guard = BeforeOpening();
-  if (std::optional<Holder> here = HolderHere()) return Taken{*std::move(here)};
   Place place(target_);
   absl::Status opened = place.Open(os::Create::kNo);
   if (absl::IsNotFound(opened)) return Free{};
@@ -702,64 +643,29 @@ Sighting FileLayerImpl::Look() const {
   // A lock file that is not the scope's says nothing. The name's directory is locked before it.
   const absl::Status no_lock = absl::IsNotFound(opened) ? absl::OkStatus() : opened;
   if (!no_lock.ok() && place.plain()) return Unavailable{no_lock};
-  std::optional<HolderRecord> record = RecordOf(RecordAt(place.Record(), place.ownership()));
+  std::optional<HolderRecord> record = RecordIn(place);
 
-  if (lock) {
-    absl::StatusOr<std::optional<std::int64_t>> locker = os::PosixLockOwner(lock.get());
-    if (!locker.ok()) return Unavailable{locker.status()};
-    if (locker->has_value()) {
-      Taken taken{JudgeHolder(std::move(record), absl::StrCat("lock file ", EscapeBytes(entry.path),
-                                                              " is write-locked"))};
-      CiteLocker(**locker, taken.holder);
-      return taken;
-    }
+  absl::StatusOr<std::optional<Taken>> taken = ByLock(entry, lock, record);
+  if (taken.ok() && !taken->has_value() && record.has_value()) {
+    taken = ByRecord(place, lock, *record);
   }
-  if (!record.has_value()) {
-    // Nobody had the name yet, or its objects were deleted under the holder: only the kernel can
-    // tell.
-    std::vector<ProcessIdentity> suspects = Lockers();
-    if (suspects.empty()) return Nobody(no_lock, std::nullopt);
-    return TakenBy(std::move(suspects), place.path());
-  }
-
-  // No OFD lock: free, or the lock file was deleted or replaced under its holder, or the filesystem
-  // gives no OFD locks. The recorded processes' descriptors tell.
-  const FileIdentity object = place.plain() ? lock.file() : place.directory().fd().file();
-  for (const auto* process :
-       {&record->identity, record->instance.has_value() ? &*record->instance : nullptr}) {
-    if (process == nullptr) continue;
-    const Liveness liveness = LivenessOf(*process);
-    if (liveness == Liveness::kGone) continue;
-    if (liveness == Liveness::kUnknown) {
-      // The lock file of a holder that ended as it was killed still says whose it was; one that
-      // stands in the place of a deleted one does not.
-      absl::StatusOr<std::string> text = lock ? os::ReadAt(lock.get(), kPidTextSize) : "";
-      if (text.ok() && *text == PidText(record->identity.pid)) continue;
-      return Unavailable{absl::FailedPreconditionError(absl::StrCat(
-          EscapeBytes(entry.path), " is missing or was replaced, and the last holder, pid ",
-          process->pid, " of another pid namespace, cannot be seen from here"))};
-    }
-    absl::StatusOr<bool> holds = HoldsLock(*process, object);
-    if (absl::IsNotFound(holds.status())) continue;  // it ended meanwhile
-    if (!holds.ok()) return Unavailable{holds.status()};
-    if (*holds) {
-      return Taken{JudgeHolder(record, absl::StrCat("pid ", process->pid, " has a lock on ",
-                                                    EscapeBytes(place.path())))};
-    }
-  }
-  // Another program that locks the file by flock(2) shows in /proc alone.
-  if (place.plain()) {
-    std::vector<ProcessIdentity> others = Lockers();
-    if (!others.empty()) return TakenBy(std::move(others), place.path());
-  }
-  std::optional<Contested> survivor;
-  if (no_lock.ok()) survivor = Survivor(record, EscapeBytes(place.Record().path));
-  if (survivor.has_value()) return Taken{std::move(survivor->holder)};
-  return Nobody(no_lock, std::move(record));
+  if (!taken.ok()) return Unavailable{taken.status()};
+  if (taken->has_value()) return **std::move(taken);
+  return LookForLockers(place, no_lock, std::move(record));
 }
 
-Sighting FileLayerImpl::Nobody(const absl::Status& no_lock, std::optional<HolderRecord> last) {
+// Nobody who is known. Without a record nobody had the name yet, or its objects were deleted under
+// the holder, and another program that locks the file by flock(2) shows in /proc alone: only the
+// kernel can tell then.
+Sighting FileLayerImpl::LookForLockers(const Place& place, const absl::Status& no_lock,
+                                       std::optional<HolderRecord> last) const {
+  if (!last.has_value() || place.plain()) {
+    std::vector<ProcessIdentity> lockers = Suspects();
+    if (!lockers.empty()) return TakenBy(std::move(lockers), place.path());
+  }
   if (!no_lock.ok()) return Unavailable{no_lock};
+  std::optional<Contested> survivor = Survivor(last, EscapeBytes(place.Record().path));
+  if (survivor.has_value()) return Taken{std::move(survivor->holder)};
   return Free{std::move(last)};
 }
 
@@ -771,7 +677,6 @@ Sighting FileLayerImpl::Forecast() const {
   }
   Sighting sighting = Look();
   if (!std::holds_alternative<Free>(sighting)) return sighting;
-  const std::unique_lock guard = BeforeOpening();
   Place place(target_);
   absl::Status could_be = place.Open(os::Create::kAsIf);
   if (absl::IsNotFound(could_be)) return sighting;  // and it could be made
@@ -790,12 +695,6 @@ void FileLayerImpl::Disown(const HolderRecord& record) {
 }
 
 std::vector<ProcessIdentity> FileLayerImpl::Suspects() const {
-  const std::unique_lock guard = BeforeOpening();
-  if (HolderHere().has_value()) return {};  // nobody else
-  return Lockers();
-}
-
-std::vector<ProcessIdentity> FileLayerImpl::Lockers() const {
   Place place(target_);
   if (!place.Open(os::Create::kNo).ok()) return {};
   os::KeptFd lock;
@@ -823,7 +722,7 @@ std::vector<std::string> ForeignLocks(const FileIdentity& file,
   std::vector<std::int64_t> ours;
   if (record.has_value()) {
     ours = {os::PidFromHere(record->identity).value_or(0),
-            os::PidFromHere(record->instance.value_or(record->identity)).value_or(0)};
+            os::PidFromHere(record->running()).value_or(0)};
     if (ours.front() == 0)
       return {};  // one of the lockers is the holder, and which one is not said
   }
@@ -857,8 +756,6 @@ void FileLayerImpl::DiagnoseLocks(std::vector<Finding>& findings) const {
                           .fix = ""});
     }
   }
-  const std::unique_lock guard = BeforeOpening();
-  if (HolderHere().has_value()) return;  // opening the file would drop this process's lock
   Place place(target_);
   if (!place.Open(os::Create::kNo).ok()) return;  // nobody has had the name yet
   os::KeptFd lock;
@@ -866,17 +763,13 @@ void FileLayerImpl::DiagnoseLocks(std::vector<Finding>& findings) const {
   for (const os::KeptFd* kept : {&std::as_const(place.directory().fd()), &std::as_const(lock)}) {
     if (!*kept) continue;
     for (const std::string& foreign : ForeignLocks(kept->file(), record)) {
-      const bool unseen = target_.posix && foreign.starts_with("flock");
       findings.push_back(
-          {.severity = unseen ? Severity::kWarning : Severity::kProblem,
+          {.severity = Severity::kProblem,
            .layer = text_,
            .what = absl::StrCat(EscapeBytes(kept == &lock ? place.Lock().path : place.path()),
                                 " is locked without soleguard: ", foreign),
-           .consequence = unseen ? "flock and fcntl locks do not see each other: that program and "
-                                   "an instance run at one time"
-                                 : "a start is refused while it has that lock",
-           .fix = unseen ? "lock by fcntl there too, or use file(path=…) without mode=posix"
-                         : "end that program, or let it use guardcheck run"});
+           .consequence = "a start is refused while it has that lock",
+           .fix = "end that program, or let it use guardcheck run"});
     }
   }
 }
@@ -896,17 +789,10 @@ std::vector<Finding> FileLayerImpl::Diagnose() const {
 
 absl::Status CheckParameters(const LayerParameters& parameters) {
   for (const auto& [key, value] : parameters) {
-    if (key == "mode") {
-      if (value == "posix" && parameters.contains("path")) continue;
-      return absl::InvalidArgumentError(
-          value == "posix"
-              ? "mode=posix belongs to a path=ABSOLUTE_PATH"
-              : "mode is posix; without it files are locked by flock(2) and OFD locks");
-    }
     if (key != "path") {
       return absl::InvalidArgumentError(absl::StrCat(
           "file has no parameter ", key.empty() ? "without a key" : absl::StrCat("\"", key, "\""),
-          "; it takes path=ABSOLUTE_PATH and mode=posix"));
+          "; it takes path=ABSOLUTE_PATH"));
     }
     absl::StatusOr<Scope> normal = Scope::Directory(value);  // the rules for paths are the same
     if (!normal.ok() || normal->directory() != value || value == "/") {
@@ -930,8 +816,7 @@ std::unique_ptr<Layer> MakeFileLayer(const LayerContext& context) {
   return std::make_unique<FileLayerImpl>(
       Target{.scope = context.scope,
              .name = context.name,
-             .path = path == context.parameters.end() ? "" : path->second,
-             .posix = context.parameters.contains("mode")});
+             .path = path == context.parameters.end() ? "" : path->second});
 }
 
 // Of the form in the name's directory.
@@ -962,8 +847,6 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
   switch (event) {
     case Event::kLockFileDeleted:
       return Effect::kBlinds;
-    case Event::kLockFileReadInProcess:
-      return parameters.contains("mode") ? Effect::kBlinds : Effect::kNone;
     case Event::kHiddenPlace:
     case Event::kHiddenUser:
     case Event::kScopeDirectoryRemoved:
@@ -981,13 +864,7 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
 
 std::string CautionOf(const LayerParameters& parameters) {
   if (!parameters.contains("path")) return "";
-  std::string caution =
-      "no directory is locked: whoever deletes or replaces the file lets a second instance in";
-  if (!parameters.contains("mode")) return caution;
-  return absl::StrCat(
-      caution,
-      "; and mode=posix is dropped when any code of the holder opens and closes the "
-      "file once more");
+  return "no directory is locked: whoever deletes or replaces the file lets a second instance in";
 }
 
 }  // namespace

@@ -26,23 +26,27 @@
 #include <absl/strings/str_split.h>
 
 #include "kinds.h"
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "kit/key.h"
 #include "kit/name_directory.h"
 #include "kit/ownership.h"
+#include "kit/record_area.h"
 #include "kit/wake.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/machine.h"
+#include "os/named_mutex.h"
 #include "os/ownership.h"
 #include "os/path.h"
 #include "os/segment.h"
-#include "os/semaphore.h"
 #include "os/thread.h"
 #include "os/user.h"
 #include "os/wait.h"
+#include "soleguard/event.h"
 #include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
@@ -58,31 +62,18 @@ struct Target {
   Scope scope;
   InstanceName name;
 
-  // Positive, so never IPC_PRIVATE. The first is that of a scope with one owner.
-  os::UndoSemaphore::Keys keys() const {
-    constexpr std::uint64_t kRange = 0x7ffffffe;
-    constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
-    os::UndoSemaphore::Keys keys{};
-    std::uint64_t hash = KeyOf(scope, name);
-    for (std::int32_t& key : keys) {
-      key = static_cast<std::int32_t>(hash % kRange) + 1;
-      hash += kStep;
-    }
-    return keys;
-  }
+  std::uint64_t key() const { return KeyOf(scope, name); }
+  // At the first of the names that it may have.
+  std::string segment() const;
 };
 
-// The segment with the record. Named after the key: who meets another name's semaphore finds that
-// name's record.
-std::string SegmentOf(std::int32_t key) {
-  return absl::StrCat(kSegmentPrefix, absl::Hex(key, absl::kZeroPad8));
+// The segment with the record. Called after the semaphore: who meets another name's semaphore finds
+// that name's record.
+std::string SegmentOf(std::string_view name) {
+  return absl::StrCat(kSegmentPrefix, absl::string_view(name.data(), name.size()));
 }
-std::string SegmentOf(const os::UndoSemaphore& semaphore) { return SegmentOf(semaphore.key()); }
-
-// Read like a file, not mapped: a segment that is truncated meanwhile cannot raise SIGBUS.
-absl::StatusOr<DecodedRecord> RecordIn(const os::KeptFd& segment) {
-  return ReadRecord([&] { return os::ReadAt(segment.get(), kRecordSize); });
-}
+std::string SegmentOf(const os::NamedMutex& mutex) { return SegmentOf(mutex.name()); }
+std::string Target::segment() const { return SegmentOf(os::NamedMutex::NamesOf(key()).front()); }
 
 bool IsOf(const HolderRecord& record, const Target& target) {
   return record.name == target.name.text() && record.slot == target.name.slot() &&
@@ -94,7 +85,7 @@ std::optional<HolderRecord> RecordOfName(const Target& target, const std::string
                                          const os::Ownership& ownership) {
   os::KeptFd kept;
   if (!os::KeepSegment(segment, ownership, os::Create::kNo, kept).ok()) return std::nullopt;
-  absl::StatusOr<DecodedRecord> decoded = RecordIn(kept);
+  absl::StatusOr<DecodedRecord> decoded = ReadRecord(kept);
   if (!decoded.ok() || !IsOf(decoded->record, target)) return std::nullopt;
   return std::move(decoded->record);
 }
@@ -105,12 +96,12 @@ std::optional<HolderRecord> RecordOfName(const Target& target, const std::string
 // So the kernel is asked who took this semaphore: an operation that fails leaves the number of the
 // process that succeeded last (sempid in ipc/sem.c).
 std::optional<HolderRecord> RecordOfHolder(const os::Ownership& ownership,
-                                           const os::UndoSemaphore& semaphore) {
+                                           const os::NamedMutex& semaphore) {
   os::KeptFd segment;
   if (!os::KeepSegment(SegmentOf(semaphore), ownership, os::Create::kNo, segment).ok()) {
     return std::nullopt;
   }
-  absl::StatusOr<DecodedRecord> decoded = RecordIn(segment);
+  absl::StatusOr<DecodedRecord> decoded = ReadRecord(segment);
   if (!decoded.ok()) return std::nullopt;
   const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
   const ProcessIdentity& writer = decoded->record.identity;
@@ -124,7 +115,7 @@ std::optional<HolderRecord> RecordOfHolder(const os::Ownership& ownership,
 // Whether `record` is of a process that has released the semaphore and could not give it back: see
 // MutexClaim::Abandon. Others that are releasing name the layers that they have. Only of one that
 // lives, and has taken it last: once it has ended the semaphore is free, or somebody else's.
-bool IsAbandoned(const HolderRecord& record, const os::UndoSemaphore& semaphore) {
+bool IsAbandoned(const HolderRecord& record, const os::NamedMutex& semaphore) {
   if (record.state != RecordState::kReleasing || !record.layers.empty()) return false;
   if (LivenessOf(record.identity) != Liveness::kAlive) return false;
   const absl::StatusOr<std::int64_t> last = semaphore.LastProcess();
@@ -141,14 +132,14 @@ std::optional<Target> OwnerOfSegment(const std::string& segment) {
   const std::string path = absl::StrCat(kSharedMemory, "/", segment);
   const os::Entry entry{.parent = -1, .name = path, .path = path};
   if (!os::KeepFile(entry, own, os::Create::kNo, kept).ok()) return std::nullopt;
-  const absl::StatusOr<DecodedRecord> decoded = RecordIn(kept);
+  const absl::StatusOr<DecodedRecord> decoded = ReadRecord(kept);
   if (!decoded.ok()) return std::nullopt;
   const absl::StatusOr<Scope> scope = Scope::Parse(decoded->record.scope);
   const absl::StatusOr<InstanceName> name = InstanceName::Parse(decoded->record.name);
   if (!scope.ok() || !name.ok()) return std::nullopt;
   Target target{.scope = *scope, .name = name->Slot(decoded->record.slot)};
-  for (const std::int32_t key : target.keys()) {
-    if (SegmentOf(key) == segment) return target;
+  for (const std::string& each : os::NamedMutex::NamesOf(target.key())) {
+    if (SegmentOf(each) == segment) return target;
   }
   return std::nullopt;
 }
@@ -169,8 +160,8 @@ std::vector<Target> TargetsOfThisUser() {
 bool RemoveLeftover(const Target& target) {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target.scope, os::Create::kNo);
   if (!ownership.ok()) return false;
-  absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target.keys(), *ownership, os::Create::kNo);
+  absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target.key(), *ownership, os::Create::kNo);
   if (!semaphore.ok() || !semaphore->MayRemove()) return false;
   const absl::StatusOr<bool> taken = semaphore->TryTake();
   if (!taken.ok() || !*taken) return false;
@@ -201,14 +192,14 @@ absl::Status Collision(const HolderRecord& record) {
                    EscapeBytes(record.scope)));
 }
 
-class MutexClaim final : public Claim {
+class MutexClaim final : public OwnedClaim {
  public:
   // Nothing is taken yet.
-  MutexClaim(const Target& target, os::UndoSemaphore semaphore)
+  MutexClaim(const Target& target, os::NamedMutex semaphore)
       : target_(target), semaphore_(std::move(semaphore)) {}
   ~MutexClaim() override { Release(); }
 
-  os::UndoSemaphore& semaphore() { return semaphore_; }
+  os::NamedMutex& semaphore() { return semaphore_; }
   // Of the semaphore. There is a claim before it is taken: whatever throws then gives it back.
   absl::StatusOr<bool> Take() {
     absl::StatusOr<bool> taken = semaphore_.TryTake();
@@ -226,11 +217,10 @@ class MutexClaim final : public Claim {
   Mended Mend(const HolderRecord& record) override;
   void Release() override;
   absl::Status RemoveObjects(const std::vector<std::string>& files) override;
-  std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
+  std::optional<HolderRecord> Predecessor() const override { return segment_.predecessor(); }
   absl::Status KeepOverExec() override;
 
  private:
-  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
   absl::StatusOr<bool> IsTakenByUs() const;
   void Abandon();
   absl::Status WatchSemaphore(Alarm& alarm);
@@ -254,43 +244,32 @@ class MutexClaim final : public Claim {
   };
 
   const Target target_;
-  const os::ProcessMark owner_;
   const absl::StatusOr<ProcessIdentity> own_ = OwnIdentity();  // a release needs no memory for it
   const Vantage vantage_{Vantage::kFiles | Vantage::kIpc | Vantage::kUser};
-  os::UndoSemaphore semaphore_;
+  os::NamedMutex semaphore_;
   std::shared_ptr<Sentinel> sentinel_;  // once it is watched
   Wake wake_;
-  os::KeptFd segment_;
-  bool taken_ = false;
-  std::uint64_t sequence_ = 0;
-  std::optional<HolderRecord> predecessor_;
+  // Read like a file, not mapped: a segment that is truncated meanwhile cannot raise SIGBUS.
+  RecordArea segment_;
 };
 
 absl::Status MutexClaim::Introduce(const os::Ownership& ownership, HolderRecord candidate,
                                    std::optional<Contested>& survivor) {
   NameDirectory directory(target_.scope, target_.name);
   if (directory.Open(os::Create::kYes).ok()) wake_.Begin(WakeFilesIn(directory, kLayer));
-  absl::Status kept = os::KeepSegment(SegmentOf(semaphore_), ownership, os::Create::kYes, segment_);
+  absl::Status kept =
+      os::KeepSegment(SegmentOf(semaphore_), ownership, os::Create::kYes, segment_.fd());
   if (!kept.ok()) return kept;
-  absl::StatusOr<DecodedRecord> last = RecordIn(segment_);
-  if (last.ok()) {
-    sequence_ = last->sequence;
-    if (IsOf(last->record, target_)) {
-      predecessor_ = std::move(last->record);
-      Remember(*predecessor_, candidate);
-    }
-  }
-  survivor = Survivor(predecessor_, SegmentPath());
+  segment_.Inherit(candidate, [this](const HolderRecord& last) { return IsOf(last, target_); });
+  survivor = Survivor(segment_.predecessor(), SegmentPath());
   if (survivor.has_value()) return absl::OkStatus();
-  return os::WriteAt(segment_.get(), EncodeRecord(candidate, ++sequence_));
+  return segment_.Write(candidate);
 }
 
 absl::Status MutexClaim::Publish(const HolderRecord& record) {
   absl::Status owner = CheckOwner();
   if (!owner.ok()) return owner;
-  absl::Status ours = segment_.CheckStillOurs(SegmentPath());
-  if (!ours.ok()) return ours;
-  absl::Status written = WriteRecord(segment_, record, ++sequence_);
+  absl::Status written = segment_.Publish(record, SegmentPath());
   if (!written.ok()) return written;
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
@@ -376,9 +355,9 @@ absl::Status MutexClaim::RenewRecord(const HolderRecord& record) {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return ownership.status();
   absl::Status kept =
-      os::KeepSegment(SegmentOf(semaphore_), *ownership, os::Create::kYes, segment_);
+      os::KeepSegment(SegmentOf(semaphore_), *ownership, os::Create::kYes, segment_.fd());
   if (!kept.ok()) return kept;
-  return os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
+  return segment_.Write(record);
 }
 
 absl::Status MutexClaim::RenewWake() {
@@ -390,14 +369,11 @@ absl::Status MutexClaim::RenewWake() {
 
 Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
   const absl::Status standing = Verify();
-  if (!standing.ok()) {
-    const bool gone = absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing);
-    return {.lost = standing, .excludes = !gone, .left = standing};
-  }
+  if (!standing.ok()) return NotStanding(standing);
   Mended mended;
   try {
     MendOne(
-        CheckRecord(segment_, Segment(), vantage_), [&] { return RenewRecord(record); }, mended);
+        segment_.Check(Segment(), vantage_), [&] { return RenewRecord(record); }, mended);
     const NameDirectory directory(target_.scope, target_.name);
     MendOne(
         wake_.Check(WakeFilesIn(directory, kLayer), vantage_), [this] { return RenewWake(); },
@@ -411,16 +387,17 @@ Claim::Mended MutexClaim::Mend(const HolderRecord& record) {
 // Whether the segment is still this claim's, with what it has written last: one in another ipc
 // namespace may share /dev/shm, and have its record there.
 bool MutexClaim::IsSegmentOurs() const {
-  const absl::StatusOr<bool> same = os::PathIs(SegmentPath(), segment_.file());
-  if (!segment_.StillOurs() || !same.ok() || !*same) return false;
-  const absl::StatusOr<DecodedRecord> record = RecordIn(segment_);
-  return !record.ok() || record->sequence == sequence_;
+  const absl::StatusOr<bool> same = os::PathIs(SegmentPath(), segment_.fd().file());
+  if (!segment_.fd().StillOurs() || !same.ok() || !*same) return false;
+  const absl::StatusOr<DecodedRecord> record = ReadRecord(segment_.fd());
+  return !record.ok() || record->sequence == segment_.sequence();
 }
 
 // Whether the record says that somebody has the name after the release: the command.
 bool MutexClaim::IsHandedOn() const {
-  const absl::StatusOr<DecodedRecord> record = RecordIn(segment_);
-  return segment_.StillOurs() && record.ok() && record->record.state == RecordState::kEstablished;
+  const absl::StatusOr<DecodedRecord> record = ReadRecord(segment_.fd());
+  return segment_.fd().StillOurs() && record.ok() &&
+         record->record.state == RecordState::kEstablished;
 }
 
 // A free name costs neither a semaphore nor a segment: the system has a limit of both.
@@ -445,14 +422,14 @@ void MutexClaim::RemoveOrGive() {
 }
 
 void MutexClaim::Release() {
-  if (!taken_ || !owner_.IsCurrent()) return;
+  if (!taken_ || !IsOwner()) return;
   taken_ = false;
   try {
     RemoveOrGive();
   } catch (const std::bad_alloc&) {  // what could not be asked is given back
     (void)semaphore_.Give();
   }
-  segment_.Close();
+  segment_.fd().Close();
   wake_.End();  // last: who is woken finds the layer free
 }
 
@@ -460,15 +437,15 @@ void MutexClaim::Release() {
 // back, and the kernel does that at its end only. So it says that it is done with it, in the
 // segment that it still has open, and the next start removes it: see RemoveAbandoned.
 void MutexClaim::Abandon() {
-  if (!segment_.StillOurs()) return;
-  absl::StatusOr<DecodedRecord> there = RecordIn(segment_);
+  if (!segment_.fd().StillOurs()) return;
+  absl::StatusOr<DecodedRecord> there = ReadRecord(segment_.fd());
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
   if (!there.ok() || !own.ok() || there->record.identity != *own) return;
   HolderRecord record = std::move(there->record);
   // One that was lost, and is only dropped here, still refuses others by what it says.
   if (record.state != RecordState::kReleasing) return;
   record.layers.clear();
-  (void)os::WriteAt(segment_.get(), EncodeRecord(record, ++sequence_));
+  (void)segment_.Write(record);
 }
 
 // The segment first: whoever takes the next semaphore makes the next segment.
@@ -484,10 +461,6 @@ absl::Status MutexClaim::KeepOverExec() {
   return stands.ok() && wake_.end() ? wake_.end().KeepOverExec() : stands;
 }
 
-std::string Where(const os::UndoSemaphore& semaphore) {
-  return absl::StrCat("System V semaphore 0x", absl::Hex(semaphore.key(), absl::kZeroPad8));
-}
-
 class MutexLayerImpl final : public Layer {
  public:
   explicit MutexLayerImpl(Target target) : target_(std::move(target)) {}
@@ -501,10 +474,12 @@ class MutexLayerImpl final : public Layer {
   std::vector<Finding> Diagnose() const override;
 
  private:
+  std::optional<Attempt> TryOnce(const os::Ownership& ownership,
+                                 const HolderRecord& candidate) const;
   Sighting LookFor(os::Create create) const;
   absl::Status CheckObjects() const;
-  Attempt Refused(const os::Ownership& ownership, const os::UndoSemaphore& semaphore) const;
-  bool RemoveAbandoned(const os::Ownership& ownership, os::UndoSemaphore& semaphore) const;
+  Attempt Refused(const os::Ownership& ownership, const os::NamedMutex& semaphore) const;
+  bool RemoveAbandoned(const os::Ownership& ownership, os::NamedMutex& semaphore) const;
   Sighting Freed(const os::Ownership& ownership, const std::string& segment,
                  std::optional<HolderRecord> last) const;
   std::optional<Sighting> LookOnce(os::Create create) const;
@@ -513,7 +488,7 @@ class MutexLayerImpl final : public Layer {
 };
 
 Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
-                                const os::UndoSemaphore& semaphore) const {
+                                const os::NamedMutex& semaphore) const {
   // The watch is opened before the record is read: a decision in between is then in the record, a
   // later one hangs the watch up.
   Watch watch;
@@ -525,7 +500,7 @@ Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
     record.reset();  // left by the other name's last holder
   }
   Contested contested;
-  contested.holder = JudgeHolder(std::move(record), absl::StrCat(Where(semaphore), " is taken"));
+  contested.holder = JudgeHolder(std::move(record), absl::StrCat(semaphore.Where(), " is taken"));
   contested.wake = WakeUps(contested.holder, std::move(watch));
   return contested;
 }
@@ -538,7 +513,7 @@ Attempt MutexLayerImpl::Refused(const os::Ownership& ownership,
 // ipc/util.c): the second removal fails. Left open: the other process ends, and somebody takes the
 // semaphore that is free then, between the last question and the removal; Verify finds that.
 bool MutexLayerImpl::RemoveAbandoned(const os::Ownership& ownership,
-                                     os::UndoSemaphore& semaphore) const {
+                                     os::NamedMutex& semaphore) const {
   const std::optional<HolderRecord> record = RecordOfHolder(ownership, semaphore);
   return record.has_value() && IsOf(*record, target_) && IsAbandoned(*record, semaphore) &&
          semaphore.RemoveOne().ok();
@@ -549,36 +524,45 @@ Attempt MutexLayerImpl::Try(const HolderRecord& candidate) {
   if (!ownership.ok()) return Unavailable{ownership.status()};
   constexpr int kMaxRemovals = 100;
   for (int i = 0; i < kMaxRemovals; ++i) {
-    absl::StatusOr<os::UndoSemaphore> semaphore =
-        os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kYes);
-    if (absl::IsResourceExhausted(semaphore.status()) && RemoveLeftovers() > 0) continue;
-    if (!semaphore.ok()) return Unavailable{semaphore.status()};
-    auto claim = std::make_unique<MutexClaim>(target_, *std::move(semaphore));
-    absl::StatusOr<bool> taken = claim->Take();
-    if (absl::IsAborted(taken.status())) continue;
-    if (!taken.ok()) return Unavailable{taken.status()};
-    if (!*taken && RemoveAbandoned(*ownership, claim->semaphore())) continue;
-    if (!*taken) return Refused(*ownership, claim->semaphore());
-
-    // The race: removed and made anew between opening and taking. A removed one cannot be taken
-    // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at
-    // the key is given back, and not removed: it is another name's.)
-    if (!claim->semaphore().IsAtKey()) {
-      (void)claim->semaphore().Give();
-      continue;
-    }
-    std::optional<Contested> survivor;
-    absl::Status introduced = claim->Introduce(*ownership, candidate, survivor);
-    if (absl::IsResourceExhausted(introduced)) {
-      claim.reset();
-      if (RemoveLeftovers() > 0) continue;
-    }
-    if (!introduced.ok()) return Unavailable{introduced};
-    if (survivor.has_value()) return *std::move(survivor);
-    return Held{std::move(claim)};
+    if (std::optional<Attempt> attempt = TryOnce(*ownership, candidate)) return *std::move(attempt);
   }
   return Unavailable{absl::AbortedError(
       absl::StrCat("the semaphore was removed ", kMaxRemovals, " times while it was being taken"))};
+}
+
+// nullopt: it was removed meanwhile, or what was in the way is gone, and it is worth another try.
+std::optional<Attempt> MutexLayerImpl::TryOnce(const os::Ownership& ownership,
+                                               const HolderRecord& candidate) const {
+  const auto unless_room_was_made = [](const absl::Status& status) -> std::optional<Attempt> {
+    if (absl::IsResourceExhausted(status) && RemoveLeftovers() > 0) return std::nullopt;
+    return Unavailable{status};
+  };
+  absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target_.key(), ownership, os::Create::kYes);
+  if (!semaphore.ok()) return unless_room_was_made(semaphore.status());
+  auto claim = std::make_unique<MutexClaim>(target_, *std::move(semaphore));
+  absl::StatusOr<bool> taken = claim->Take();
+  if (absl::IsAborted(taken.status())) return std::nullopt;
+  if (!taken.ok()) return Unavailable{taken.status()};
+  if (!*taken) {
+    if (RemoveAbandoned(ownership, claim->semaphore())) return std::nullopt;
+    return Refused(ownership, claim->semaphore());
+  }
+  // The race: removed and made anew between opening and taking. A removed one cannot be taken
+  // (EIDRM), so only a removal after this line is left, and Verify finds that. (What is not at the
+  // key is given back, and not removed: it is another name's.)
+  if (!claim->semaphore().IsAtKey()) {
+    (void)claim->semaphore().Give();
+    return std::nullopt;
+  }
+  std::optional<Contested> survivor;
+  absl::Status introduced = claim->Introduce(ownership, candidate, survivor);
+  if (!introduced.ok()) {
+    claim.reset();
+    return unless_room_was_made(introduced);
+  }
+  if (survivor.has_value()) return *std::move(survivor);
+  return Held{std::move(claim)};
 }
 
 // Nobody has the semaphore.
@@ -607,10 +591,10 @@ Sighting MutexLayerImpl::LookFor(os::Create create) const {
 std::optional<Sighting> MutexLayerImpl::LookOnce(os::Create create) const {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, create);
   if (!ownership.ok()) return Unavailable{ownership.status()};
-  absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
+  absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target_.key(), *ownership, os::Create::kNo);
   if (absl::IsNotFound(semaphore.status())) {
-    return Freed(*ownership, SegmentOf(target_.keys()[0]), std::nullopt);
+    return Freed(*ownership, target_.segment(), std::nullopt);
   }
   if (!semaphore.ok()) return Unavailable{semaphore.status()};
   absl::StatusOr<bool> taken = semaphore->IsTaken();
@@ -627,7 +611,7 @@ std::optional<Sighting> MutexLayerImpl::LookOnce(os::Create create) const {
   if (!*taken || (record.has_value() && IsAbandoned(*record, *semaphore))) {
     return Freed(*ownership, SegmentOf(*semaphore), std::move(record));
   }
-  return Taken{JudgeHolder(std::move(record), absl::StrCat(Where(*semaphore), " is taken"))};
+  return Taken{JudgeHolder(std::move(record), absl::StrCat(semaphore->Where(), " is taken"))};
 }
 
 Sighting MutexLayerImpl::Forecast() const {
@@ -642,23 +626,23 @@ Sighting MutexLayerImpl::Forecast() const {
 absl::Status MutexLayerImpl::CheckObjects() const {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kAsIf);
   if (!ownership.ok()) return ownership.status();
-  const absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
+  const absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target_.key(), *ownership, os::Create::kNo);
   if (!semaphore.ok() && !absl::IsNotFound(semaphore.status())) return semaphore.status();
   const absl::StatusOr<os::SemaphoreSets> sets = os::CountSemaphoreSets();
   if (!semaphore.ok() && sets.ok() && sets->used >= sets->limit) {
     return absl::ResourceExhaustedError("the limit of kernel.sem is reached (ipcs -ls, sysctl)");
   }
-  return os::CheckSegment(semaphore.ok() ? SegmentOf(*semaphore) : SegmentOf(target_.keys()[0]),
-                          *ownership, kRecordSize);
+  return os::CheckSegment(semaphore.ok() ? SegmentOf(*semaphore) : target_.segment(), *ownership,
+                          kRecordSize);
 }
 
 void MutexLayerImpl::Disown(const HolderRecord& record) {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
   if (!ownership.ok()) return;
-  for (const std::int32_t key : target_.keys()) {
+  for (const std::string& each : os::NamedMutex::NamesOf(target_.key())) {
     DisownRecord(record, [&](os::Create create, os::KeptFd& segment) {
-      return os::KeepSegment(SegmentOf(key), *ownership, create, segment);
+      return os::KeepSegment(SegmentOf(each), *ownership, create, segment);
     });
   }
 }
@@ -666,8 +650,8 @@ void MutexLayerImpl::Disown(const HolderRecord& record) {
 std::vector<ProcessIdentity> MutexLayerImpl::Suspects() const {
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
   if (!ownership.ok()) return {};
-  absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
+  absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target_.key(), *ownership, os::Create::kNo);
   if (!semaphore.ok()) return {};
   const absl::StatusOr<bool> taken = semaphore->IsTaken();
   if (!taken.ok() || !*taken) return {};
@@ -720,10 +704,10 @@ std::vector<Finding> MutexLayerImpl::Diagnose() const {
   std::vector<Finding> findings;
   const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
   if (!ownership.ok()) return findings;  // the scope's findings say why
-  const absl::StatusOr<os::UndoSemaphore> semaphore =
-      os::UndoSemaphore::Open(target_.keys(), *ownership, os::Create::kNo);
+  const absl::StatusOr<os::NamedMutex> semaphore =
+      os::NamedMutex::Open(target_.key(), *ownership, os::Create::kNo);
   os::KeptFd segment;
-  const std::string name = semaphore.ok() ? SegmentOf(*semaphore) : SegmentOf(target_.keys()[0]);
+  const std::string name = semaphore.ok() ? SegmentOf(*semaphore) : target_.segment();
   const absl::Status record = os::KeepSegment(name, *ownership, os::Create::kNo, segment);
   for (const absl::Status& status : {semaphore.status(), record}) {
     if (!absl::IsFailedPrecondition(status) && !absl::IsPermissionDenied(status)) continue;
@@ -762,7 +746,7 @@ std::vector<Finding> MutexLayerImpl::Diagnose() const {
       findings.push_back(
           {.severity = Severity::kNote,
            .layer = kLayer,
-           .what = absl::StrCat(Where(*semaphore), " is left of an earlier holder, and free"),
+           .what = absl::StrCat(semaphore->Where(), " is left of an earlier holder, and free"),
            .consequence =
                "nothing for a start, which takes it and removes it at its end; until then "
                "it is one of the semaphore sets of the system",

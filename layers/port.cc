@@ -23,6 +23,7 @@
 #include <absl/strings/str_split.h>
 
 #include "kinds.h"
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "kit/key.h"
 #include "kit/ownership.h"
@@ -33,8 +34,10 @@
 #include "os/machine.h"
 #include "os/ownership.h"
 #include "os/path.h"
+#include "soleguard/event.h"
 #include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
@@ -104,7 +107,7 @@ absl::Status CheckCompanion(const Target& target, const os::Ownership& ownership
   return Squatted(target, *owner);
 }
 
-class PortClaim final : public Claim {
+class PortClaim final : public CarriedClaim {
  public:
   explicit PortClaim(const Target& target) : target_(target), record_(target.Record()) {}
   ~PortClaim() override { Release(); }
@@ -121,19 +124,17 @@ class PortClaim final : public Claim {
   Mended Mend(const HolderRecord& record) override;
   void Release() override;
   std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
-  absl::StatusOr<std::vector<UniqueFd>> Share() override;
-  absl::Status KeepOverExec() override;
 
  private:
-  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
+  // A stranger may have the companion's name, and the FIFO need not be there.
+  std::vector<const os::KeptFd*> Carriers() const override {
+    return {&socket_, &companion_, &record_.end()};
+  }
 
   const Target target_;
-  const os::ProcessMark owner_;
   os::KeptFd socket_;
   os::KeptFd companion_;
   PublishedRecord record_;
-  bool taken_ = false;
-  bool shared_ = false;
 };
 
 absl::StatusOr<PortClaim::Taking> PortClaim::Take(const os::Ownership& ownership, bool mute) {
@@ -188,50 +189,23 @@ absl::Status PortClaim::Watch(Alarm& alarm) {
 
 Claim::Mended PortClaim::Mend(const HolderRecord& record) {
   const absl::Status standing = Verify();
-  if (!standing.ok()) {
-    const bool gone = absl::IsDataLoss(standing) || absl::IsFailedPrecondition(standing);
-    return {.lost = standing, .excludes = !gone, .left = standing};
-  }
+  if (!standing.ok()) return NotStanding(standing);
   Mended mended;
   record_.Mend(record, mended);
   return mended;
 }
 
 void PortClaim::Release() {
-  if (!owner_.IsCurrent()) return;
+  if (!IsOwner()) return;
   const bool taken = std::exchange(taken_, false);
   // Not only closed: a child that a raw clone(2) made may have kept the descriptor.
-  if (taken && !shared_) {
+  if (taken && !is_shared()) {
     if (socket_.StillOurs()) os::StopListening(socket_);
     if (companion_.StillOurs()) os::StopListening(companion_);
   }
   socket_.Close();
   companion_.Close();
   record_.End();  // last: who is woken finds the layer free
-}
-
-absl::StatusOr<std::vector<UniqueFd>> PortClaim::Share() {
-  absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  std::vector<UniqueFd> copies;
-  for (const os::KeptFd* kept :
-       {&std::as_const(socket_), &std::as_const(companion_), &record_.end()}) {
-    if (!*kept) continue;  // a stranger has the companion's name, or there is no FIFO
-    absl::StatusOr<UniqueFd> copy = kept->Duplicate();
-    if (!copy.ok()) return copy.status();
-    copies.push_back(*std::move(copy));
-  }
-  shared_ = true;
-  return copies;
-}
-
-absl::Status PortClaim::KeepOverExec() {
-  absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  absl::Status kept = socket_.KeepOverExec();
-  if (kept.ok() && companion_) kept = companion_.KeepOverExec();
-  if (kept.ok() && record_.end()) kept = record_.end().KeepOverExec();
-  return kept;
 }
 
 class PortLayerImpl final : public Layer {

@@ -27,6 +27,7 @@
 #include <absl/strings/str_join.h>
 
 #include "kinds.h"
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "kit/name_directory.h"
 #include "os/file.h"
@@ -37,6 +38,7 @@
 #include "process/program.h"
 #include "process/records.h"
 #include "process/registration.h"
+#include "soleguard/event.h"
 #include "soleguard/finding.h"
 #include "soleguard/layer.h"
 #include "soleguard/process.h"
@@ -193,25 +195,12 @@ absl::StatusOr<bool> Likeness::Compare(std::int64_t pid, const os::ProgramFile& 
   return IsCopy(*view, file);
 }
 
-std::string_view NameOf(const std::vector<std::string>& argv) {
-  if (argv.empty()) return "";
-  const std::string_view path = argv[0];
-  return path.substr(path.rfind('/') + 1);
-}
-
 // For a program that is what it is called, as those of busybox are: whether both are called so.
 bool SameCalling(const Program& program, const std::vector<std::string>& argv) {
   if (program.interpreter != nullptr) return true;
-  const std::string_view file = std::string_view(program.path).substr(program.path.rfind('/') + 1);
-  return NameOf(program.argv) == file || NameOf(program.argv) == NameOf(argv);
-}
-
-bool SameArguments(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return !a.empty() && !b.empty() && std::equal(a.begin() + 1, a.end(), b.begin() + 1, b.end());
-}
-
-bool SameCommandLine(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return SameArguments(a, b) && NameOf(a) == NameOf(b);
+  if (program.argv.empty() || argv.empty()) return false;
+  const std::string_view called = BaseName(program.argv[0]);
+  return called == BaseName(program.path) || called == BaseName(argv[0]);
 }
 
 absl::StatusOr<std::optional<std::string>> Likeness::CommonArguments(
@@ -482,15 +471,15 @@ int Weight(Standing standing) {
 }
 
 // Holds nothing: it says who looked.
-class ScanClaim final : public Claim {
+class ScanClaim final : public OwnedClaim {
  public:
-  explicit ScanClaim(const Scope& scope) : scope_(scope) {}
+  explicit ScanClaim(const Scope& scope) : scope_(scope) { taken_ = true; }
 
   absl::Status Publish(const HolderRecord&) override { return CheckOwner(); }
   absl::Status Verify() const override { return CheckOwner(); }
   absl::Status Watch(Alarm&) override { return CheckOwner(); }  // there is nothing to lose
   void Release() override {
-    if (owner_.IsCurrent()) released_ = true;
+    if (IsOwner()) taken_ = false;
   }
   absl::Status KeepOverExec() override {
     absl::Status owner = CheckOwner();
@@ -498,11 +487,7 @@ class ScanClaim final : public Claim {
   }
 
  private:
-  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, released_); }
-
   const Scope scope_;
-  const os::ProcessMark owner_;
-  bool released_ = false;
 };
 
 class ScanLayerImpl final : public Layer {

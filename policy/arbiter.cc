@@ -1,3 +1,11 @@
+// The arbiter's steps, as a map:
+//
+//   Step             asks the next layer. Held and Unavailable are noted, and the next one is asked
+//     Settle         Contested: an established holder decides, every other one is waited for
+//       AwaitUnsettled     what the layer itself cannot tell yet, by the clock
+//       OnAnotherInstance  it is another instance's: refused, or outvoted under veto=off
+//   Decide           all have answered: publishes, and decides by what is held then
+//   Refuse           gives everything back, newest first, and says why
 #include "soleguard/arbiter.h"
 
 #include <algorithm>

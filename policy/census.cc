@@ -10,8 +10,12 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
+#include "soleguard/options.h"
 #include "soleguard/registry.h"
+#include "soleguard/subject.h"
 
 namespace soleguard {
 namespace {
@@ -25,7 +29,7 @@ void AddHolder(const HolderRecord& record, std::vector<HolderRecord>& holders) {
 Subject SubjectOf(const std::vector<HolderRecord>& holders) {
   Subject subject;
   for (const HolderRecord& holder : holders) {
-    const ProcessIdentity& instance = holder.instance.value_or(holder.identity);
+    const ProcessIdentity& instance = holder.running();
     if (LivenessOf(instance) != Liveness::kAlive) continue;
     subject.process = instance;
     return subject;

@@ -9,7 +9,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
-#include "layers.h"
+#include "members.h"
 #include "soleguard/layer.h"
 #include "soleguard/names.h"
 #include "soleguard/policy.h"

@@ -7,6 +7,9 @@
 #include <absl/strings/str_cat.h>
 
 #include "conflict_of.h"
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "soleguard/text.h"
 
@@ -29,7 +32,7 @@ std::vector<Suspect> Rivals(const std::vector<ConflictReport::LayerState>& layer
     Suspect rival{.process = {}, .is_likely = true, .why = {}, .unseen = {}};
     if (taken->holder.record.has_value()) {
       const HolderRecord& record = *taken->holder.record;
-      rival.process = record.instance.value_or(record.identity);
+      rival.process = record.running();
     } else if (!taken->holder.processes.empty()) {
       rival.process = taken->holder.processes.front();
     } else {
@@ -131,7 +134,7 @@ ConflictReport ConflictOf(const InstanceName& name, std::string_view complaint,
   Pattern pattern{.instance = {}, .subject = options.subject};
   if (report.holder.has_value() && report.holder->record.has_value()) {
     const HolderRecord& record = *report.holder->record;
-    pattern.instance.push_back(record.instance.value_or(record.identity));
+    pattern.instance.push_back(record.running());
   }
   absl::StatusOr<SuspectSearch> search = FindSuspects(options.scope, name, pattern);
   report.searched = search.status();

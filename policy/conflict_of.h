@@ -10,6 +10,7 @@
 #include "soleguard/conflict.h"
 #include "soleguard/guard.h"
 #include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/record.h"
 

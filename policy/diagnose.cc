@@ -9,10 +9,13 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
-#include "layers.h"
+#include "members.h"
 #include "soleguard/analysis.h"
+#include "soleguard/event.h"
 #include "soleguard/finding.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "soleguard/text.h"
@@ -277,7 +280,7 @@ absl::StatusOr<Diagnosis> Diagnose(const Patient& patient, const Policy& policy,
                                          "what never changes is read here",
                           .fix = "update this one"});
     }
-    for (Finding& finding : DiagnoseHolder(holder->instance.value_or(holder->identity))) {
+    for (Finding& finding : DiagnoseHolder(holder->running())) {
       findings.push_back(std::move(finding));
     }
   }

@@ -1,3 +1,14 @@
+// What a Guard holds. The map:
+//
+//   Verify, Share, Follow, …   one call each, under mutex_, and nothing in it waits for anybody
+//   Release, ReleaseClaims     ends inbox and watch first, then publishes "releasing" and frees the
+//                              layers in reverse order
+//   Looking                    one look at everything: Mend in place, Retake what is gone, Conclude
+//   Watch, KeepWatch           the thread that looks whenever the kernel says that something
+//   changed
+//
+// look_ is taken before mutex_, and for one look at a time. What is called back (reports, answers)
+// is called without either.
 #include "guard_core.h"
 
 #include <algorithm>
@@ -9,6 +20,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "conflict_of.h"
+#include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/registry.h"
 
 namespace soleguard {
@@ -271,7 +284,7 @@ absl::Status Guard::Core::WriteSideFiles(const SideFiles& files) {
 absl::Status Guard::Core::UpdateSideFiles() {
   absl::Status written;
   if (pid_file_ != nullptr) {
-    const ProcessIdentity instance = record_.instance.value_or(record_.identity);
+    const ProcessIdentity instance = record_.running();
     written = pid_file_->Write(absl::StrCat(instance.pid, "\n"));
   }
   if (written.ok() && info_file_ != nullptr) written = info_file_->Write(InfoText(record_));

@@ -18,6 +18,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/guard.h"
 #include "soleguard/incident.h"
+#include "soleguard/layer.h"
 #include "soleguard/message.h"
 #include "soleguard/name.h"
 #include "soleguard/policy.h"

@@ -135,9 +135,8 @@ void SortLayers(Node& root, std::vector<LayerSpec>& layers) {
   std::vector<std::size_t> order(layers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    // All kinds are in one array, in that order.
-    return std::pair(layers[a].kind, layers[a].ToString()) <
-           std::pair(layers[b].kind, layers[b].ToString());
+    if (layers[a].kind == layers[b].kind) return layers[a].ToString() < layers[b].ToString();
+    return ComesBefore(*layers[a].kind, *layers[b].kind);
   });
   std::vector<std::size_t> new_index(layers.size());
   std::vector<LayerSpec> sorted;

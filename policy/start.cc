@@ -1,3 +1,12 @@
+// A start's phases, as a map. Newcomers begin at kArbitration, standbys at kTurn, replacers at
+// kNaming:
+//
+//   kNaming       notes who has the name now: nobody else will be asked to end
+//   kTurn         waits until nobody is ahead in the queue
+//   kArbitration  drives an Arbiter for one slot after the other; then Unique, or OnRefusal:
+//                   a newcomer is refused; who has a place waits on, in kTurn or kHoldersEnd;
+//                   a replacer asks the holder that it named to end, and kills it after the grace
+//   kHoldersEnd   waits for the end of one of the holders that have refused, and arbitrates again
 #include "soleguard/start.h"
 
 #include <algorithm>

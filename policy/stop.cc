@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,12 +14,16 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
-#include "layers.h"
+#include "members.h"
 #include "retry.h"
 #include "soleguard/coverage.h"
 #include "soleguard/fd.h"
 #include "soleguard/holder.h"
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/registry.h"
+#include "soleguard/send.h"
 #include "target.h"
 
 namespace soleguard {
@@ -41,6 +45,15 @@ std::string GuardedBy(const HolderRecord& record) {
   return record.is_newer() ? NewerSoleguard(record) : "";
 }
 
+// One StopRunning. It goes through these phases, and never back:
+//
+//   kLooking    nobody was asked yet: looks until there is somebody to ask, or nobody has the name
+//   kAsked      those who have it were chosen and got a SIGTERM; waits for their end
+//   kKilled     by force: what was chosen got a SIGKILL, and a guardian that works ends the rest
+//   kAllKilled  commands that outlived it, and what their guardians left, got one too
+//
+// Each wait ends when nobody of those is left, at limit_, or when it is cancelled. At limit_ the
+// next phase begins if there is one.
 class Stopper {
  public:
   Stopper(const InstanceName& name, const Policy& policy, const Options& options,
@@ -64,13 +77,17 @@ class Stopper {
   // Whether nobody whom this is about has the name or lives any more.
   bool IsOver() const;
   bool IsOurs(const Holder& holder) const;
+  bool IsAwaited(const StoppedProcess& process) const;
+  bool HasHandedOn(const ProcessIdentity& process) const;
 
-  // Chooses whom to stop and asks them, once.
+  // kLooking: chooses whom to stop and asks them.
   void AskHolders();
   void AskHolder(const Holder& holder);
   void AskUnguarded();
-  // Kills what has not ended. False: nothing more can be done.
+  // Kills what has not ended, in the next phase. False: nothing more can be done.
   bool Escalate();
+  bool KillChosen();
+  bool HasWorkingGuardian() const;
   void Kill(StoppedProcess& process);
   void KillDescendants(const ProcessIdentity& ancestor);
   void KillCrews();
@@ -82,7 +99,15 @@ class Stopper {
 
   std::vector<UniqueFd> WakeUps() const;
   StopReport Finish(bool cancelled);
+  void NoteFates();
+  void FindWhoShowsIt(Holder& holder) const;
+  void ChooseHolder();
+  bool AreUnguardedLeft() const;
   absl::Status WhyNot() const;
+  // OK where the next one has to say it.
+  absl::Status WhoIsFrozen() const;
+  absl::Status WhoDoesNotEnd() const;
+  absl::Status WhoHasIt(const Holder& holder) const;
 
   const InstanceName name_;
   const Policy& policy_;
@@ -95,10 +120,13 @@ class Stopper {
   std::set<std::string> telling_;  // layers that could tell, now
   absl::Status blind_;             // a layer could not tell
   bool was_seen_ = false;          // somebody had it when it began
-  bool asked_ = false;
-  int escalations_ = 0;
+  enum class Phase { kLooking, kAsked, kKilled, kAllKilled };
+  Phase phase_ = Phase::kLooking;
+  bool has_asked() const { return phase_ != Phase::kLooking; }
   Coverage coverage_;
-  std::vector<HolderRecord> guarded_;    // of those that were asked and have a guardian
+  std::vector<HolderRecord> guarded_;  // of those that were asked and have a guardian
+  // Owners that have handed their claim on: the command ends, and they after it.
+  std::vector<ProcessIdentity> handed_on_;
   std::vector<ProcessIdentity> family_;  // descendants, found while their ancestors lived
   absl::Status refused_;                 // the first reason why somebody was not signalled
   absl::Duration limit_;
@@ -117,7 +145,7 @@ absl::StatusOr<StopReport> Stopper::Run() {
     const bool has_end = !wake.empty();
     if (absl::Status looked = Look(); !looked.ok()) return looked;
     was_seen_ = was_seen_ || !seen_.empty();
-    if (!asked_) AskHolders();
+    if (!has_asked()) AskHolders();
     if (IsOver()) return Finish(/*cancelled=*/false);
     const absl::Duration now = elapsed();
     if (now >= limit_) {
@@ -150,9 +178,10 @@ absl::Status Stopper::Look() {
     }
   }
   if (seen_.empty()) LookForForeignLockers();
-  const bool unknown = !asked_ && std::any_of(seen_.begin(), seen_.end(), [](const Holder& holder) {
-    return holder.standing == Standing::kUnknown;
-  });
+  const bool unknown =
+      !has_asked() && std::any_of(seen_.begin(), seen_.end(), [](const Holder& holder) {
+        return holder.standing == Standing::kUnknown;
+      });
   if (!unknown) {
     unknown_since_.reset();
   } else if (!unknown_since_.has_value()) {
@@ -195,7 +224,7 @@ bool Stopper::IsOurs(const Holder& holder) const {
 
 bool Stopper::IsOver() const {
   // Nobody was, or may be, asked: there is nothing to wait for.
-  const bool in_vain = asked_ && !refused_.ok() &&
+  const bool in_vain = has_asked() && !refused_.ok() &&
                        std::all_of(report_.processes.begin(), report_.processes.end(),
                                    [](const StoppedProcess& p) { return p.signals.empty(); });
   if (in_vain) return true;
@@ -205,19 +234,31 @@ bool Stopper::IsOver() const {
         holder.standing == Standing::kEstablished || holder.standing == Standing::kUnguarded;
     if (!another || IsOurs(holder)) return false;
   }
-  for (auto process = report_.processes.begin(); process != report_.processes.end(); ++process) {
-    // The name may be free before its process is gone: a mutex is.
-    if (LivenessOf(process->identity) == Liveness::kDying) return false;
-    const auto next = std::next(process);
-    // One that guarded a command ends by itself, now that this has ended. Another may live on
-    // without the name.
-    const bool guarded = next != report_.processes.end() && next->reason == Reason::kCommand;
-    const bool waited_for =
-        process->reason == Reason::kUnguarded || process->reason == Reason::kDescendant ||
-        process->reason == Reason::kGuardian || (process->reason == Reason::kHolder && guarded);
-    if (waited_for && process->refused.ok() && Lives(process->identity)) return false;
+  return std::none_of(report_.processes.begin(), report_.processes.end(),
+                      [this](const StoppedProcess& process) { return IsAwaited(process); });
+}
+
+bool Stopper::HasHandedOn(const ProcessIdentity& process) const {
+  return std::find(handed_on_.begin(), handed_on_.end(), process) != handed_on_.end();
+}
+
+bool Stopper::IsAwaited(const StoppedProcess& process) const {
+  // The name may be free before its process is gone: a mutex is.
+  if (LivenessOf(process.identity) == Liveness::kDying) return true;
+  if (!process.refused.ok() || !Lives(process.identity)) return false;
+  switch (process.reason) {
+    case Reason::kUnguarded:
+    case Reason::kDescendant:
+    case Reason::kGuardian:
+      return true;
+    case Reason::kHolder:
+      // One that guarded a command ends by itself, now that this has ended. Another may live on
+      // without the name.
+      return HasHandedOn(process.identity);
+    case Reason::kCommand:
+      return false;
   }
-  return true;
+  return false;
 }
 
 StoppedProcess& Stopper::Add(StoppedProcess process) {
@@ -271,7 +312,7 @@ void Stopper::AskHolder(const Holder& holder) {
   if (Has(record.identity) || (record.instance.has_value() && Has(*record.instance))) return;
   const absl::StatusOr<ProcessIdentity> target = TargetOf(holder, name_, coverage_);
   if (absl::IsNotFound(target.status())) return;
-  asked_ = true;
+  phase_ = Phase::kAsked;
   unknown_since_.reset();
   if (!target.ok()) {
     Add({.identity = record.identity, .refused = target.status(), .guarded_by = GuardedBy(record)});
@@ -284,7 +325,9 @@ void Stopper::AskHolder(const Holder& holder) {
   // While it lives its descendants can be told.
   if (stop_options_.force && !handed_on) Collect(*target);
   Send(Add({.identity = *target, .guarded_by = GuardedBy(record)}), Signal::kTerminate);
-  if (handed_on) Add({.identity = *record.instance, .reason = Reason::kCommand});
+  if (!handed_on) return;
+  handed_on_.push_back(record.identity);
+  Add({.identity = *record.instance, .reason = Reason::kCommand});
 }
 
 void Stopper::AskUnguarded() {
@@ -296,7 +339,7 @@ void Stopper::AskUnguarded() {
       if (!description.ok() || absl::Now() - description->started < options_.settle) continue;
       const absl::StatusOr<Coverage::Whose> whose = coverage_.Of(process);
       if (!whose.ok() || *whose != Coverage::Whose::kNobodys || Has(process)) continue;
-      asked_ = true;
+      phase_ = Phase::kAsked;
       Send(Add({.identity = process, .reason = Reason::kUnguarded}), Signal::kTerminate);
     }
   }
@@ -355,28 +398,38 @@ void Stopper::KillCrews() {
 // anybody else; only if there is none, or it does not get on, that is done from here, and the
 // guardian, which keeps the name, is killed last.
 bool Stopper::Escalate() {
-  if (!stop_options_.force || !asked_ || escalations_ == 2) return false;
-  ++escalations_;
+  if (!stop_options_.force || (phase_ != Phase::kAsked && phase_ != Phase::kKilled)) return false;
+  phase_ = phase_ == Phase::kAsked ? Phase::kKilled : Phase::kAllKilled;
+  const bool any = KillChosen();
+  const bool guardian_works = HasWorkingGuardian();
+  if (phase_ == Phase::kAllKilled || (!guarded_.empty() && !guardian_works)) KillCrews();
+  constexpr absl::Duration kGuardiansTime = absl::Seconds(1);  // for milliseconds of work
+  const bool is_guardians = phase_ == Phase::kKilled && guardian_works;
+  limit_ =
+      elapsed() + (is_guardians ? std::min(kGuardiansTime, options_.deadline) : options_.deadline);
+  return any;
+}
+
+// Those of this phase, of all that were chosen. Whether there was any.
+bool Stopper::KillChosen() {
   bool any = false;
-  const std::vector<StoppedProcess> chosen = report_.processes;  // Kill adds to them
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const Reason reason = chosen[i].reason;
-    if (reason == Reason::kDescendant || !chosen[i].refused.ok()) continue;
-    if ((reason == Reason::kCommand) != (escalations_ == 2)) continue;
-    const bool is_handed_on = i + 1 < chosen.size() && chosen[i + 1].reason == Reason::kCommand;
-    if (reason != Reason::kUnguarded && !is_handed_on) Collect(chosen[i].identity);
-    if (Lives(chosen[i].identity)) Kill(report_.processes[i]);
-    if (reason != Reason::kUnguarded && !is_handed_on) KillDescendants(chosen[i].identity);
+  const std::size_t chosen = report_.processes.size();  // what is killed beside them is added
+  for (std::size_t i = 0; i < chosen; ++i) {
+    const ProcessIdentity process = report_.processes[i].identity;
+    const Reason reason = report_.processes[i].reason;
+    if (reason == Reason::kDescendant || !report_.processes[i].refused.ok()) continue;
+    if ((reason == Reason::kCommand) != (phase_ == Phase::kAllKilled)) continue;
+    const bool with_descendants = reason != Reason::kUnguarded && !HasHandedOn(process);
+    if (with_descendants) Collect(process);
+    if (Lives(process)) Kill(report_.processes[i]);
+    if (with_descendants) KillDescendants(process);
     any = true;
   }
-  constexpr absl::Duration kGuardiansTime = absl::Seconds(1);  // for milliseconds of work
-  const bool guardian_works =
-      !guarded_.empty() && std::none_of(guarded_.begin(), guarded_.end(), HasFrozenGuardian);
-  if (escalations_ == 2 || (!guarded_.empty() && !guardian_works)) KillCrews();
-  limit_ =
-      elapsed() + (escalations_ == 1 && guardian_works ? std::min(kGuardiansTime, options_.deadline)
-                                                       : options_.deadline);
   return any;
+}
+
+bool Stopper::HasWorkingGuardian() const {
+  return !guarded_.empty() && std::none_of(guarded_.begin(), guarded_.end(), HasFrozenGuardian);
 }
 
 std::vector<UniqueFd> Stopper::WakeUps() const {
@@ -397,6 +450,13 @@ std::vector<UniqueFd> Stopper::WakeUps() const {
 
 absl::Status Stopper::WhyNot() const {
   if (!refused_.ok()) return refused_;
+  for (const absl::Status& why : {WhoIsFrozen(), WhoDoesNotEnd()}) {
+    if (!why.ok()) return why;
+  }
+  return report_.holder.has_value() ? WhoHasIt(*report_.holder) : blind_;
+}
+
+absl::Status Stopper::WhoIsFrozen() const {
   for (const StoppedProcess& process : report_.processes) {
     if (!process.is_frozen()) continue;
     const bool stopped = process.freeze == Freeze::kStopped;
@@ -414,6 +474,10 @@ absl::Status Stopper::WhyNot() const {
         absl::StrCat("pid ", record.guardian->pid, ", its guardian, is ",
                      std::string(ToString(freeze)), " and keeps the name: it ends by force"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Stopper::WhoDoesNotEnd() const {
   for (const StoppedProcess& process : report_.processes) {
     if (process.liveness == Liveness::kGone || process.signals.empty()) continue;
     return absl::DeadlineExceededError(
@@ -422,60 +486,75 @@ absl::Status Stopper::WhyNot() const {
                                            "cannot be interrupted"
                                          : ""));
   }
-  const Holder* holder = report_.holder.has_value() ? &*report_.holder : nullptr;
-  if (holder == nullptr) return blind_;
-  if (holder->standing == Standing::kEstablished && !IsOurs(*holder)) {
+  return absl::OkStatus();
+}
+
+absl::Status Stopper::WhoHasIt(const Holder& holder) const {
+  if (holder.standing == Standing::kEstablished && !IsOurs(holder)) {
     return absl::AlreadyExistsError(
-        absl::StrCat("another instance has the name since, pid ", holder->record->identity.pid));
+        absl::StrCat("another instance has the name since, pid ", holder.record->identity.pid));
   }
-  if (holder->standing == Standing::kUnknown || holder->standing == Standing::kUnguarded) {
-    const absl::StatusOr<ProcessIdentity> target = TargetOf(*holder, name_, coverage_);
+  if (holder.standing == Standing::kUnknown || holder.standing == Standing::kUnguarded) {
+    const absl::StatusOr<ProcessIdentity> target = TargetOf(holder, name_, coverage_);
     if (!target.ok()) return target.status();
   }
   return absl::DeadlineExceededError(absl::StrCat("the holder (",
-                                                  std::string(ToString(holder->standing)), "; ",
-                                                  holder->evidence, ") did not settle in time"));
+                                                  std::string(ToString(holder.standing)), "; ",
+                                                  holder.evidence, ") did not settle in time"));
 }
 
-StopReport Stopper::Finish(bool cancelled) {
+void Stopper::NoteFates() {
   for (StoppedProcess& process : report_.processes) {
     process.liveness = LivenessOf(process.identity);
     process.freeze = FreezeOf(process.identity);
   }
-  // Ours, if it still has it; else an established one; else any. Who shows it by the kernel only is
-  // found by looking for it.
-  for (Holder& holder : seen_) {
-    if (holder.standing != Standing::kUnknown || !holder.processes.empty()) continue;
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      std::optional<Holder> locker = ForeignLockerOf(i);
-      if (!locker.has_value()) continue;
-      for (ProcessIdentity& process : locker->processes) {
-        const bool known = std::find(holder.processes.begin(), holder.processes.end(), process) !=
-                           holder.processes.end();
-        if (!known) holder.processes.push_back(std::move(process));
-      }
+}
+
+// Of one whom the kernel alone shows: by looking for it.
+void Stopper::FindWhoShowsIt(Holder& holder) const {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    std::optional<Holder> locker = ForeignLockerOf(i);
+    if (!locker.has_value()) continue;
+    for (ProcessIdentity& process : locker->processes) {
+      const bool known = std::find(holder.processes.begin(), holder.processes.end(), process) !=
+                         holder.processes.end();
+      if (!known) holder.processes.push_back(std::move(process));
     }
   }
-  std::stable_sort(seen_.begin(), seen_.end(), [this](const Holder& a, const Holder& b) {
-    const auto weight = [this](const Holder& holder) {
-      return (IsOurs(holder) ? 2 : 0) + (holder.standing == Standing::kEstablished ? 1 : 0);
-    };
-    return weight(a) > weight(b);
-  });
-  if (!seen_.empty()) report_.holder = seen_.front();
+}
 
-  const bool unguarded_left =
-      std::any_of(report_.processes.begin(), report_.processes.end(), [](const StoppedProcess& p) {
-        return (p.reason == Reason::kUnguarded || p.reason == Reason::kDescendant) &&
-               p.liveness != Liveness::kGone;
+// Ours, if it still has it; else an established one; else any.
+void Stopper::ChooseHolder() {
+  for (Holder& holder : seen_) {
+    if (holder.standing == Standing::kUnknown && holder.processes.empty()) FindWhoShowsIt(holder);
+  }
+  const auto weight = [this](const Holder& holder) {
+    return (IsOurs(holder) ? 2 : 0) + (holder.standing == Standing::kEstablished ? 1 : 0);
+  };
+  const auto chosen = std::max_element(
+      seen_.begin(), seen_.end(),
+      [&weight](const Holder& a, const Holder& b) { return weight(a) < weight(b); });
+  if (chosen != seen_.end()) report_.holder = *chosen;
+}
+
+bool Stopper::AreUnguardedLeft() const {
+  return std::any_of(
+      report_.processes.begin(), report_.processes.end(), [](const StoppedProcess& process) {
+        return (process.reason == Reason::kUnguarded || process.reason == Reason::kDescendant) &&
+               process.liveness != Liveness::kGone;
       });
-  if (seen_.empty() && !unguarded_left) {
-    if (blind_.ok()) {
-      report_.outcome = was_seen_ || asked_ ? Outcome::kStopped : Outcome::kNotRunning;
-      return std::move(report_);
-    }
-    report_.outcome = Outcome::kUndetermined;
+}
+
+StopReport Stopper::Finish(bool cancelled) {
+  NoteFates();
+  ChooseHolder();
+  if (seen_.empty() && !AreUnguardedLeft()) {
     report_.status = blind_;
+    if (blind_.ok()) {
+      report_.outcome = was_seen_ || has_asked() ? Outcome::kStopped : Outcome::kNotRunning;
+    } else {
+      report_.outcome = Outcome::kUndetermined;
+    }
     return std::move(report_);
   }
   report_.status = cancelled ? absl::CancelledError("the wait was cancelled") : WhyNot();

@@ -20,6 +20,7 @@
 #include "board.h"
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
+#include <soleguard/options.h>
 #include <soleguard/policy.h>
 #include <soleguard/process.h>
 #include <soleguard/registry.h>

@@ -20,8 +20,6 @@ std::span<const EventInfo> Events() {
   static constexpr std::array kEvents = {
       EventInfo{Event::kLockFileDeleted, "lock-file-deleted",
                 "a lock file is deleted or replaced under its holder (rm, a tmp cleaner)"},
-      EventInfo{Event::kLockFileReadInProcess, "lock-file-read-in-process",
-                "the holder opens and closes its own lock file once more, in any library"},
       EventInfo{Event::kScopeDirectoryRemoved, "scope-directory-removed",
                 "the scope's directory, or the name's in it, is removed or renamed (rm -r)"},
       EventInfo{Event::kScopeDirectorySquatted, "scope-directory-squatted",

@@ -428,8 +428,8 @@ std::string NewerSoleguard(const HolderRecord& record) {
 
 std::string InfoText(const HolderRecord& record) {
   const std::string json = Json(record, TextsOf(record));
-  return absl::StrCat("{\"pid\":", record.instance.value_or(record.identity).pid,
-                      ",\"timestamp\":\"", Stamp(record.started), "\",", json.substr(1), "\n");
+  return absl::StrCat("{\"pid\":", record.running().pid, ",\"timestamp\":\"", Stamp(record.started),
+                      "\",", json.substr(1), "\n");
 }
 
 std::string EncodeRecord(const HolderRecord& record, std::uint64_t sequence) {

@@ -11,6 +11,7 @@
 #include <absl/strings/str_split.h>
 
 #include "os/machine.h"
+#include "soleguard/event.h"
 #include "soleguard/text.h"
 
 namespace soleguard {

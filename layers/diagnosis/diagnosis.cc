@@ -15,7 +15,7 @@
 
 #include "diagnosis/cleaner.h"
 #include "diagnosis/filesystem.h"
-#include "kit/holder.h"
+#include "kit/record_area.h"
 #include "kit/token.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
@@ -25,6 +25,7 @@
 #include "os/path.h"
 #include "os/user.h"
 #include "os/view.h"
+#include "soleguard/event.h"
 #include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
@@ -382,11 +383,10 @@ std::vector<Finding> DiagnoseInvokingUser(std::uint32_t user, const InstanceName
       os::KeepFile({.parent = -1, .name = path, .path = path},
                    {.rule = os::Ownership::Rule::kOwner, .uid = user}, os::Create::kNo, file);
   if (!opened.ok()) return {};
-  const absl::StatusOr<DecodedRecord> decoded =
-      ReadRecord([&] { return os::ReadAt(file.get(), kRecordSize); });
+  const absl::StatusOr<DecodedRecord> decoded = ReadRecord(file);
   if (!decoded.ok() || decoded->record.state == RecordState::kReleasing) return {};
   const HolderRecord& record = decoded->record;
-  const ProcessIdentity& instance = record.instance.value_or(record.identity);
+  const ProcessIdentity& instance = record.running();
   if (LivenessOf(record.identity) == Liveness::kGone && LivenessOf(instance) == Liveness::kGone) {
     return {};
   }

@@ -6,6 +6,7 @@
 
 #include "os/answer.h"
 #include "os/mount.h"
+#include "soleguard/event.h"
 #include "soleguard/text.h"
 
 namespace soleguard {

@@ -88,68 +88,6 @@ std::string_view ToString(Standing standing) {
   return "unknown";
 }
 
-absl::Status Claim::Watch(Alarm& /*alarm*/) {
-  return absl::UnimplementedError("the layer has no events that show a loss");
-}
-
-Claim::Mended Claim::Mend(const HolderRecord& /*record*/) {
-  absl::Status status = Verify();
-  const bool lost = absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
-  return {.lost = status, .excludes = !lost, .left = status};
-}
-
-absl::Status CheckOwner(const os::ProcessMark& owner, bool released) {
-  if (!owner.IsCurrent()) {
-    return absl::FailedPreconditionError(
-        "not the owner: the claim belongs to the process that this one was forked from");
-  }
-  if (released) return absl::FailedPreconditionError("the claim was released");
-  return absl::OkStatus();
-}
-
-absl::Status CheckRecord(const os::KeptFd& record, const os::Entry& entry, const Vantage& vantage) {
-  absl::Status placed = CheckPlace(record, entry, vantage);
-  if (!placed.ok()) return placed;
-  const absl::StatusOr<DecodedRecord> decoded =
-      ReadRecord([&] { return os::ReadAt(record.get(), kRecordSize); });
-  if (decoded.ok() || !(absl::IsNotFound(decoded.status()) || absl::IsDataLoss(decoded.status()))) {
-    return decoded.status();
-  }
-  return absl::DataLossError(
-      absl::StrCat(EscapeBytes(entry.path), " was truncated or overwritten"));
-}
-
-absl::Status WriteRecord(const os::KeptFd& area, const HolderRecord& record,
-                         std::uint64_t sequence) {
-  if (record.state == RecordState::kReleasing) {
-    const absl::StatusOr<DecodedRecord> there =
-        ReadRecord([&] { return os::ReadAt(area.get(), kRecordSize); });
-    const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-    if (there.ok() && own.ok() && there->record.identity != *own) return absl::OkStatus();
-  }
-  return os::WriteAt(area.get(), EncodeRecord(record, sequence));
-}
-
-void Remember(const HolderRecord& last, HolderRecord& candidate) {
-  candidate.token = std::max(candidate.token, last.token);
-}
-
-void MendOne(const absl::Status& lost, const std::function<absl::Status()>& renew,
-             Claim::Mended& mended) {
-  if (lost.ok()) return;
-  const auto add = [](const absl::Status& more, absl::Status& status) {
-    if (more.ok()) return;
-    status = status.ok() ? more
-                         : absl::Status(status.code(),
-                                        absl::StrCat(status.message(), "; ", more.message()));
-  };
-  Claim::Mended noted = mended;
-  add(lost, noted.lost);
-  const absl::Status left = absl::IsDataLoss(lost) ? renew() : lost;
-  mended = std::move(noted);
-  add(left, mended.left);
-}
-
 HolderRecord SeenFromHere(HolderRecord record) {
   const auto see = [](ProcessIdentity& process) {
     const absl::StatusOr<ProcessIdentity> here = IdentityHere(process);
@@ -189,28 +127,12 @@ std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::
     return std::nullopt;
   }
   const bool owner_lives = LivenessOf(record.identity) != Liveness::kGone;
-  const ProcessIdentity& living =
-      owner_lives ? record.identity : record.instance.value_or(record.identity);
+  const ProcessIdentity& living = owner_lives ? record.identity : record.running();
   holder.evidence =
       absl::StrCat(absl::string_view(where.data(), where.size()), " says that pid ", living.pid,
                    " holds the name, and it lives, though the system has freed what it held");
   std::vector<UniqueFd> wake = WakeUps(holder, {});
   return Contested{.holder = std::move(holder), .wake = std::move(wake)};
-}
-
-void DisownRecord(const HolderRecord& record,
-                  const std::function<absl::Status(os::Create, os::KeptFd&)>& open) {
-  os::KeptFd file;
-  if (!open(os::Create::kNo, file).ok()) return;
-  const absl::StatusOr<DecodedRecord> last =
-      ReadRecord([&] { return os::ReadAt(file.get(), kRecordSize); });
-  if (!last.ok() || last->record.identity != record.identity || last->record.name != record.name ||
-      last->record.state != RecordState::kEstablished) {
-    return;
-  }
-  file.Close();
-  if (!open(os::Create::kYes, file).ok()) return;  // for writing
-  (void)os::WriteAt(file.get(), EncodeRecord(record, last->sequence + 1));
 }
 
 std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch) {

@@ -6,6 +6,7 @@
 #include <absl/status/statusor.h>
 #include <absl/strings/str_cat.h>
 
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "os/file.h"
 #include "os/path.h"
@@ -29,18 +30,13 @@ absl::Status PublishedRecord::Begin(HolderRecord candidate) {
   vantage_.emplace(Vantage::kFiles | Vantage::kUser);
   wake_.Begin(WakeFilesIn(directory_, layer_));
   opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
-                        record_);
+                        record_.fd());
   directory_.Close();
   if (!opened.ok()) return opened;
-  absl::StatusOr<DecodedRecord> last = Decode();
-  if (last.ok()) {
-    sequence_ = last->sequence;
-    predecessor_ = std::move(last->record);
-    Remember(*predecessor_, candidate);
-  }
-  survivor_ = Survivor(predecessor_);
+  record_.Inherit(candidate);
+  survivor_ = Survivor(record_.predecessor());
   if (survivor_.has_value()) return absl::AlreadyExistsError(survivor_->holder.evidence);
-  return os::WriteAt(record_.get(), EncodeRecord(candidate, ++sequence_));
+  return record_.Write(candidate);
 }
 
 absl::Status PublishedRecord::CheckMayBegin() {
@@ -66,14 +62,9 @@ void PublishedRecord::Disown(const HolderRecord& record) {
 }
 
 absl::Status PublishedRecord::Write(const HolderRecord& record) {
-  // A program that closed all descriptors may have a file of its own at this number by now.
-  absl::Status ours = record_.CheckStillOurs(path());
-  if (!ours.ok()) return ours;
-  absl::Status written = WriteRecord(record_, record, ++sequence_);
+  absl::Status written = record_.Publish(record, path());
   if (!written.ok()) return written;
-  for (const os::KeptFd& former : former_) {
-    if (former.StillOurs()) (void)WriteRecord(former, record, sequence_);
-  }
+  for (const os::KeptFd& former : former_) (void)record_.PublishIn(former, record);
   if (record.state == RecordState::kEstablished) wake_.Decide();
   return absl::OkStatus();
 }
@@ -81,14 +72,14 @@ absl::Status PublishedRecord::Write(const HolderRecord& record) {
 // Before another file is opened in its place: was it moved, or hidden by a mount, whoever looks
 // from elsewhere still finds it, and is refused by what it says until it says something else.
 absl::Status PublishedRecord::KeepAside() {
-  if (!record_.StillOurs() || record_.IsDeleted()) return absl::OkStatus();
-  const absl::StatusOr<bool> same = os::PathIs(path(), record_.file());
+  if (!record_.fd().StillOurs() || record_.fd().IsDeleted()) return absl::OkStatus();
+  const absl::StatusOr<bool> same = os::PathIs(path(), record_.fd().file());
   if (same.ok() && *same) return absl::OkStatus();
   // One that is moved again and again must not use up all descriptors.
   constexpr std::size_t kMost = 8;
   if (former_.size() >= kMost) former_.pop_front();
   absl::Status kept = former_.emplace_back().Keep(
-      path(), [this] { return os::DuplicateDescriptor(record_.get()); });
+      path(), [this] { return os::DuplicateDescriptor(record_.fd().get()); });
   if (!kept.ok()) former_.pop_back();
   return kept;
 }
@@ -110,22 +101,22 @@ absl::Status PublishedRecord::Renew(const HolderRecord& record) {
     return opened;
   }
   opened = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(), os::Create::kYes,
-                        record_);
+                        record_.fd());
   directory_.Close();
   if (!opened.ok()) return opened;
-  return os::WriteAt(record_.get(), EncodeRecord(record, ++sequence_));
+  return record_.Write(record);
 }
 
 void PublishedRecord::Mend(const HolderRecord& record, Claim::Mended& mended) {
   absl::Status lost =
-      CheckRecord(record_, {.parent = -1, .name = record_file_, .path = path()}, *vantage_);
+      record_.Check({.parent = -1, .name = record_file_, .path = path()}, *vantage_);
   lost.Update(wake_.Check(WakeFilesIn(directory_, layer_), *vantage_));
   MendOne(
       lost, [&] { return Renew(record); }, mended);
 }
 
 void PublishedRecord::End() {
-  record_.Close();
+  record_.fd().Close();
   former_.clear();
   directory_.Close();
   wake_.End();
@@ -134,10 +125,10 @@ void PublishedRecord::End() {
 // The record below the directory, which is open.
 absl::StatusOr<std::optional<HolderRecord>> PublishedRecord::ReadOpened() {
   absl::Status read = os::KeepFile(directory_.EntryOf(record_file_), directory_.ownership(),
-                                   os::Create::kNo, record_);
+                                   os::Create::kNo, record_.fd());
   std::optional<HolderRecord> record;
   if (read.ok()) {
-    absl::StatusOr<DecodedRecord> decoded = Decode();
+    absl::StatusOr<DecodedRecord> decoded = ReadRecord(record_.fd());
     read = decoded.status();
     if (decoded.ok()) record = std::move(decoded->record);
   }
@@ -165,10 +156,6 @@ PublishedRecord::Watched PublishedRecord::ReadAndWatch() {
   soleguard::Watch watch = WatchOf(WakeFilesIn(directory_, layer_));
   absl::StatusOr<std::optional<HolderRecord>> record = ReadOpened();
   return {.record = record.ok() ? *std::move(record) : std::nullopt, .watch = std::move(watch)};
-}
-
-absl::StatusOr<DecodedRecord> PublishedRecord::Decode() const {
-  return ReadRecord([&] { return os::ReadAt(record_.get(), kRecordSize); });
 }
 
 }  // namespace soleguard

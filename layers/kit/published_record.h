@@ -3,7 +3,6 @@
 // Private to layers/.
 #pragma once
 
-#include <cstdint>
 #include <list>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 #include <absl/status/statusor.h>
 
 #include "kit/name_directory.h"
+#include "kit/record_area.h"
 #include "kit/wake.h"
 #include "os/kept_fd.h"
 #include "soleguard/fd.h"
@@ -38,7 +38,7 @@ class PublishedRecord {
   // AlreadyExists: that one lives (holder.h), and nothing is written; the layer is to be given
   // back, and the start refused by who it is.
   absl::Status Begin(HolderRecord candidate);
-  const std::optional<HolderRecord>& predecessor() const { return predecessor_; }
+  const std::optional<HolderRecord>& predecessor() const { return record_.predecessor(); }
   // Whether Begin would work, as far as that can be known without it. Makes nothing.
   absl::Status CheckMayBegin();
   std::optional<Contested> TakeSurvivor() { return std::exchange(survivor_, std::nullopt); }
@@ -74,7 +74,6 @@ class PublishedRecord {
 
  private:
   absl::StatusOr<std::optional<HolderRecord>> ReadOpened();
-  absl::StatusOr<DecodedRecord> Decode() const;
   absl::Status KeepAside();
   absl::Status Renew(const HolderRecord& record);
   std::string path() const { return directory_.path() + "/" + record_file_; }
@@ -84,10 +83,8 @@ class PublishedRecord {
   const std::string record_file_;
   std::optional<Vantage> vantage_;  // the holder's, when it began
   Wake wake_;
-  os::KeptFd record_;
+  RecordArea record_;
   std::list<os::KeptFd> former_;  // records that only others may still find, told as record_ is
-  std::uint64_t sequence_ = 0;
-  std::optional<HolderRecord> predecessor_;
   std::optional<Contested> survivor_;
 };
 

@@ -45,8 +45,8 @@ class Wake {
  public:
   // It has the layer. Before its record says so: who reads that finds a writer.
   void Begin(const WakeFiles& files) {
-    (void)os::KeepFifo(files.decision, files.ownership, decision_);
-    (void)os::KeepFifo(files.end, files.ownership, end_);
+    (void)os::KeepPresence(files.decision, files.ownership, decision_);
+    (void)os::KeepPresence(files.end, files.ownership, end_);
   }
   // Its record says that it is established.
   void Decide() { decision_.Close(); }
@@ -63,7 +63,7 @@ class Wake {
   }
   // Makes it anew. Who waits at the old one is woken, and looks again.
   absl::Status Renew(const WakeFiles& files) {
-    return os::KeepFifo(files.end, files.ownership, end_);
+    return os::KeepPresence(files.end, files.ownership, end_);
   }
 
   // See Alarm::slow. Before what carries the claim is moved: whoever is woken finds that free.
@@ -83,8 +83,8 @@ struct Watch {
   UniqueFd end;
 };
 inline Watch WatchOf(const WakeFiles& files) {
-  return {.decision = os::WatchFifo(files.decision, files.ownership),
-          .end = os::WatchFifo(files.end, files.ownership)};
+  return {.decision = os::WatchPresence(files.decision, files.ownership),
+          .end = os::WatchPresence(files.end, files.ownership)};
 }
 
 }  // namespace soleguard

@@ -68,7 +68,6 @@ class KeptFd {
 
   // Gives it a number above `number`. When a process ends the kernel releases its descriptors from
   // the highest number down (Linux 4.4): what others wait for shall not come after what is slow.
-  // Not for a POSIX lock, which the close of the old number would drop.
   absl::Status MoveAbove(int number);
 
   // Lets the descriptor survive execve(2).

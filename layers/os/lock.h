@@ -19,10 +19,6 @@ absl::StatusOr<bool> SeesOfdLock(int fd);
 void UnlockFlock(int fd);
 void UnlockOfd(int fd);
 
-// A POSIX write lock on the whole file, owned by the process: a second one of the same process
-// succeeds, a forked child has none, and the process drops it with the close of any descriptor of
-// the file. False when another process has a lock of the fcntl family.
-absl::StatusOr<bool> TryPosixLock(int fd);
 // The process with a POSIX lock on the file, the caller included, in the caller's pid namespace;
 // nullopt: nobody has a lock of the fcntl family. 0: an OFD lock, or a process that cannot be seen
 // from here. Takes no lock; a read-only descriptor will do.

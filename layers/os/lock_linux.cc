@@ -80,14 +80,6 @@ void UnlockOfd(int fd) {
   (void)fcntl(fd, F_OFD_SETLK, &lock);  // splitting never happens: the lock spans the whole file
 }
 
-absl::StatusOr<bool> TryPosixLock(int fd) {
-  struct flock lock = LockOf(F_WRLCK, kWholeFile);
-  if (RetryOnEintr([&] { return fcntl(fd, F_SETLK, &lock); }) == 0) return true;
-  // POSIX allows either; Linux says EAGAIN, and EACCES where a security module refuses.
-  if (errno == EAGAIN) return false;
-  return FileError(errno, "take a POSIX lock on", fd);
-}
-
 absl::StatusOr<std::optional<std::int64_t>> PosixLockOwner(int fd) {
   // F_OFD_GETLK and not F_GETLK, which leaves out the caller's own lock.
   struct flock lock = LockOf(F_WRLCK, kWholeFile);

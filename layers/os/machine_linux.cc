@@ -23,7 +23,6 @@
 #include <absl/strings/match.h>
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
-#include <absl/strings/str_format.h>
 #include <absl/strings/str_split.h>
 
 #include "os/error.h"
@@ -147,7 +146,8 @@ std::vector<ListedLock> LocksOn(const FileIdentity& file) {
   if (!table.ok()) return {};
   const auto device = static_cast<dev_t>(file.device);
   const std::string object =
-      absl::StrFormat("%02x:%02x:%d", major(device), minor(device), file.inode);
+      absl::StrCat(absl::Hex(major(device), absl::kZeroPad2), ":",
+                   absl::Hex(minor(device), absl::kZeroPad2), ":", file.inode);
   std::vector<ListedLock> locks;
   for (const auto line : absl::StrSplit(*table, '\n')) {
     // "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; who waits has "->" after the number

@@ -44,10 +44,12 @@ absl::Status KeepFile(const Entry& entry, const Ownership& ownership, Create cre
 // drops; on a filesystem that has none by rights and free space.
 absl::Status CheckFile(const Entry& entry, const Ownership& ownership, std::size_t size);
 
-// Open for reading and writing, so that the opener counts as a writer.
-absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept);
-// Open for reading: hangs up when the last writer is gone. Nothing when there is no writer.
-UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership);
+// A presence that others can wait for the end of, as long as any process keeps it: a FIFO, which
+// hangs up for its readers when its last writer is gone. Open for reading and writing, so that the
+// opener counts as a writer.
+absl::Status KeepPresence(const Entry& entry, const Ownership& ownership, KeptFd& kept);
+// What hangs up when nobody keeps it any more. Invalid when nobody does now.
+UniqueFd WatchPresence(const Entry& entry, const Ownership& ownership);
 
 // Keeps the directory `path` open to find entries below it, links in the path followed.
 absl::Status KeepPlace(const std::string& path, KeptFd& kept);

@@ -438,7 +438,7 @@ absl::Status CheckFile(const Entry& entry, const Ownership& ownership, std::size
   return opened.ok() || absl::IsNotFound(opened) ? CheckMayMake(entry, size) : opened;
 }
 
-absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& kept) {
+absl::Status KeepPresence(const Entry& entry, const Ownership& ownership, KeptFd& kept) {
   const mode_t mode = FileMode(ownership);
   // O_RDWR on a FIFO never blocks and needs no reader (fifo(7), Linux).
   const Wanted wanted{.type = S_IFIFO, .flags = O_RDWR, .at_least = mode};
@@ -450,7 +450,7 @@ absl::Status KeepFifo(const Entry& entry, const Ownership& ownership, KeptFd& ke
   return KeepForStart(entry, wanted, ownership, kept, made == 0);
 }
 
-UniqueFd WatchFifo(const Entry& entry, const Ownership& ownership) {
+UniqueFd WatchPresence(const Entry& entry, const Ownership& ownership) {
   KeptFd kept;
   if (!KeepChecked(entry, {.type = S_IFIFO, .flags = O_RDONLY}, &ownership, kept).ok())
     return UniqueFd();

@@ -113,7 +113,7 @@ std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name) {
   const absl::StatusOr<std::vector<std::string>> files = os::NamesIn(directory.fd().get());
   for (const std::string& file : files.ok() ? *files : std::vector<std::string>()) {
     if (!file.starts_with("end.") && !file.starts_with("wake.")) continue;
-    UniqueFd watch = os::WatchFifo(directory.EntryOf(file), directory.ownership());
+    UniqueFd watch = os::WatchPresence(directory.EntryOf(file), directory.ownership());
     if (watch) watches.push_back(std::move(watch));
   }
   return watches;

@@ -7,12 +7,13 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 
-#include "kit/holder.h"
 #include "kit/name_directory.h"
+#include "kit/record_area.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/ownership.h"
 #include "os/path.h"
+#include "soleguard/layer.h"
 #include "soleguard/registry.h"
 
 namespace soleguard {
@@ -113,8 +114,7 @@ absl::StatusOr<std::vector<RecordFile>> RecordFiles(const Scope& scope, const In
     if (!file.starts_with("record")) continue;
     os::KeptFd kept;
     opened = os::KeepFile(directory.EntryOf(file), directory.ownership(), os::Create::kNo, kept);
-    absl::StatusOr<DecodedRecord> decoded =
-        opened.ok() ? ReadRecord([&] { return os::ReadAt(kept.get(), kRecordSize); }) : opened;
+    absl::StatusOr<DecodedRecord> decoded = opened.ok() ? ReadRecord(kept) : opened;
     if (decoded.ok()) {
       records.push_back({.file = file, .record = std::move(decoded->record)});
     } else {

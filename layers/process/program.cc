@@ -36,8 +36,6 @@ constexpr std::array kInterpreters = {
 // One that only a script's first line names.
 constexpr Interpreter kUnknownInterpreter = {.name = "", .value_options = "", .code_options = ""};
 
-std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 // How one word of options goes on.
 enum class Option { kAlone, kTakesNext, kTakesProgram };
 Option KindOf(const Interpreter& interpreter, std::string_view word) {
@@ -158,6 +156,16 @@ absl::StatusOr<Program> ProgramOfCommand(const Subject& subject) {
 }
 
 }  // namespace
+
+std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+bool SameArguments(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return !a.empty() && !b.empty() && std::equal(a.begin() + 1, a.end(), b.begin() + 1, b.end());
+}
+
+bool SameCommandLine(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return SameArguments(a, b) && BaseName(a[0]) == BaseName(b[0]);
+}
 
 const Interpreter* InterpreterAt(std::string_view path) {
   constexpr std::string_view kDeleted = " (deleted)";  // proc(5), of /proc/PID/exe

@@ -19,8 +19,16 @@
 #include "os/program.h"
 #include "soleguard/layer.h"
 #include "soleguard/process.h"
+#include "soleguard/subject.h"
 
 namespace soleguard {
+
+// What is after the last slash.
+std::string_view BaseName(std::string_view path);
+// Whether both command lines have the same words after argv[0]. False where one is not known.
+bool SameArguments(const std::vector<std::string>& a, const std::vector<std::string>& b);
+// And are called alike, from whichever directory.
+bool SameCommandLine(const std::vector<std::string>& a, const std::vector<std::string>& b);
 
 // What is known of the command line of an interpreter: which of its options are followed by a value
 // of their own, and which by the program's text, so that no script is run.

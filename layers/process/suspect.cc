@@ -21,29 +21,19 @@
 namespace soleguard {
 namespace {
 
-std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
-bool SameWords(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return !a.empty() && !b.empty() && std::equal(a.begin() + 1, a.end(), b.begin() + 1, b.end());
-}
-
-bool SameCommandLine(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return SameWords(a, b) && BaseName(a[0]) == BaseName(b[0]);
-}
-
 // In what a process is like the instance.
-struct Likeness {
+struct Resemblance {
   std::string how;
   bool is_likely = false;
 };
 
-Likeness With(std::string how, bool same_arguments) {
+Resemblance With(std::string how, bool same_arguments) {
   return {.how = absl::StrCat(
               how, same_arguments ? " with the same arguments" : " with other arguments"),
           .is_likely = same_arguments};
 }
 
-std::optional<Likeness> CompareScripts(const Script& ours, const Script& theirs) {
+std::optional<Resemblance> CompareScripts(const Script& ours, const Script& theirs) {
   const bool same_arguments = ours.arguments == theirs.arguments;
   if (ours.file.file == theirs.file.file) {
     return With(absl::StrCat("runs the same script, ", EscapeBytes(theirs.path), ","),
@@ -55,19 +45,19 @@ std::optional<Likeness> CompareScripts(const Script& ours, const Script& theirs)
               true);
 }
 
-std::optional<Likeness> Compare(const Program& ours, const Program& theirs) {
+std::optional<Resemblance> Compare(const Program& ours, const Program& theirs) {
   if (ours.script.has_value()) {
     if (theirs.script.has_value()) return CompareScripts(*ours.script, *theirs.script);
     // Its script cannot be found from here, in another mount namespace.
     if (!SameCommandLine(ours.argv, theirs.argv)) return std::nullopt;
-    return Likeness{.how = "has the same command line", .is_likely = true};
+    return Resemblance{.how = "has the same command line", .is_likely = true};
   }
   // An interpreter without a script says nothing by itself: python3 -m bot.
   if (ours.interpreter != nullptr) {
     if (!SameCommandLine(ours.argv, theirs.argv)) return std::nullopt;
-    return Likeness{.how = "has the same command line", .is_likely = true};
+    return Resemblance{.how = "has the same command line", .is_likely = true};
   }
-  const bool same_arguments = SameWords(ours.argv, theirs.argv);
+  const bool same_arguments = SameArguments(ours.argv, theirs.argv);
   if (ours.file.file == theirs.file.file) {
     // One file may be many programs (busybox): then they are what they are called.
     if (!same_arguments && !ours.argv.empty() && !theirs.argv.empty() &&
@@ -140,15 +130,15 @@ class Search {
   void LookAt(std::int64_t pid) {
     const absl::StatusOr<os::ProcessView> view = os::ProcessView::Open(pid);
     if (!view.ok()) return;
-    std::optional<Likeness> likeness = LikenessOf(*view);
-    if (!likeness.has_value()) return;
+    std::optional<Resemblance> resemblance = ResemblanceOf(*view);
+    if (!resemblance.has_value()) return;
     const absl::StatusOr<os::Kin> kin = view->Kinship();
     if (!kin.ok()) return;
     const absl::StatusOr<std::vector<ProcessIdentity>> line = family_.LineOf(*kin);
     if (!line.ok() || soleguard::Has(own_line_, kin->process) || IsInstance(*line)) return;
     Suspect suspect{.process = kin->process,
-                    .is_likely = likeness->is_likely,
-                    .why = {std::move(likeness->how)},
+                    .is_likely = resemblance->is_likely,
+                    .why = {std::move(resemblance->how)},
                     .unseen = {}};
     SayWhyUnseen(*view, suspect);
     search_.found.push_back(std::move(suspect));
@@ -160,18 +150,19 @@ class Search {
     });
   }
 
-  std::optional<Likeness> LikenessOf(const os::ProcessView& view) {
+  std::optional<Resemblance> ResemblanceOf(const os::ProcessView& view) {
     const absl::StatusOr<Program> theirs = ProgramOf(view);
     if (absl::IsNotFound(theirs.status())) return std::nullopt;
     const absl::StatusOr<std::vector<std::string>> argv = view.Arguments();
     for (const Program& ours : programs_) {
       if (theirs.ok()) {
-        if (std::optional<Likeness> likeness = Compare(ours, *theirs)) return likeness;
+        if (std::optional<Resemblance> resemblance = Compare(ours, *theirs)) return resemblance;
         continue;
       }
       if (!argv.ok() || argv->empty() || !SameCommandLine(ours.argv, *argv)) continue;
-      return Likeness{.how = "has the same command line; which program it is this user may not see",
-                      .is_likely = true};
+      return Resemblance{
+          .how = "has the same command line; which program it is this user may not see",
+          .is_likely = true};
     }
     if (!theirs.ok() && !argv.ok()) ++unreadable_;
     return std::nullopt;

@@ -127,7 +127,7 @@ absl::Status QueueOfName::Join(Line line) {
     if (!taken.ok()) return taken.status();
     if (!*taken) continue;
     place_ = place;
-    (void)os::KeepFifo(FifoOf(place), directory_.ownership(), fifo_);
+    (void)os::KeepPresence(FifoOf(place), directory_.ownership(), fifo_);
     return absl::OkStatus();
   }
 }
@@ -163,14 +163,14 @@ absl::StatusOr<std::optional<Queue::Ahead>> QueueOfName::WhoIsAhead() {
   ahead_ = *found;
   if (!ahead_.has_value()) return std::optional<Ahead>();
   Ahead ahead;
-  UniqueFd left = os::WatchFifo(FifoOf(*ahead_), directory_.ownership());
+  UniqueFd left = os::WatchPresence(FifoOf(*ahead_), directory_.ownership());
   if (left) ahead.wake.push_back(std::move(left));
   return std::optional(std::move(ahead));
 }
 
 std::vector<ProcessIdentity> QueueOfName::Suspects() const {
   if (!ahead_.has_value()) return {};
-  const UniqueFd fifo = os::WatchFifo(FifoOf(*ahead_), directory_.ownership());
+  const UniqueFd fifo = os::WatchPresence(FifoOf(*ahead_), directory_.ownership());
   if (!fifo) return {};
   const absl::StatusOr<FileIdentity> file = os::IdentityOfFile(fifo.get());
   if (!file.ok()) return {};

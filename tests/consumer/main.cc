@@ -4,6 +4,7 @@
 #include <variant>
 
 #include <soleguard/guard.h>
+#include <soleguard/options.h>
 #include <soleguard/policy.h>
 #include <soleguard/process.h>
 #include <soleguard/scope.h>

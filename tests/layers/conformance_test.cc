@@ -16,6 +16,7 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,9 +28,14 @@
 #include <gtest/gtest.h>
 
 #include "kit/key.h"
+#include "soleguard/event.h"
+#include "soleguard/fd.h"
 #include "soleguard/guard.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
+#include "soleguard/watch.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/repeater.h"
@@ -376,6 +382,148 @@ TEST_P(Conformance, H06_PidNamespacesDoNotHideTheOwner) {
 }
 
 // A holder that is stopped at each of its system calls, and who waits for it.
+TEST_P(Conformance, H08_TheNextClaimKnowsWhoHadItBefore) {
+  if (kind().observer) GTEST_SKIP() << "an observer holds nothing";
+  Claimant owner = Start();
+  ASSERT_TRUE(owner.unique()) << owner.verdict();
+  Kill(owner);
+  Attempt attempt = Make()->Try(Candidate(scope()));
+  ASSERT_TRUE(std::holds_alternative<Held>(attempt));
+  const std::optional<HolderRecord> last = std::get<Held>(attempt).claim->Predecessor();
+  ASSERT_TRUE(last.has_value());
+  EXPECT_EQ(last->identity.pid, owner.pid());
+  EXPECT_EQ(last->state, RecordState::kEstablished);
+}
+
+// Where a loss shows, and that it is found there: each object that the claim watches is removed in
+// turn. Either it is put right, and the layer has kept others out all the time, or the claim says
+// that it excludes nobody any more.
+TEST_P(Conformance, H04_EachObjectThatItWatchesIsMissedAndPutRight) {
+  if (kind().observer) GTEST_SKIP() << "an observer has nothing to lose";
+  HolderRecord established = Candidate(scope());
+  established.state = RecordState::kEstablished;
+  std::size_t objects = 1;
+  for (std::size_t i = 0; i < objects; ++i) {
+    Attempt attempt = Make()->Try(Candidate(scope()));
+    ASSERT_TRUE(std::holds_alternative<Held>(attempt));
+    Claim& claim = *std::get<Held>(attempt).claim;
+    ASSERT_TRUE(claim.Publish(established).ok());
+    Alarm alarm;
+    const absl::Status watched = claim.Watch(alarm);
+    ASSERT_TRUE(watched.ok()) << watched;
+    ASSERT_TRUE(claim.Mend(established).lost.ok()) << "nothing is missing yet";
+    std::vector<std::string> paths = alarm.files;
+    paths.insert(paths.end(), alarm.directories.begin(), alarm.directories.end());
+    ASSERT_FALSE(paths.empty());
+    objects = paths.size();
+    SCOPED_TRACE(paths[i]);
+    EXPECT_GT(std::filesystem::remove_all(paths[i]), 0U) << "what it watches is there";
+
+    const Claim::Mended mended = claim.Mend(established);
+    EXPECT_FALSE(mended.lost.ok());
+    if (mended.excludes) {
+      EXPECT_TRUE(mended.left.ok()) << mended.left;
+      EXPECT_TRUE(std::filesystem::exists(paths[i]));
+      EXPECT_TRUE(claim.Mend(established).lost.ok()) << "it is put right";
+      EXPECT_EQ(Start().verdict(), absl::StrCat("duplicate ", getpid(), " established"));
+    } else {
+      EXPECT_FALSE(claim.Verify().ok());
+    }
+    claim.Release();
+  }
+  EXPECT_TRUE(IsFree());
+}
+
+// The claim of a process that is another program by now: it is there if KeepOverExec has said so,
+// and only then. The record is a candidate's, so that nothing but the layer refuses.
+TEST_P(Conformance, AfterExecItIsHeldAsKeepOverExecSays) {
+  if (kind().observer) GTEST_SKIP() << "an observer holds nothing";
+  int said[2];
+  ASSERT_EQ(pipe2(said, O_CLOEXEC), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Attempt attempt = Make()->Try(Candidate(scope()));
+    const auto* held = std::get_if<Held>(&attempt);
+    const char answer = held == nullptr ? '?' : held->claim->KeepOverExec().ok() ? 'y' : 'n';
+    (void)!write(said[1], &answer, 1);
+    execlp("sleep", "sleep", "60", nullptr);
+    _exit(127);
+  }
+  (void)close(said[1]);
+  char answer = '?';
+  EXPECT_EQ(read(said[0], &answer, 1), 1);
+  char end = 0;
+  EXPECT_EQ(read(said[0], &end, 1), 0) << "it executes";
+  (void)close(said[0]);
+  ASSERT_NE(answer, '?');
+  {
+    const Attempt attempt = Make()->Try(Candidate(scope()));
+    EXPECT_EQ(std::holds_alternative<Contested>(attempt), answer == 'y') << answer;
+    EXPECT_EQ(std::holds_alternative<Held>(attempt), answer == 'n') << answer;
+  }
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  (void)waitpid(child, nullptr, 0);
+  EXPECT_TRUE(IsFree());
+}
+
+// A claim that was handed on is held after its owner's SIGKILL, until the last one who has it ends.
+TEST_P(Conformance, H11_WhatIsHandedOnOutlivesItsOwner) {
+  if (kind().observer) GTEST_SKIP() << "an observer holds nothing";
+  int said[2];
+  ASSERT_EQ(pipe2(said, O_CLOEXEC), 0);
+  const pid_t owner = fork();
+  if (owner == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Attempt attempt = Make()->Try(Candidate(scope()));
+    absl::StatusOr<std::vector<UniqueFd>> shared = std::get<Held>(attempt).claim->Share();
+    pid_t keeper = 0;
+    if (shared.ok() && !shared->empty()) keeper = fork();
+    if (shared.ok() && !shared->empty() && keeper == 0) {
+      (void)alarm(60);
+      while (true) pause();
+    }
+    (void)!write(said[1], &keeper, sizeof keeper);
+    while (true) pause();
+  }
+  (void)close(said[1]);
+  pid_t keeper = -1;
+  EXPECT_EQ(read(said[0], &keeper, sizeof keeper), static_cast<ssize_t>(sizeof keeper));
+  (void)close(said[0]);
+  EXPECT_TRUE(keeper > 0 || !kind().carries) << "a kind that carries can be handed on";
+  EXPECT_EQ(kill(owner, SIGKILL), 0);
+  (void)waitpid(owner, nullptr, 0);
+  if (keeper > 0) {
+    EXPECT_TRUE(std::holds_alternative<Contested>(Make()->Try(Candidate(scope()))));
+    EXPECT_EQ(kill(keeper, SIGKILL), 0);
+  }
+  EXPECT_TRUE(IsFree());
+}
+
+// What explain and doctor say of the layer rests on this.
+TEST_P(Conformance, SaysWhatEachEventDoesToIt) {
+  ASSERT_NE(kind().effect, nullptr);
+  for (const EventInfo& event : Events()) {
+    const Effect effect = kind().effect(event.event, {});
+    EXPECT_TRUE(effect == Effect::kNone || effect == Effect::kBlinds ||
+                effect == Effect::kUnavailable)
+        << event.id;
+  }
+  EXPECT_EQ(kind().effect(Event::kAnotherHost, {}), Effect::kBlinds);
+}
+
+// The files in the name's directory are the ones that the kind says: gc removes no others.
+TEST_P(Conformance, HasNoOtherFilesThanItsKindSays) {
+  if (kind().observer) GTEST_SKIP() << "an observer has no files";
+  Attempt attempt = Make()->Try(Candidate(scope()));
+  ASSERT_TRUE(std::holds_alternative<Held>(attempt));
+  ASSERT_NE(kind().files, nullptr);
+  const std::vector<std::string> said = kind().files({});
+  for (const auto& file : std::filesystem::directory_iterator(directory_ / "names/x")) {
+    EXPECT_THAT(said, ::testing::Contains(file.path().filename().string()));
+  }
+}
+
 class WakeUp : public Conformance {
  protected:
   void SetUp() override {

@@ -25,11 +25,14 @@
 
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
+#include <boost/interprocess/sync/file_lock.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "support/child.h"
@@ -243,9 +246,53 @@ class PlainFile : public ::testing::Test {
                           {.scope = scope_.scope(), .settle = kShort});
   }
 
+  // As another program takes it; "locked" or "refused" in its answer. Holds it until it is killed.
+  std::unique_ptr<Child> BoostLocker() const {
+    return std::make_unique<Child>([this] {
+      static boost::interprocess::file_lock lock(path_.c_str());
+      return lock.try_lock() ? "locked" : "refused";
+    });
+  }
+
   const FileScope scope_{};
   const std::string path_ = scope_.directory() / "somebody's";
 };
+
+TEST_F(PlainFile, BoostsFileLockIsRefusedWhileItIsHeldAndNotAfter) {
+  {
+    const Verdict verdict = Acquire();
+    ASSERT_TRUE(IsUnique(verdict)) << Say(verdict);
+    EXPECT_EQ(BoostLocker()->answer(), "refused");
+  }
+  EXPECT_EQ(BoostLocker()->answer(), "locked");
+}
+
+TEST_F(PlainFile, RefusedAsLongAsBoostsFileLockHasItAndNamesTheProcess) {
+  { ASSERT_TRUE(IsUnique(Acquire())); }  // leaves a record, of a process that lives
+  const std::unique_ptr<Child> locker = BoostLocker();
+  ASSERT_EQ(locker->answer(), "locked");
+  const Verdict verdict = Acquire();
+  const auto* duplicate = std::get_if<Duplicate>(&verdict);
+  ASSERT_NE(duplicate, nullptr) << Say(verdict);
+  EXPECT_EQ(Say(verdict), absl::StrCat("duplicate ", locker->pid(), " unknown"));
+  EXPECT_THAT(duplicate->holder.evidence, HasSubstr(absl::StrCat("pid ", locker->pid())));
+  const auto seen =
+      Inspect(*InstanceName::Parse(FileScope::kName),
+              *Policy::Parse(absl::StrCat("file(path=", path_, ")")), {.scope = scope_.scope()});
+  const auto* taken = std::get_if<Taken>(&seen.layers.front().sighting);
+  ASSERT_NE(taken, nullptr);
+  EXPECT_THAT(taken->holder.processes, ::testing::ElementsAre(*IdentityOf(locker->pid())));
+  locker->Kill();
+  EXPECT_TRUE(IsUnique(Acquire()));
+}
+
+TEST_F(PlainFile, TakesNothingButAPath) {
+  for (const char* text : {"file(mode=posix, path=/x)", "file(mode=posix)", "file(/x)"}) {
+    EXPECT_THAT(std::string(Policy::Parse(text).status().message()),
+                HasSubstr("it takes path=ABSOLUTE_PATH"))
+        << text;
+  }
+}
 
 TEST_F(PlainFile, AFileWithAContentOfItsOwnIsLockedButNeverWritten) {
   for (const std::string& content :

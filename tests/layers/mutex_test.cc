@@ -18,10 +18,11 @@
 #include <gtest/gtest.h>
 
 #include "kit/key.h"
+#include "os/named_mutex.h"
 #include "os/ownership.h"
 #include "os/path.h"
-#include "os/semaphore.h"
 #include "soleguard/guard.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
 #include "soleguard/process.h"
 #include "support/child.h"
@@ -128,7 +129,8 @@ TEST_F(MutexTest, H02_WhoHasItIsNotToldByTheRecordOfOneThatHadItBefore) {
   ASSERT_TRUE(testing::FreeSemaphore(scope().directory(), "x"));
   const testing::Child next([this]() -> std::string {
     const os::Ownership own{.rule = os::Ownership::Rule::kOwner, .uid = geteuid()};
-    auto semaphore = os::UndoSemaphore::Open({Key()}, own, os::Create::kNo);
+    auto semaphore =
+        os::NamedMutex::Open(KeyOf(scope(), *InstanceName::Parse("x")), own, os::Create::kNo);
     return semaphore.ok() && *semaphore->TryTake() ? "took it" : "did not";
   });
   ASSERT_EQ(next.answer(), "took it");
@@ -163,11 +165,11 @@ TEST_F(MutexTest, H42_AReleaseLeavesNeitherASemaphoreNorASegment) {
 // The race of a release with a newcomer that has opened the semaphore before it.
 TEST_F(MutexTest, H42_ASemaphoreThatWasOpenedBeforeTheReleaseIsNobodys) {
   const os::Ownership own{.rule = os::Ownership::Rule::kOwner, .uid = geteuid()};
-  std::optional<os::UndoSemaphore> opened;
+  std::optional<os::NamedMutex> opened;
   {
     const Verdict mine = Acquire();
     ASSERT_TRUE(std::holds_alternative<Unique>(mine));
-    opened = *os::UndoSemaphore::Open({Key()}, own, os::Create::kNo);
+    opened = *os::NamedMutex::Open(KeyOf(scope(), *InstanceName::Parse("x")), own, os::Create::kNo);
     EXPECT_FALSE(*opened->TryTake());
   }
   EXPECT_TRUE(absl::IsAborted(opened->TryTake().status())) << "it learns that it has to begin anew";

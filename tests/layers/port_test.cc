@@ -28,6 +28,9 @@
 
 #include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "support/child.h"

@@ -18,6 +18,7 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "support/claimant.h"

@@ -32,7 +32,10 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
+#include "soleguard/send.h"
 #include "support/child.h"
 #include "support/shared.h"
 #include "support/system_v.h"

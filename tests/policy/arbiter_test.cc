@@ -16,6 +16,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/event.h"
+#include "soleguard/layer.h"
 #include "soleguard/process.h"
 
 namespace soleguard {

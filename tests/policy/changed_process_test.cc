@@ -24,6 +24,8 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/send.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/test_scope.h"

@@ -23,6 +23,9 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"

@@ -21,6 +21,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/name.h"
 #include "soleguard/queue.h"
 #include "soleguard/record.h"
 #include "support/child.h"

@@ -23,8 +23,12 @@
 
 #include "soleguard/conflict.h"
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
+#include "soleguard/options.h"
 #include "soleguard/queue.h"
+#include "soleguard/send.h"
 #include "support/child.h"
 #include "support/test_scope.h"
 

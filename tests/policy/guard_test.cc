@@ -19,6 +19,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/inspect.h"
+#include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "support/claimant.h"
 #include "support/program.h"

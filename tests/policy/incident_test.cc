@@ -33,8 +33,11 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
+#include "soleguard/send.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/eventually.h"

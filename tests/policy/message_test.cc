@@ -34,6 +34,7 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/process.h"
+#include "soleguard/send.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/eventually.h"

@@ -26,9 +26,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "layers.h"
+#include "members.h"
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/queue.h"

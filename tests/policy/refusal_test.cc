@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/options.h"
 #include "support/claimant.h"
 #include "support/shared.h"
 #include "support/temp_dir.h"

@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/options.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/program.h"

@@ -21,7 +21,11 @@
 
 #include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "support/claimant.h"

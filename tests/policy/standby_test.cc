@@ -23,6 +23,8 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/queue.h"
 #include "support/child.h"
 #include "support/claimant.h"

@@ -19,6 +19,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/inspect.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"

@@ -11,6 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/layer.h"
 #include "support/claimant.h"
 #include "support/stranger.h"
 #include "support/system_v.h"

@@ -27,7 +27,10 @@
 #include "base/hash.h"
 #include "kit/token.h"
 #include "soleguard/arbiter.h"
+#include "soleguard/event.h"
 #include "soleguard/fd.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/policy.h"
 
 namespace soleguard {

@@ -30,6 +30,7 @@
 #include <absl/time/time.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/options.h"
 #include "support/forked.h"
 #include "support/referee.h"
 #include "support/shared.h"

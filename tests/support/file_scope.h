@@ -4,6 +4,8 @@
 #include <memory>
 
 #include "soleguard/guard.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/registry.h"
 #include "support/test_scope.h"
 

@@ -37,6 +37,7 @@
 
 #include "process/registration.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
 #include "soleguard/registration.h"

@@ -12,6 +12,7 @@
 #include <absl/time/time.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/layer.h"
 #include "support/claimant.h"
 #include "support/temp_dir.h"
 

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/inspect.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {

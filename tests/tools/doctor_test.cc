@@ -315,17 +315,6 @@ TEST_F(DoctorTest, H29_AForeignLockOfEitherFamilyIsNamed) {
   EXPECT_EQ(Ask({}).code, 0);
 }
 
-TEST_F(DoctorTest, H29_TheFamilyThatAPosixLockDoesNotSeeIsAWarning) {
-  const std::string path = guardcheck_.directory() / "x.lock";
-  std::ofstream(path) << "";
-  const std::string layer = absl::StrCat("file(mode=posix, path=", path, ")");
-  const Locker locker(path, Locker::kFlock);
-  const Said said = Ask({"--policy", layer});
-  EXPECT_EQ(said.code, 0);
-  EXPECT_THAT(said.Of(layer, "flock by"),
-              AllOf(StartsWith("warning"), HasSubstr("do not see each other")));
-}
-
 TEST_F(DoctorTest, H04_WhatADeadHolderLeftIsHarmless) {
   Guarded run = guardcheck_.Start();
   run.Settle();

@@ -13,6 +13,9 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/inspect.h"
+#include "soleguard/options.h"
+#include "soleguard/send.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "tools/guardcheck.h"

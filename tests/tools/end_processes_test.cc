@@ -1,5 +1,5 @@
 // Who is ended, and who never is.
-#include "end_processes.h"
+#include "watcher/end_processes.h"
 
 #include <signal.h>
 

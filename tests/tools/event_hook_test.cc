@@ -1,5 +1,5 @@
 // A command that is told of events can be slow, hang, die or be missing: its teller goes on.
-#include "event_hook.h"
+#include "watcher/event_hook.h"
 
 #include <signal.h>
 #include <sys/wait.h>

@@ -24,6 +24,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/process.h"
+#include "soleguard/send.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {

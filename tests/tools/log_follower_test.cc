@@ -1,5 +1,5 @@
 // A log is followed as it is written, over rotation, whatever is in it.
-#include "log_follower.h"
+#include "watcher/log_follower.h"
 
 #include <filesystem>
 #include <fstream>
@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "support/temp_dir.h"
-#include "symptom.h"
+#include "watcher/symptom.h"
 
 namespace guardcheck {
 namespace {

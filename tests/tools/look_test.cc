@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/inspect.h"
 #include "soleguard/text.h"
 #include "tools/guardcheck.h"
 

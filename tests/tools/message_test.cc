@@ -14,6 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/send.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {

@@ -18,6 +18,7 @@
 
 #include "kit/key.h"
 #include "soleguard/guard.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/users.h"

@@ -27,6 +27,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/analysis.h"
+#include "soleguard/layer.h"
 #include "support/claimant.h"
 #include "support/test_scope.h"
 #include "tools/guardcheck.h"

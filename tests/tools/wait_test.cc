@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/name.h"
 #include "soleguard/queue.h"
 #include "tools/guardcheck.h"
 

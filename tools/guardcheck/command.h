@@ -1,4 +1,4 @@
-// The commands of guardcheck: one file each, and one line in main.cc.
+// The commands of guardcheck: one file each in commands/, and one line in main.cc.
 #pragma once
 
 #include <exception>
@@ -10,10 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <absl/status/status.h>
-
 #include "option.h"
 #include <soleguard/guard.h>
+#include <soleguard/options.h>
 #include <soleguard/policy.h>
 
 namespace guardcheck {
@@ -84,9 +83,5 @@ CommandKind SendCommand();
 CommandKind StatusCommand();
 CommandKind StopCommand();
 CommandKind WatchCommand();
-
-// For a person: what is wrong with a policy's text, and below it the text with a caret under the
-// column.
-std::string PolicyError(const std::string& text, const absl::Status& status);
 
 }  // namespace guardcheck

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "exit_code.h"
+#include "soleguard/options.h"
 
 namespace guardcheck {
 

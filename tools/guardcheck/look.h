@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include <soleguard/guard.h>
+#include <soleguard/options.h>
 
 namespace guardcheck {
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "command.h"
-#include "command_line.h"
 #include "exit_code.h"
-#include "supervise.h"
+#include "guardian/supervise.h"
+#include "line/command_line.h"
 
 namespace guardcheck {
 

@@ -7,14 +7,14 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_replace.h>
 
-#include <soleguard/text.h>
+#include "shown.h"
 
 namespace guardcheck {
 namespace {
 
 absl::Status Expected(const std::string& what, const std::string& found) {
   return absl::InvalidArgumentError(
-      absl::StrCat("expected ", what, ", found '", soleguard::EscapeBytes(found), "'"));
+      absl::StrCat("expected ", what, ", found '", Escape(found).text(), "'"));
 }
 
 }  // namespace

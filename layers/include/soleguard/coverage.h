@@ -1,4 +1,4 @@
-// Whose a process is: for whoever is about to signal it.
+// Whose a process is, for a caller that is about to signal it.
 #pragma once
 
 #include <string>
@@ -16,9 +16,9 @@
 namespace soleguard {
 
 // What the claims of a scope cover, seen from one of its names. A claim covers its holder, the
-// command that it was handed on to, its guardian, and the descendants of all; where one is made
-// below another the nearer one counts. Another scope's claims are not known here. Looks, and takes
-// no lock; may read every name of the scope. Not thread-safe.
+// command that it was handed on to, its guardian, and the descendants of all of these; where one
+// claim is made below another, the nearer one counts. Another scope's claims are not known here. It
+// only looks, and takes no lock; it may read every name of the scope. Not thread-safe.
 class Coverage {
  public:
   Coverage(Scope scope, InstanceName name);
@@ -30,9 +30,9 @@ class Coverage {
     kOfTheName,  // the name's claim covers it
     kNobodys,    // no claim covers it, and neither it nor an ancestor has registered
   };
-  // As of now. FailedPrecondition, and who it is: another name's claim covers it, it has
-  // registered for a name of its own, or it is the calling process or an ancestor of that.
-  // NotFound: it is gone. Other errors: that cannot be told.
+  // As of now. FailedPrecondition says which process it is: another name's claim covers it, it has
+  // registered for a name of its own, or it is the calling process or one of its ancestors.
+  // NotFound: it is gone. Other errors: whose it is cannot be determined.
   absl::StatusOr<Whose> Of(const ProcessIdentity& process) const;
 
  private:
@@ -41,13 +41,13 @@ class Coverage {
   std::vector<HolderRecord> known_;
 };
 
-// What wakes who waits for a candidate's decision, or for the end of a claim of `name`: each hangs
-// up when a layer that keeps its events in the name's directory is decided or freed. Empty when no
-// holder has such an event. Takes no lock and creates nothing.
+// Descriptors for a wait for a candidate's decision, or for the end of a claim of `name`. Each
+// hangs up when a layer that keeps its events in the name's directory is decided or freed. Empty
+// when no holder has such an event. Takes no lock and creates nothing.
 std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name);
-// The same, and what becomes readable when something is made or removed in that directory, the
-// place where messages are taken among it. Costs a user one of 128 inotify instances. Empty without
-// one, and where there is no such directory.
+// The same, and a descriptor that becomes readable when something is made or removed in that
+// directory, such as the socket where messages are taken. Costs a user one of 128 inotify
+// instances. The result is empty without a free instance, and where there is no such directory.
 std::vector<UniqueFd> WatchChange(const Scope& scope, const InstanceName& name);
 
 }  // namespace soleguard

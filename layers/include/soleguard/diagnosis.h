@@ -13,12 +13,12 @@
 namespace soleguard {
 
 // What a scope's directory, its filesystem, the machine and the calling process show, whatever the
-// layers. Takes no lock, creates nothing and writes nothing. May read a few hundred small files.
-// Thread-safe.
+// layers show. Takes no lock, creates nothing and writes nothing. May read a few hundred small
+// files. Thread-safe.
 std::vector<Finding> DiagnoseScope(const Scope& scope);
 
-// Whether the caller and `holder`, another process that has the name, live in the same namespaces:
-// what the one has, the other may not see. `holder` may be of another pid namespace.
+// Whether the caller and `holder`, another process that has the name, live in the same namespaces;
+// if not, one may not see what the other has. `holder` may be of another pid namespace.
 std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder);
 
 // Whether `name` runs in the user scope of `user` too, which is another scope than the caller's.

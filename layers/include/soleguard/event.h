@@ -7,9 +7,8 @@
 
 namespace soleguard {
 
-enum class Event {
+enum class Event : int {
   kLockFileDeleted,
-  kLockFileReadInProcess,
   kScopeDirectoryRemoved,
   kScopeDirectorySquatted,
   kReadOnlyFilesystem,
@@ -41,7 +40,7 @@ enum class Event {
 };
 
 // What an event does to a layer.
-enum class Effect {
+enum class Effect : int {
   kNone,
   // The layer works for a process that starts after the event (or on the other side of it), but it
   // doesn't meet a claim made before (or on this side): both can hold it.

@@ -9,9 +9,9 @@
 namespace soleguard {
 
 // `fd`, or a duplicate of it above the standard descriptors 0, 1 and 2, close-on-exec, in place of
-// one of them. A program that was started without one of these has its next descriptor there: what
-// it logs would be written into it, and the usual first steps of a daemon would close it. -1 with
-// errno where no other number is free; `fd` is closed then. Does not block.
+// one of them. A program that was started without one of these gets its next descriptor there: the
+// program's log would be written into it, and the usual first steps of a daemon would close it. -1
+// with errno where no other number is free; `fd` is closed then. Does not block.
 int AboveStandard(int fd);
 
 // Owns one descriptor and closes it. Never has 0, 1 or 2: see AboveStandard. Move-only. Not
@@ -54,9 +54,9 @@ class WaitFlag {
   UniqueFd fd_;
 };
 
-// Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed; without
-// time left it looks once. True when one is. A signal handler that runs meanwhile doesn't end the
-// wait.
+// Blocks until one of `fds`, or `also`, is readable or hung up, or `timeout` has passed; with a
+// timeout of zero it looks once. True when one is. A signal handler that runs meanwhile does not
+// end the wait.
 bool WaitForAny(std::span<const UniqueFd> fds, absl::Duration timeout,
                 const WaitFlag* also = nullptr);
 

@@ -9,6 +9,8 @@
 
 namespace soleguard {
 
+enum class Event : int;  // soleguard/event.h
+
 enum class Severity {
   kOk,       // looked at, and as it should be
   kNote,     // good to know; nothing has to be done
@@ -24,10 +26,10 @@ struct Finding {
   std::string what;         // what was seen, and where
   std::string consequence;  // what follows from it; empty: nothing
   std::string fix;          // what a person can do; empty: nothing has to be done
-  // The event that this is, for a process that starts here and now: what it is worth then is
+  // The event that this amounts to for a process that starts here and now. What follows from it is
   // computed from the policy (soleguard/analysis.h).
   std::optional<Event> event = std::nullopt;
-  // The event has not happened: it may, as things stand.
+  // The event has not happened, but may happen as things stand.
   bool threat = false;
 };
 

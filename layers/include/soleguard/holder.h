@@ -24,14 +24,14 @@ enum class Standing {
 };
 std::string_view ToString(Standing standing);
 
-// Who has a layer, as far as can be told.
+// Who has a layer, as far as is known.
 struct Holder {
   Standing standing = Standing::kUnknown;
   std::optional<HolderRecord> record;      // the last valid one, whoever wrote it
-  std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record tells
+  std::vector<ProcessIdentity> processes;  // whom the kernel shows, when no record says
   std::string evidence;                    // one line for a person: what was seen, and where
-  // Unknown, and has what only instances take: perhaps a candidate whose record is not written yet,
-  // or was deleted.
+  // Its standing is unknown, and it has something that only instances take: perhaps it is a
+  // candidate whose record is not written yet, or was deleted.
   bool may_be_candidate = false;
 };
 
@@ -39,8 +39,8 @@ struct Holder {
 // from here (IdentityHere).
 HolderRecord SeenFromHere(HolderRecord record);
 
-// Whether the guardian that `record` names, or one that it started in its place, does not get on:
-// it was stopped, or is in a frozen cgroup.
+// Whether the guardian that `record` names, or one that it started in its place, cannot run: it was
+// stopped, or is in a frozen cgroup.
 bool HasFrozenGuardian(const HolderRecord& record);
 
 }  // namespace soleguard

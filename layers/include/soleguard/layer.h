@@ -1,8 +1,9 @@
 // The interface of a layer: one mechanism that at most one process can hold.
 //
-// To add one: write layers/NAME.cc with a class in an anonymous namespace, name it in
-// layers/CMakeLists.txt (one line), add its test and its page (docs/adding-a-layer.md). Nothing
-// above this header changes.
+// To add one to the library: write layers/NAME.cc with a class in an anonymous namespace, name it
+// in layers/CMakeLists.txt (one line), add its test and its page (docs/adding-a-layer.md). A
+// program or another library can add one of its own: RegisterLayerKind (registry.h). Nothing above
+// this header changes.
 #pragma once
 
 #include <cstdint>
@@ -26,13 +27,17 @@
 #include "soleguard/name.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
+#include "soleguard/subject.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
 
+enum class Event : int;  // soleguard/event.h
+enum class Effect : int;
+
 // A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After
 // fork the claim stays the parent's: the child's copy closes its descriptors at once
-// (pthread_atfork(3)) and does nothing, ever. Not thread-safe.
+// (pthread_atfork(3)) and never does anything. Not thread-safe.
 class Claim {
  public:
   virtual ~Claim() = default;
@@ -42,43 +47,44 @@ class Claim {
 
   // OK when the claim still stands and excludes others; otherwise what was lost, and how:
   // FailedPrecondition (this process is a forked child of the owner), DataLoss (deleted, replaced,
-  // closed by the program). Another code, such as Unavailable: the process does not see any more
-  // what others see, or may not look (chroot, namespaces, dropped privileges), and it cannot be
-  // told. Does not block and disturbs nobody.
+  // closed by the program). Another code, such as Unavailable: whether it stands is not known,
+  // because the process no longer sees what others see, or may not look (chroot, namespaces,
+  // dropped privileges). Does not block and disturbs nobody.
   virtual absl::Status Verify() const = 0;
 
   // Adds to `alarm` where it shows that the claim may be lost. An error says what gives no event;
-  // what does is added all the same. What it adds is good until Mend or Release. Does not block.
+  // everything else is added all the same. What it adds is valid until Mend or Release. Does not
+  // block.
   virtual absl::Status Watch(Alarm& alarm);
 
   // What Mend has found and done.
   struct Mended {
     // OK: nothing was missing. DataLoss: what was lost or damaged. FailedPrecondition: a forked
-    // child of the owner, or released. Another code: it cannot be told.
+    // child of the owner, or released. Another code: not known.
     absl::Status lost;
-    // Whether the layer has kept others out all the while, as far as can be told. If not, the claim
-    // is good for nothing any more but to be released.
+    // Whether the layer has kept others out all the while, as far as is known. If not, all that can
+    // be done with the claim is to release it.
     bool excludes = true;
-    // It does not, for whoever sees what this process sees; but somebody else may still meet it (it
-    // was moved, or a mount hides it). It is kept beside a new claim until the release.
+    // The claim does not exclude processes that see what this one sees, but others may still meet
+    // it (it was moved, or a mount hides it). It is kept beside a new claim until the release.
     bool may_exclude = false;
-    // What could not be put right, and why.
+    // What could not be restored, and why.
     absl::Status left;
   };
-  // Looks at everything that belongs to the claim, also at what Verify has no need of because it
-  // only tells others (the record, what wakes waiters), and puts right what is missing, where that
-  // can be done without a moment in which another could take the layer. `record` is what it tells.
-  // Does not block.
+  // Looks at everything that belongs to the claim, including what Verify leaves out because it only
+  // informs others (the record, what wakes waiters). Restores what is missing where that leaves no
+  // moment in which another process could take the layer. `record` is what others are told. Does
+  // not block.
   virtual Mended Mend(const HolderRecord& record);
 
   // Frees the layer. Publish kReleasing first. A second call does nothing. Does not block.
   virtual void Release() = 0;
 
   // Removes what Release leaves behind: files, a semaphore, a segment. The layer stays held until
-  // Release, and whoever comes after that makes them anew. Of all exclusive layers of a name,
-  // against the canonical order, while all are held: one layer's files are in the directory of
-  // another. `files`: what all that are held have there (LayerKind::files); in a directory with
-  // others nothing is removed, FailedPrecondition.
+  // Release, and the next holder makes them again. Call it for all exclusive layers of a name, in
+  // reverse canonical order, while all are held, because one layer's files are in the directory of
+  // another. `files`: what all held layers have there (LayerKind::files). If something else is in
+  // the directory, nothing is removed: FailedPrecondition.
   virtual absl::Status RemoveObjects(const std::vector<std::string>& /*files*/) {
     return absl::OkStatus();
   }
@@ -95,18 +101,19 @@ class Claim {
   virtual absl::Status KeepOverExec() = 0;
 };
 
-// The three outcomes of a try, always distinct. An error is never read as free or as taken.
+// The three outcomes of a try, which are always distinct. An error is never read as free or as
+// taken.
 struct Held {
   std::unique_ptr<Claim> claim;
 };
 struct Contested {
   Holder holder;
-  // Each becomes readable or hangs up when it is worth trying again: the holder decided, gave up or
-  // ended. Empty when the system has no event for it.
+  // Each becomes readable or hangs up when it is worth trying again, because the holder decided,
+  // gave up or ended. Empty when the system has no event for it.
   std::vector<UniqueFd> wake;
-  // Perhaps no instance at all has it: what the kernel shows may be one that has not said so yet,
-  // what is left of one for a moment, or a stranger's. It is tried again for as long as one of ours
-  // could need (Arbiter), and then by TryFinally.
+  // Perhaps no instance has it at all: what the kernel shows may be an instance that has not said
+  // so yet, what an ended one leaves for a moment, or a stranger's. The layer is tried again for as
+  // long as an instance could need (Arbiter), and then by TryFinally.
   bool unsettled = false;
 };
 struct Unavailable {
@@ -114,7 +121,7 @@ struct Unavailable {
 };
 using Attempt = std::variant<Held, Contested, Unavailable>;
 
-// What a look shows. Free is a snapshot, no promise.
+// What a look shows. Free is a snapshot and not a promise.
 struct Free {
   std::optional<HolderRecord> last;  // the last holder's record, if one is left
 };
@@ -123,7 +130,7 @@ struct Taken {
 };
 using Sighting = std::variant<Free, Taken, Unavailable>;
 
-// One mechanism, bound to one scope, name and set of parameters. Holds nothing until Try.
+// One mechanism, bound to one scope, name and set of parameters. It holds nothing until Try.
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -135,79 +142,72 @@ class Layer {
   // is claimed. Leaves nothing behind unless Held.
   virtual Attempt Try(const HolderRecord& candidate) = 0;
 
-  // As Try, once what that calls unsettled has been so for as long as one of ours could need: says
-  // what it then is, and not that it is unsettled. For a layer whose Try says so; others need none.
+  // As Try, but called when a layer has been unsettled for as long as an instance could need: it
+  // says what the layer then is, and never that it is unsettled. Only a layer whose Try says
+  // unsettled needs it.
   virtual Attempt TryFinally(const HolderRecord& candidate) { return Try(candidate); }
 
-  // Looks without disturbing: takes no lock, not for a moment, and creates nothing.
+  // Looks without disturbing anybody: takes no lock, not even for a moment, and creates nothing.
   virtual Sighting Look() const = 0;
 
-  // Of a process that gives up a claim which it has lost, so that it cannot say so itself: writes
-  // `record`, its last one, in the place of one that still says that it holds the layer. Else that
-  // one would refuse others for as long as this process lives. Does not block.
+  // For a process that gives up a claim which it has lost, and through which it can no longer
+  // publish. Writes `record`, its last one, over one that still says that it holds the layer;
+  // otherwise that one would refuse others for as long as this process lives. Does not block.
   virtual void Disown(const HolderRecord& /*record*/) {}
 
-  // The processes that the kernel shows with the layer's object. Evidence for a refusal whose
-  // holder no record names: may walk the process table, and sees only what the caller may see.
+  // The processes that the kernel shows with the layer's object. They are evidence for a refusal
+  // whose holder no record names. May walk the process table, and sees only what the caller may
+  // see.
   virtual std::vector<ProcessIdentity> Suspects() const = 0;
 
   // What this layer can see here and what stands in its way, for a person. Disturbs as little as
   // Look, but may take as long as a walk over the process table.
   virtual std::vector<Finding> Diagnose() const { return {}; }
 
-  // Of an observer: everybody that it sees, as Look would show each one, what decides first.
-  // Others see nobody.
+  // For an observer: every process that it sees, each as Look would show it, the one that decides
+  // first. Other layers see none.
   virtual absl::StatusOr<std::vector<Holder>> LookAtAll() const { return std::vector<Holder>{}; }
 
-  // What Try would answer now, as far as it can be known without trying: what Look shows, and
-  // Unavailable also where the layer is free and this process could not take it (rights, space, a
-  // stranger's object). Disturbs as little as Look.
+  // What Try would answer now, as far as that can be known without trying. It is what Look shows,
+  // except that a layer which is free, but which this process could not take (rights, space, a
+  // stranger's object), is Unavailable. Disturbs as little as Look.
   virtual Sighting Forecast() const { return Look(); }
 };
 
-// What a layer is told of the policy's text: `file(path=/x, mode=posix)` has path and mode.
-// A parameter without a key (`port(47777)`) has the empty key.
+// What a layer is told of the policy's text: `file(path=/x)` has the key path. A parameter without
+// a key (`port(47777)`) has the empty key.
 using LayerParameters = std::map<std::string, std::string, std::less<>>;
-
-// What runs as the instance, for a layer that looks for its like: a command that the caller is
-// going to execute, as execvp(3) would, in a working directory. An empty argv: the calling process
-// itself.
-struct Subject {
-  std::vector<std::string> argv;
-  std::string working_directory;
-  // A process that runs, instead of a command: its like is looked for.
-  std::optional<ProcessIdentity> process = std::nullopt;
-  // The caller only looks, and does not know what runs as the instance: the records tell.
-  bool unknown = false;
-};
 
 struct LayerContext;
 
 // A kind of layer.
 struct LayerKind {
-  std::string_view name;  // a word of [a-z0-9_], but not all, any or at_least
-  // InvalidArgument when a parameter is unknown or has a bad value, foreign text escaped. Refuses a
-  // second spelling of what is one object, or a policy could contest itself. Touches nothing.
-  absl::Status (*check)(const LayerParameters&);
-  std::unique_ptr<Layer> (*make)(const LayerContext&);
-  // It can only look, and tells candidates from others by Register: whoever asks it is registered
-  // before the first layer is tried, so that one who is refused there is known too.
+  std::string_view name;  // a word of [a-z0-9_] that means nothing else in policy text
+  // InvalidArgument when a parameter is unknown or has a bad value; foreign text in the message is
+  // escaped. Refuses a second spelling of one object, because a policy could otherwise contest
+  // itself. Touches nothing.
+  absl::Status (*check)(const LayerParameters&) = nullptr;
+  std::unique_ptr<Layer> (*make)(const LayerContext&) = nullptr;
+  // The kind can only look, and knows candidates by Register: a process that will ask it is
+  // registered before the first layer is tried, so that a process which is refused there is known
+  // too.
   bool observer = false;
-  // A claim of it can be handed on to a child: it can carry what `guardcheck run` holds.
+  // A claim of it can be handed on to a child, so it can carry what `guardcheck run` holds.
   bool carries = false;
-  // What an event does to the layer with these parameters. A kind without it is taken to be
-  // affected by none.
+  // What an event does to the layer with these parameters. A kind without this function counts as
+  // affected by no event.
   Effect (*effect)(Event, const LayerParameters&) = nullptr;
   // What a person should know before relying on the layer with these parameters; empty for nothing.
   std::string (*caution)(const LayerParameters&) = nullptr;
-  // Whether these parameters name one object, the same for every name and slot. A kind without it
-  // has an object for each.
+  // Whether these parameters name one object, the same for every name and slot. A kind without this
+  // function has an object for each.
   bool (*is_one_object)(const LayerParameters&) = nullptr;
-  // The files that a claim with these parameters has in the name's directory. A kind without it has
-  // none there.
+  // The files that a claim with these parameters has in the name's directory. A kind without this
+  // function has none there.
   std::vector<std::string> (*files)(const LayerParameters&) = nullptr;
-  // The names in a scope that the kind has objects of outside of the scope's directory: what killed
-  // holders of this user left, and what is held. Only what certainly is the kind's.
+  // The names in a scope of which the kind has objects outside the scope's directory: those that
+  // are held, and those that killed holders of this user left. Only what certainly belongs to the
+  // kind.
   std::vector<InstanceName> (*names)(const Scope&) = nullptr;
 };
 
@@ -217,9 +217,9 @@ struct LayerContext {
   InstanceName name;
   LayerParameters parameters;
   Subject subject;
-  // How long a process that cannot be told may take to say what it is.
+  // How long a process that cannot be identified may take to say what it is.
   absl::Duration settle = absl::Seconds(1);
-  // For an observer: the kinds whose records tell whose a process is.
+  // For an observer: the kinds whose records say whose a process is.
   std::span<const LayerKind> kinds = {};
 };
 

@@ -1,4 +1,4 @@
-// Messages: what a refused start hands to the holder of the name, who answers.
+// Messages, which a refused start hands to the holder of the name, and the answers.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +17,18 @@
 
 namespace soleguard {
 
-// Raw bytes all of it, as the sender chose them.
+// All of it is raw bytes, as the sender chose them.
 struct Message {
   std::vector<std::string> argv = {};
   std::string working_directory = {};
   std::string payload = {};
 };
-// Of the arguments and the working directory together, with 4 bytes for each; of a payload, and of
-// an answer.
+// The largest size of the arguments and the working directory together, with 4 bytes for each; and
+// the largest of a payload, and of an answer.
 inline constexpr std::size_t kMaxArgumentBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kMaxPayloadBytes = std::size_t{1} << 20;
 
-// Who sends, as the kernel says it.
+// The sender, as the kernel identifies it.
 struct Sender {
   ProcessIdentity identity;
   std::uint32_t uid = 0;
@@ -40,32 +40,34 @@ struct Answer {
 };
 using Answerer = std::function<Answer(const Sender&, const Message&)>;
 
-// The place where the holder of a name takes messages: a Unix socket in the name's directory. Made
-// anew when its file is deleted, or the program closes its descriptor, of which it reads, writes
-// and closes no file that gets the number; a file that a dead holder left is replaced.
+// The place where the holder of a name takes messages: a Unix socket in the name's directory. It is
+// made again when its file is deleted, or when the program closes its descriptor. A file of the
+// program that gets that descriptor's number is neither read, written nor closed. A file that a
+// dead holder left is replaced.
 class Inbox {
  public:
-  // For the holder of the name, and it alone. `answerer` is called in a thread of the inbox's own,
-  // in which all signals are blocked, for one message at a time, and only while the sender waits;
-  // an exception that leaves it is an answer that is not ok. What is no message, and senders of
-  // other users than the scope's, it never sees. Does not block.
+  // Only for the holder of the name. `answerer` is called in a thread of the inbox's own, in which
+  // all signals are blocked, for one message at a time, and only while the sender waits; an
+  // exception that leaves it is an answer that is not ok. It never sees anything that is not a
+  // message, nor senders of users other than the scope's. Does not block.
   static absl::StatusOr<std::unique_ptr<Inbox>> Open(const Scope& scope, const InstanceName& name,
                                                      Answerer answerer);
 
-  // As the destructor, but for what takes time and leaves nothing to be seen. Thread-safe; each
+  // As the destructor, except for what takes time and leaves nothing to be seen. Thread-safe; each
   // call blocks as it does.
   virtual void End() = 0;
-  // Whether it is `answerer` that calls.
+  // Whether the caller is `answerer`.
   virtual bool IsAnswering() const = 0;
 
-  // Takes no more messages. Blocks until `answerer` has returned, unless that is who calls. In a
-  // forked child of the owner, who has no such thread, it does nothing.
+  // Takes no more messages. Blocks until `answerer` has returned, unless `answerer` is the caller.
+  // In a forked child of the owner, which has no such thread, it does nothing.
   virtual ~Inbox() = default;
 };
 
 // Hands `message` to `holder`, the process that has the name, and returns its answer. Blocks, at
 // most `timeout`. Nothing is sent before the kernel has said that the socket is that process's and
-// that its user is the scope's. Any error means: not delivered, as far as the holder has told.
+// that its user is the scope's. Any error means that it was not delivered, as far as the holder has
+// said.
 //   DeadlineExceeded    it did not answer in time; if it was frozen, it will not see the message
 //   FailedPrecondition  it takes no messages
 //   Aborted             it ended, or broke off, before it answered

@@ -11,9 +11,8 @@
 namespace soleguard {
 
 // 1 to 255 bytes, any encoding, without '/' and control characters (0x00 to 0x1f, 0x7f), and
-// neither
-// "." nor "..": exactly what can be the name of a directory and be shown on one line. Two names
-// that differ in any byte are two instances. Immutable, thread-safe.
+// neither "." nor "..": this is exactly what can be the name of a directory and be shown on one
+// line. Two names that differ in any byte are two instances. Immutable, thread-safe.
 class InstanceName {
  public:
   // InvalidArgument says which rule `text` breaks, and at which byte (from 1).
@@ -27,8 +26,8 @@ class InstanceName {
   InstanceName Slot(std::uint32_t number) const { return InstanceName(text_, number); }
   std::uint32_t slot() const { return slot_; }
 
-  // What its objects are called after: the text, and "NAME/slots/K" for another slot than 0. No
-  // other name or slot has the same: a name has no '/'.
+  // What its objects are called after: the text, and "NAME/slots/K" for a slot other than 0. No
+  // other name or slot has the same key, because a name has no '/'.
   std::string key() const;
 
   friend bool operator==(const InstanceName&, const InstanceName&) = default;

@@ -1,4 +1,5 @@
-// The caller's clock, for what has none of its own: a filesystem's server, a name service.
+// The caller's time limit, for waits that have none of their own: for a filesystem's server, or a
+// name service.
 #pragma once
 
 #include <chrono>
@@ -10,9 +11,10 @@
 
 namespace soleguard {
 
-// While it lives, nothing that this thread does in the library waits for a server beyond its time,
-// which began when it was made. Within another one's life the one that ends first counts. Without
-// one such a wait takes kMost. Does not block. For the thread that made it, on its stack.
+// While it lives, nothing that this thread does in the library waits for a server longer than its
+// time, which begins when it is made. If several live at once, the one that ends first counts.
+// Without any, such a wait takes at most kMost. Does not block. For the thread that made it, on its
+// stack.
 class Patience {
  public:
   static constexpr absl::Duration kMost = absl::Seconds(2);
@@ -22,7 +24,7 @@ class Patience {
   Patience(const Patience&) = delete;
   Patience& operator=(const Patience&) = delete;
 
-  // What is left of this thread's, from zero to kMost.
+  // What is left of this thread's time, from zero to kMost.
   static absl::Duration Left();
 
  private:
@@ -30,8 +32,8 @@ class Patience {
 };
 
 // DeadlineExceeded: `directory` is on a filesystem that another machine or a program serves (the
-// links on the way to it included), and it did not answer in the time of Patience. What is read
-// there would then block, perhaps for ever, and keep the process from exiting. OK at once on other
+// links on the way to it included), and it did not answer in the time of Patience. A read there
+// would then block, perhaps for ever, and keep the process from exiting. OK at once on other
 // filesystems, and where there is no such directory. The race: the server goes away after it has
 // answered. Costs a read of the table of mounts, and on a served filesystem a process. Thread-safe.
 absl::Status AwaitFilesystem(const std::string& directory);

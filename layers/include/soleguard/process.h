@@ -1,5 +1,5 @@
-// Processes: who is who, who lives, who is dying. The seam to the operating system's process table;
-// everything above it is free of any one system's facts.
+// Processes: which is which, which live, which are dying. This is the seam to the operating
+// system's process table; everything above it is free of any one system's facts.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ enum class Liveness {
 };
 std::string_view ToString(Liveness liveness);
 
-// What a person wants to know of a process. Strings are raw bytes as the process chose them: escape
-// them (text.h) before they reach a terminal or JSON. What could not be read (another user's
+// What a person wants to know about a process. Strings are raw bytes as the process chose them:
+// escape them (text.h) before they reach a terminal or JSON. What could not be read (another user's
 // process, hidepid) is empty.
 struct ProcessDescription {
   ProcessIdentity identity;
@@ -47,32 +47,32 @@ struct ProcessDescription {
 absl::StatusOr<ProcessIdentity> OwnIdentity();
 
 // The identity of `pid` in the caller's pid namespace, as of now. NotFound: no such process (or the
-// id of a thread); FailedPrecondition: /proc shows another pid namespace, and it is no child of the
-// caller's; PermissionDenied: it exists, but /proc does not show it (hidepid).
+// id of a thread); FailedPrecondition: /proc shows another pid namespace, and it is not a child of
+// the caller; PermissionDenied: it exists, but /proc does not show it (hidepid).
 absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid);
 
 // The same process as the caller's pid namespace numbers it: `identity` itself, or that of a
-// process in a namespace below, as a container's is from its host (one pass over the table). What
-// takes an identity does so by itself. NotFound: it is gone, which of a process below only the
-// initial pid namespace can tell. FailedPrecondition: it cannot be seen from here (a sibling
-// namespace, or one above, or hidepid).
+// process in a namespace below, as a container's is from its host (one pass over the table).
+// Functions that take an identity do this themselves. NotFound: it is gone; of a process below,
+// only the initial pid namespace can say that. FailedPrecondition: it cannot be seen from here (a
+// sibling namespace, or one above, or hidepid).
 absl::StatusOr<ProcessIdentity> IdentityHere(const ProcessIdentity& identity);
 
-// Whether that very process still runs. Dying: every task of it has PF_EXITING, or SIGKILL is
-// pending, or it dumps core. A process whose main thread alone has ended is alive, though it looks
-// like a zombie. Does not block.
+// Whether exactly that process still runs. Dying: every task of it has PF_EXITING, or SIGKILL is
+// pending, or it dumps core. A process of which only the main thread has ended is alive, though it
+// looks like a zombie. Does not block.
 Liveness LivenessOf(const ProcessIdentity& identity);
 
 // Reads everything, then compares the identity again: what is returned belongs to that process and
 // to no later owner of its pid. NotFound when it is gone.
 absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity);
 
-// Of the calling process: identity, uid, user, executable and working directory; the rest is left
-// empty. Cheap enough for each start.
+// The calling process: identity, uid, user, executable and working directory; the rest is left
+// empty. It is cheap enough for each start.
 absl::StatusOr<ProcessDescription> DescribeSelf();
 
-// What keeps a process from running until somebody lets it go on. A request to end it (SIGTERM) has
-// no effect before that.
+// What keeps a process from running until somebody lets it continue. A request to end it (SIGTERM)
+// has no effect before that.
 enum class Freeze {
   kNone,
   kStopped,  // by a signal (SIGSTOP) or a tracer; SIGKILL ends it all the same
@@ -87,8 +87,8 @@ std::string_view ToString(Freeze freeze);
 // and then checked against `identity`. NotFound when it is gone.
 absl::StatusOr<UniqueFd> OpenPidfd(const ProcessIdentity& identity);
 
-// Sends `signal` to that very process, or to nobody: NotFound when it is gone. Goes through a pidfd
-// whose identity was checked after it was opened, so a recycled pid is never hit.
+// Sends `signal` to exactly that process, or to nobody: NotFound when it is gone. Goes through a
+// pidfd whose identity was checked after it was opened, so a recycled pid is never hit.
 absl::Status SendSignal(const ProcessIdentity& identity, int signal);
 
 // The signals that end a process.
@@ -99,9 +99,9 @@ enum class Signal {
 std::string_view ToString(Signal signal);  // "SIGTERM", "SIGKILL"
 absl::Status SendSignal(const ProcessIdentity& identity, Signal signal);
 
-// The processes that descend from `ancestor` now, parents before their children: among them none
-// whose parent has ended before. One pass over the table; who is forked meanwhile may be missed.
-// NotFound when it is gone.
+// The processes that descend from `ancestor` now, parents before their children. A process whose
+// parent has already ended is not among them. One pass over the table; a process that is forked
+// meanwhile may be missed. NotFound when it is gone.
 absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity& ancestor);
 
 // The pids of all processes in the caller's pid namespace. One pass over the table; processes that
@@ -109,19 +109,19 @@ absl::StatusOr<std::vector<ProcessIdentity>> DescendantsOf(const ProcessIdentity
 absl::StatusOr<std::vector<std::int64_t>> AllPids();
 
 // The pids of the calling process's children, zombies included, in its own pid namespace, whichever
-// one /proc shows. As a child's pid is its own until it is waited for, they may be signalled by the
-// one thread that waits. Where /proc does not tell, each number is tried (waitid(2)), which takes
-// up to a second.
+// one /proc shows. A child's pid is not reused until it is waited for, so the one thread that waits
+// may signal them. Where /proc does not show them, each number is tried (waitid(2)), which takes up
+// to a second.
 std::vector<std::int64_t> OwnChildren();
 
-// Kills whatever descends from the calling process, which is a subreaper (prctl(2)), and nobody
-// else, and waits until it has no child: all at once, not one generation after the other, in
-// whichever pid namespace they are and whichever one /proc shows. Who may not be killed (a setuid
-// program) is waited for. By the one thread that waits for children.
+// Kills every descendant of the calling process, which is a subreaper (prctl(2)), and nobody else,
+// and waits until no child is left. It kills all at once, not one generation after the other, in
+// whichever pid namespace they are and whichever one /proc shows. A process that may not be killed
+// (a setuid program) is waited for. Only for the one thread that waits for children.
 void EndOwnDescendants();
 
 // The processes that have `file` open, among those whose descriptors the caller may see. One pass
-// over the table and its descriptors: for evidence in a refused start, not for a hot path.
+// over the table and its descriptors: it is for evidence in a refused start, not for a hot path.
 std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file);
 
 // Whether that process has `file` open now, a socket or a file. PermissionDenied for another user's
@@ -135,11 +135,11 @@ absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdenti
 // The name of `uid` in the password database, else the number as text.
 std::string UserName(std::uint32_t uid);
 
-// The home of the effective user, of the password database and not of $HOME, which differs under
-// sudo and in services. NotFound: it has no entry there, or the entry names no absolute path.
+// The home of the effective user, from the password database and not from $HOME, which differs
+// under sudo and in services. NotFound: it has no entry there, or the entry names no absolute path.
 absl::StatusOr<std::string> HomeDirectory();
 
-// The host's name as the kernel has it now. For display only, never a reason to decide anything.
+// The host's name as the kernel has it now. For display only; nothing is ever decided by it.
 std::string HostName();
 
 }  // namespace soleguard

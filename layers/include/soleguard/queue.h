@@ -1,4 +1,4 @@
-// The waiting line of one name: who wants it next, first come first served.
+// The waiting line of one name, first come, first served.
 #pragma once
 
 #include <memory>
@@ -15,33 +15,33 @@
 
 namespace soleguard {
 
-// It gives order, never exclusion: whoever is at its head still has to get the layers. A place ends
-// with its process. Blocks on nothing. Not thread-safe.
+// It gives order, never exclusion: the process at its head still has to get the layers. A place
+// ends with its process. Nothing here blocks. Not thread-safe.
 class Queue {
  public:
   virtual ~Queue() = default;
 
-  // Replacers stand before all standbys, whoever came first.
+  // Replacers stand before all standbys, even those that came earlier.
   enum class Line { kReplacers, kStandbys };
-  // Takes the last place of that line. Once more does nothing.
+  // Takes the last place of that line. A second call does nothing.
   virtual absl::Status Join(Line line) = 0;
 
-  // Gives the place up and wakes whoever stands behind. Without a place, and in a forked child of
-  // its owner, it does nothing.
+  // Gives the place up and wakes the process that stands behind. Without a place, and in a forked
+  // child of its owner, it does nothing.
   virtual void Leave() = 0;
 
-  // Whom this process has to wait for: with a place, the next one ahead; without one, the head. To
-  // a standby a replacer may come ahead at any time.
+  // What this process has to wait for: with a place, the next process ahead; without one, the head
+  // of the line. A replacer may come ahead of a standby at any time.
   struct Ahead {
     // Each becomes readable or hangs up when it is worth asking again. Empty when the system has no
-    // event for it, as in the moment in which somebody joins.
+    // event for it, as at the moment when another process joins.
     std::vector<UniqueFd> wake;
   };
-  // nullopt: nobody. Creates nothing.
+  // nullopt: nobody is ahead. Creates nothing.
   virtual absl::StatusOr<std::optional<Ahead>> WhoIsAhead() = 0;
 
-  // The processes that the kernel shows at that place, for a message. May walk the process table,
-  // and sees only what the caller may see.
+  // The processes that the kernel shows at that place, for use in a message. May walk the process
+  // table, and sees only what the caller may see.
   virtual std::vector<ProcessIdentity> Suspects() const = 0;
 };
 

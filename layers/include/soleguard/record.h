@@ -1,4 +1,4 @@
-// The holder record: what a holder says of itself to whoever asks.
+// The holder record: what a holder says of itself to all that ask.
 #pragma once
 
 #include <cstddef>
@@ -16,15 +16,15 @@
 namespace soleguard {
 
 enum class RecordState {
-  kCandidate,    // still arbitrating, or refused and giving its claims back
+  kCandidate,    // still arbitrating
   kEstablished,  // its verdict was Unique
-  kReleasing,    // has begun to give its claims back
+  kReleasing,    // has begun to give its claims back, after a release or a refusal
 };
 std::string_view ToString(RecordState state);
 
-// The form of a record that this soleguard writes. A record of a newer form is read too, as far as
-// docs/decisions/0017-record-of-another-version.md says what never changes: schema, state, name,
-// slot, scope, identity, instance, token and version.
+// The form of a record that this soleguard writes. Of a record of a newer form it reads what never
+// changes (docs/decisions/0017-record-of-another-version.md): schema, state, name, slot, scope,
+// identity, instance, token and version.
 inline constexpr std::uint64_t kRecordSchema = 1;
 
 // Written by its holder only, under the layer's claim. Strings are raw bytes. A record is a hint of
@@ -53,6 +53,9 @@ struct HolderRecord {
   bool takes_messages = true;
   std::uint64_t schema = kRecordSchema;
 
+  // The process that runs as the instance: the owner itself, unless the claim was handed on.
+  const ProcessIdentity& running() const { return instance.has_value() ? *instance : identity; }
+
   // Written by a newer soleguard, in whose records other members may mean something else: they are
   // empty here, and `started` is InfinitePast.
   bool is_newer() const { return schema > kRecordSchema; }
@@ -65,14 +68,14 @@ std::string NewerSoleguard(const HolderRecord& record);
 inline constexpr std::size_t kRecordSize = 4096;
 
 // `record` as exactly kRecordSize bytes: a header with sequence number, length and checksum, JSON,
-// and blanks. Rather than the record refused, long texts are cut and end in "…": paths first; never
-// name, identity, instance, guardian, state and token. Times are kept to the microsecond. A name
-// longer than an InstanceName can be may not fit; the area is then blank, as one that was never
-// written.
+// and blanks. A record that is too long is not refused: long texts are cut, paths first, and end in
+// "…"; never name, identity, instance, guardian, state and token. Times are kept to the
+// microsecond. A name longer than an InstanceName can be may not fit; the area is then blank, like
+// one that was never written.
 std::string EncodeRecord(const HolderRecord& record, std::uint64_t sequence);
 
-// `record` as one line of JSON for other programs, with `pid`, of the instance, and `timestamp` in
-// front for those that look for these. docs/guardcheck.md lists the keys.
+// `record` as one line of JSON for other programs, with the instance's `pid` and `timestamp` in
+// front, for programs that look for these. docs/guardcheck.md lists the keys.
 std::string InfoText(const HolderRecord& record);
 
 struct DecodedRecord {
@@ -81,7 +84,7 @@ struct DecodedRecord {
 };
 
 // `bytes` may be anything: torn, truncated, hostile, of another version. DataLoss says what is
-// wrong; a record of a newer schema is not. Bounded in time and memory by kRecordSize. An empty
+// wrong; a newer schema alone is not wrong. Bounded in time and memory by kRecordSize. An empty
 // area or one that was never written is NotFound.
 absl::StatusOr<DecodedRecord> DecodeRecord(std::string_view bytes);
 

@@ -8,10 +8,10 @@
 namespace soleguard {
 
 // Says that this process has asked for a name in `scope`, or is about to: the scan layer of other
-// processes then does not take it for an instance that bypassed the guard. Stays so while the
-// process lives, and ends with it at any exit and SIGKILL, and at exec. Not inherited by forked
-// children. Once more does nothing. Does not block; thread-safe. ResourceExhausted: too many
-// candidates at once. Unavailable: the scope's directory is on a network filesystem.
+// processes then does not take it for an instance that bypassed the guard. The registration lasts
+// while the process lives, and ends with any exit, with SIGKILL and with exec. Forked children do
+// not inherit it. A second call does nothing. Does not block; thread-safe. ResourceExhausted: too
+// many candidates at once. Unavailable: the scope's directory is on a network filesystem.
 absl::Status Register(const Scope& scope);
 
 }  // namespace soleguard

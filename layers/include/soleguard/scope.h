@@ -22,10 +22,10 @@ class Scope {
   // The members of the group that owns /run/soleguard, on this host. Any of them can block any
   // name.
   static Scope System();
-  // Whoever may write the directory `path`. InvalidArgument unless `path` is absolute: a relative
-  // path names another place in each working directory, and two copies would not see each other.
-  // InvalidArgument also for "..", control characters and more than 4,095 bytes. Normalised as
-  // text.
+  // All processes that may write the directory `path`. InvalidArgument unless `path` is absolute: a
+  // relative path names another place in each working directory, and two copies would not see each
+  // other. InvalidArgument also for "..", control characters and more than 4,095 bytes. Normalised
+  // as text.
   static absl::StatusOr<Scope> Directory(std::string_view path);
   // "user", "system" or an absolute path.
   static absl::StatusOr<Scope> Parse(std::string_view text);
@@ -37,9 +37,9 @@ class Scope {
   std::string ToString() const;
 
   // The same scope with another place for what must outlive a reboot (the ceilings of fencing
-  // tokens): by rule /var/lib/soleguard for root, else .local/state/soleguard in the home that the
-  // password database names. InvalidArgument as for Directory. All processes that share a name must
-  // agree.
+  // tokens). By rule that is /var/lib/soleguard for root, else .local/state/soleguard in the home
+  // that the password database names. InvalidArgument as for Directory. All processes that share a
+  // name must agree.
   absl::StatusOr<Scope> WithStateDirectory(std::string_view path) const;
   // Empty: by rule.
   const std::string& state_directory() const { return state_directory_; }

@@ -1,4 +1,4 @@
-// A file that tells other tools of a running instance: a PID file, say.
+// A file that tells other tools about a running instance, such as a PID file.
 #pragma once
 
 #include <memory>
@@ -10,13 +10,13 @@
 
 namespace soleguard {
 
-// Says who runs and nothing else: it decides nothing, missing, stale or damaged. Removed on a
-// normal end, and then only while it is still this process's: the file that was written, with what
-// was written. What somebody else has put in its place, or written into it, stays. After a SIGKILL
-// it stays, and the next holder overwrites it. It stays too when the program closed its descriptors
-// (it cannot be told any more from another one), and when the process may not remove it any more.
-// It is found where it was written, whatever the process's root directory is by then. Does not
-// block; not thread-safe; a forked child does nothing with it.
+// It says who runs and nothing else: missing, stale or damaged, it decides nothing. It is removed
+// on a normal end, but only while it is still the file that this process wrote and contains what it
+// wrote. What somebody else has put in its place, or written into it, stays. After a SIGKILL it
+// stays, and the next holder overwrites it. It also stays when the program closed its descriptors,
+// because it can then no longer be distinguished from another file, and when the process may no
+// longer remove it. It is found where it was written, whatever the process's root directory is by
+// then. Nothing here blocks. Not thread-safe; a forked child does nothing with it.
 class SideFile {
  public:
   // Touches nothing yet. InvalidArgument unless `path` is absolute: a relative one is another file
@@ -24,18 +24,19 @@ class SideFile {
   static absl::StatusOr<std::unique_ptr<SideFile>> At(std::string path);
   virtual ~SideFile() = default;
 
-  // Replaces the file in one step by `text`, for everybody to read: the first time whatever is
-  // there. FailedPrecondition: what is there is not regular, or larger than 64 KiB: a mistake in
-  // the path; or not the first time, and somebody else has replaced it or written into it
-  // meanwhile.
+  // Replaces the file in one step by `text`, readable by everybody; the first time it replaces
+  // whatever file is there. FailedPrecondition: what is there is not a regular file, or is larger
+  // than 64 KiB, so the path is a mistake; or this is not the first time, and somebody else has
+  // replaced the file or written into it meanwhile.
   virtual absl::Status Write(std::string_view text) = 0;
 
-  // Removes it if it is the one that was written, and says what was written. Call it before the
-  // name is free: the next holder writes its own there. A second call does nothing.
+  // Removes the file if it is the one that was written and contains what was written. Call it
+  // before the name is free, because the next holder writes its own there. A second call does
+  // nothing.
   virtual void Remove() = 0;
 
-  // Lets it stay where it is, beyond the end of this object. It is not this process's any more:
-  // Remove does nothing then.
+  // Lets the file stay where it is, beyond the end of this object. It is then no longer this
+  // process's, and Remove does nothing.
   virtual void Leave() = 0;
 };
 

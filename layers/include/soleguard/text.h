@@ -1,4 +1,4 @@
-// Foreign bytes as text: what other processes chose (names, arguments, paths) is untrusted.
+// Foreign bytes as text. What other processes chose (names, arguments, paths) is untrusted.
 #pragma once
 
 #include <string>
@@ -9,14 +9,14 @@ namespace soleguard {
 // `bytes` as printable UTF-8 on one line, without loss: well-formed printable UTF-8 stays as it is;
 // a backslash becomes `\\`; a control character (C0, DEL, C1), a byte that is not UTF-8 and the
 // characters that reorder or break a line on a terminal (U+2028, U+2029, U+061C, U+200E, U+200F,
-// U+202A to U+202E, U+2066 to U+2069) become `\xNN` per byte. So a hostile argv cannot drive a
+// U+202A to U+202E, U+2066 to U+2069) become `\xNN` per byte. So a hostile argv cannot control a
 // terminal, and JSON made from the result is valid.
 std::string EscapeBytes(std::string_view bytes);
 
-// The inverse of EscapeBytes. What is no valid escape is kept as it stands.
+// The inverse of EscapeBytes. Anything that is not a valid escape is kept as it is.
 std::string UnescapeBytes(std::string_view text);
 
-// `value` as it stands in the text of a policy: as it is where it is one word there, else in
+// `value` as it is written in the text of a policy: unchanged if it is one word there, else in
 // quotes.
 std::string QuotePolicyValue(std::string_view value);
 

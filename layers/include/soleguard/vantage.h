@@ -1,4 +1,4 @@
-// From where a process sees the objects that its claims are made of.
+// From where a process sees the objects that its claims consist of.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,15 @@
 
 namespace soleguard {
 
-// What decides where a path, a semaphore's key and a port lead, and whose what is created is, as it
-// was when it was noted: a process may leave all of it behind (chroot(2), unshare(2), setns(2),
-// setuid(2)), and then sees other objects, or none, where others still see its own. Of the calling
-// thread: namespaces, the root directory and, by system call, the user are each thread's own.
-// Thread-safe.
+// What decides where a path, a semaphore's key and a port lead, and to whom a created object
+// belongs, as it was when it was noted. A process may leave all of it behind (chroot(2),
+// unshare(2), setns(2), setuid(2)), and then sees other objects, or none, where others still see
+// its own. All of this is the calling thread's: each thread has its own namespaces, root directory
+// and, by system call, user. Thread-safe.
 class Vantage {
  public:
   enum Part : unsigned {
-    kFiles = 1,    // the root directory and its mount, which every mount namespace has its own of
+    kFiles = 1,    // the root directory and its mount; each mount namespace has its own
     kIpc = 2,      // the ipc namespace
     kNetwork = 4,  // the network namespace
     kUser = 8,     // the effective user
@@ -26,10 +26,10 @@ class Vantage {
   explicit Vantage(unsigned parts);
 
   // OK: those of `parts` that were noted are what they were. Unavailable names what has changed, or
-  // cannot be seen any more (a namespace, without /proc). Does not block.
+  // can no longer be seen (a namespace, without /proc). Does not block.
   absl::Status Check(unsigned parts = kAll) const;
 
-  // Whether the calling process is the one that noted it, and no child of it.
+  // Whether the calling process is the one that noted it, and not a child of that.
   bool IsOfCaller() const;
 
  private:

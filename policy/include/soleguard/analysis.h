@@ -1,4 +1,4 @@
-// What a policy guarantees, computed from its text. Touches nothing of the system.
+// What a policy guarantees, computed from its text alone; the system is not looked at.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,16 @@
 
 namespace soleguard {
 
-// The layers of a policy that exclude: one process at a time can hold each. Observers do not.
+// The layers of a policy that exclude, so that one process at a time can hold each. Observers do
+// not.
 LayerSet ExclusiveLayers(const Policy& policy);
 
 // Whether two processes can both be Unique at one time, when only the layers `works_for_a` work for
 // the one and `works_for_b` for the other (all others are Unavailable to it), and of those only
-// `same_object` are one kernel object to both. For any interleaving of their starts; under veto=off
-// also whatever a third process held meanwhile. False is a promise, provided that no claim is lost
-// while its process runs. True may be too cautious where a policy with veto=off has so many layers
-// that the search is cut.
+// `same_object` are one kernel object to both. This covers any interleaving of their starts, and
+// under veto=off also whatever a third process held meanwhile. False is a promise, provided that no
+// claim is lost while its process runs. True may be too cautious where a policy with veto=off has
+// so many layers that the search is cut.
 bool MayBothHold(const Policy& policy, LayerSet works_for_a, LayerSet works_for_b,
                  LayerSet same_object);
 
@@ -29,7 +30,7 @@ bool MayBothHold(const Policy& policy, LayerSet works_for_a, LayerSet works_for_
 // process that starts after it (or on its other side).
 enum class Consequence {
   kStarts,   // while nobody holds the name it starts; a holder refuses it
-  kRefused,  // nobody starts until it is mended: too few layers can tell
+  kRefused,  // nobody starts until it is mended, as too few layers work
   kDoubled,  // it can be Unique beside the holder
 };
 std::string_view ToString(Consequence consequence);  // "starts", "refused", "doubled"
@@ -45,7 +46,7 @@ struct Analysis {
   // kSafe: every two sets of layers that meet the policy share an exclusive layer, and the veto is
   // on. So two instances exclude each other whatever layers are unavailable to the one and not to
   // the other, unless that shared layer is blinded. kUndecided: too many combinations of layers to
-  // tell; treat it as kUnsafe.
+  // compute; treat it as kUnsafe.
   enum class Safety { kSafe, kUnsafe, kUndecided };
   Safety safety = Safety::kUndecided;
   // Two sets of layers that meet the policy and share no exclusive layer: the smallest where
@@ -58,25 +59,25 @@ struct Analysis {
   std::vector<LayerSet> minimal_sets;
   bool minimal_sets_complete = false;
 
-  // How many layers must be broken (Unavailable) at least before no start can be Unique: a start
-  // survives one less. nullopt: too many combinations.
+  // The least number of layers that must be broken (Unavailable) before no start can be Unique; a
+  // start survives one less. nullopt: too many combinations.
   std::optional<int> layers_to_break;
 
-  // How many of a holder's claims must be destroyed at least before a newcomer can be Unique beside
-  // it; 0: two may run as it is. Exclusion survives one less.
-  // nullopt: too many combinations.
+  // The least number of a holder's claims that must be destroyed before a newcomer can be Unique
+  // beside it; 0: two may run as it is. Exclusion survives one less. nullopt: too many
+  // combinations.
   std::optional<int> claims_to_destroy;           // when every layer works for both
   std::optional<int> claims_to_destroy_at_worst;  // when only a minimal set works for each
 
   // Each event that does something to a layer of the policy.
   std::vector<EventAnalysis> events;
 
-  // What should be known of single layers, "LAYER: text".
+  // What should be known about single layers, each as "LAYER: text".
   std::vector<std::string> cautions;
 };
 
-// Does not block; thread-safe. Bounded: a fraction of a second even for 32 layers, and what was cut
-// for that is said.
+// Does not block; thread-safe. Its time is bounded: a fraction of a second even for 32 layers, and
+// the result says what was cut for that.
 Analysis Analyse(const Policy& policy);
 
 }  // namespace soleguard

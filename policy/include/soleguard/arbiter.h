@@ -1,4 +1,4 @@
-// The arbiter: asks the layers in order, waits for what is about to change, and decides.
+// The arbiter: it asks the layers in order, waits for what is about to change, and decides.
 #pragma once
 
 #include <cstddef>
@@ -32,32 +32,31 @@ std::string_view ToString(LayerReport::Outcome outcome);
 
 struct ArbiterTimes {
   absl::Duration deadline = absl::Seconds(10);  // for the whole of it
-  // For a holder that cannot be told. For a candidate twice, and as often again as it is found
-  // runnable: it decides once it gets a processor. For what a layer calls unsettled once, and a
-  // quarter of it when a process shows that is perhaps none of ours: one of ours has its record
-  // written in less than a millisecond.
+  // How long a holder that cannot be identified is waited for. A candidate is waited for twice as
+  // long, and again each time it is found runnable, because it decides once it gets a processor.
+  // What a layer calls unsettled is waited for this long, or a quarter of it when a process shows
+  // that is perhaps not an instance: an instance writes its record in less than a millisecond.
   absl::Duration settle = absl::Seconds(1);
 };
 
-// Gives the token of a start that is Unique. `record` is what it publishes; its token is the
-// largest that the records of the layers that it holds know of.
+// Gives the token of a start that is Unique. `record` is what the start publishes; the token in it
+// is the largest one in the records of the layers that it holds.
 using TokenIssuer = std::function<Token(const HolderRecord& record)>;
 
-// One arbitration of one process. It does not block and reads no clock: whoever drives it waits as
-// it asks and says what time it is, so that a test can drive it through every schedule. Not
-// thread-safe.
+// One arbitration of one process. It does not block and reads no clock: its caller waits as it asks
+// and says what time it is, so that a test can drive it through every schedule. Not thread-safe.
 class Arbiter {
  public:
   // A layer to ask, which outlives the arbiter.
   struct Member {
     Layer* layer;
     // Which of policy.layers() it is. A member that is none of them does not confirm, but it vetoes
-    // and must be held: it is there for what it carries.
+    // and must be held: it is the carrier.
     std::optional<std::size_t> index;
   };
   // `members` are all of policy.layers() and perhaps others, in canonical order. `candidate` is
-  // what each layer is told of this process. `issue` is asked once every layer that is needed is
-  // held; without it there is no token.
+  // what each layer is told about this process. `issue` is asked once all layers that are needed
+  // are held; without it there is no token.
   Arbiter(const Policy& policy, std::vector<Member> members, HolderRecord candidate,
           ArbiterTimes times, TokenIssuer issue = {});
   Arbiter(const Arbiter&) = delete;
@@ -68,11 +67,12 @@ class Arbiter {
   // What to do before the next Step: nothing, wait, or stop because it is decided.
   struct Next {
     enum class Action { kStep, kWait, kDecided } action = Action::kStep;
-    // kWait: until one of `wake` is ready, but not longer than `at_most`.
+    // kWait: wait until one of `wake` is ready, but not longer than `at_most`.
     std::span<const UniqueFd> wake = {};
     absl::Duration at_most = absl::ZeroDuration();
   };
-  // Asks one layer, or decides. `elapsed`: since the arbiter was made, never smaller than before.
+  // Asks one layer, or decides. `elapsed` is the time since the arbiter was made, and never smaller
+  // than before.
   Next Step(absl::Duration elapsed);
   // Every layer has answered: the next Step decides.
   bool is_about_to_decide() const { return next_ == members_.size(); }
@@ -90,15 +90,15 @@ class Arbiter {
   // kUnique: the record that was published.
   const HolderRecord& record() const { return record_; }
   const std::optional<Token>& token() const { return token_; }
-  // kDuplicate: who has it. With several, whoever was met first.
+  // kDuplicate: the holder; of several, the one that was met first.
   const Holder& holder() const { return *FirstContested()->holder; }
-  // kDuplicate: each becomes readable or hangs up when it is worth asking again, as the holder may
-  // have ended. Empty when the system has no event for it.
+  // kDuplicate: each becomes readable or hangs up when it is worth asking again, because the holder
+  // may have ended. Empty when the system has no event for it.
   std::vector<UniqueFd> TakeWake() { return std::move(wake_); }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
-  // One per layer that was asked, in order. Under a policy with veto=off a contested one among them
-  // does not exclude kUnique.
+  // One for each layer that was asked, in order. Under a policy with veto=off the decision may be
+  // kUnique although a layer is contested.
   const std::vector<LayerReport>& reports() const { return reports_; }
 
  private:

@@ -1,4 +1,4 @@
-// Who runs as NAME: the holder, and whoever looks like it and never asked.
+// Which processes run as NAME: the holder, and those that look like it and never asked.
 #pragma once
 
 #include <optional>
@@ -11,8 +11,10 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
+#include "soleguard/subject.h"
 
 namespace soleguard {
 
@@ -24,31 +26,32 @@ struct Copy {
 };
 
 struct Census {
-  // The established holders, each once. More than one of a slot: layers were lost, or `veto=off`.
+  // The established holders, each once. If a slot has more than one, layers were lost, or the
+  // policy has `veto=off`.
   std::vector<HolderRecord> holders;
-  // Who has the name and has no record that says so: a foreign locker, a candidate.
+  // Processes that have the name without an established record: a foreign locker, a candidate.
   std::vector<Holder> unknown;
   // Older than options.settle, and covered by no claim and no registration; the one that started
-  // first is the first.
+  // first comes first.
   std::vector<Copy> copies;
-  // Look like an instance too, and may be about to ask: younger than options.settle.
+  // Processes younger than options.settle that look like an instance too, and may be about to ask.
   std::vector<ProcessIdentity> young;
   // What runs as the instance; options.subject, or what the holder's process shows.
   Subject subject;
   // OK: every layer, and the process table, could be looked at.
   absl::Status blind;
 
-  // How many run that should not: all but one, or one for each slot.
+  // How many processes run that should not: all but one, or all but one for each slot.
   std::size_t duplicates() const;
 };
 
 // Looks at every layer of `policy` and at the process table, whether the policy has an observer or
 // not. What an instance looks like is said by the policy's observer, else by options.subject, else
-// (subject.unknown) by the holder's process; without any, copies cannot be told: `blind` says so.
-// Processes that are registered, that a claim of another name of the scope covers, the caller and
-// its ancestors and descendants are never among the copies. As Inspect, it disturbs nobody. Blocks
-// on nobody; one pass over the process table (docs/benchmarks.md). InvalidArgument for an invalid
-// name. Thread-safe.
+// (subject.unknown) by the holder's process; without any of these, copies cannot be recognised, and
+// `blind` says so. Processes that are registered, that a claim of another name of the scope covers,
+// the caller and its ancestors and descendants are never among the copies. Like Inspect, it
+// disturbs nobody and waits for nobody. One pass over the process table (docs/benchmarks.md).
+// InvalidArgument for an invalid name. Thread-safe.
 absl::StatusOr<Census> TakeCensus(std::string_view name, const Policy& policy,
                                   const Options& options = {});
 

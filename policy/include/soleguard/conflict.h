@@ -1,5 +1,5 @@
-// Somebody else says that two instances run: a remote that refuses one of them, say ("Conflict:
-// terminated by other getUpdates request"). What can be found out about it here.
+// What can be found out here when somebody else says that two instances run, such as a remote that
+// refuses one of them ("Conflict: terminated by other getUpdates request").
 #pragma once
 
 #include <optional>
@@ -12,6 +12,7 @@
 
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/suspect.h"
 
@@ -23,29 +24,29 @@ struct ConflictReport {
   struct LayerState {
     std::string layer;
     Sighting sighting;
-    // Of the caller's own claim, what Verify says; nullopt: the caller has no claim of it.
+    // What Verify says of the caller's own claim; nullopt: the caller has no claim of this layer.
     std::optional<absl::Status> own;
   };
   std::vector<LayerState> layers;
-  std::optional<Holder> holder;  // who has the name; nullopt: nobody is seen
+  std::optional<Holder> holder;  // of the name; nullopt: nobody is seen
   SuspectSearch search;
   absl::Status searched;  // why nothing could be looked for, or not everything
 
   enum class Conclusion {
-    kNoneHere,    // no other instance is to be seen on this host
-    kFound,       // a likely one is, or a claim of the caller is another's
+    kNoneHere,    // no other instance is seen on this host
+    kFound,       // a likely one is seen, or another process has a claim of the caller
     kCannotTell,  // something that could not be seen may be one
   };
   Conclusion conclusion = Conclusion::kCannotTell;
-  // What a person does next, in this order. One line each.
+  // What a person should do next, in this order, one line each.
   std::vector<std::string> next;
 };
 std::string_view ToString(ConflictReport::Conclusion conclusion);  // "none_here", "found",
                                                                    // "cannot_tell"
 
 // Looks at every layer and through the process table for another instance of `name` than its
-// holder. For a process that has no Guard of the name; whoever has one calls
-// Guard::ReportConflict. options.subject: what runs as the instance, where no holder shows it. As
+// holder. It is for a process that has no Guard of the name; one that has calls
+// Guard::ReportConflict. options.subject: what runs as the instance, where no holder shows it. Like
 // Inspect, it takes no lock, creates nothing, signals nobody and does not wait. InvalidArgument for
 // an invalid name. Thread-safe.
 absl::StatusOr<ConflictReport> ReportConflict(std::string_view name, std::string_view complaint,

@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,57 +16,16 @@
 
 #include "soleguard/arbiter.h"
 #include "soleguard/fd.h"
+#include "soleguard/holder.h"
 #include "soleguard/incident.h"
-#include "soleguard/layer.h"
 #include "soleguard/message.h"
-#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/policy.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {
-
-inline constexpr std::uint32_t kMaxSlots = 1000;
-
-struct Options {
-  Scope scope = Scope::User();
-  // How long a dying holder is waited for; then the verdict is Duplicate if the instance that it
-  // recorded lives, else Undetermined. A `wait` that is set is the deadline of everything instead.
-  absl::Duration deadline = absl::Seconds(10);
-  // How long a holder that cannot be told is waited for before it counts as another instance. A
-  // candidate is waited for twice as long, and until the deadline while it only lacks a processor.
-  absl::Duration settle = absl::Seconds(1);
-  // How long the end of an established holder is waited for, as a standby: first come first served
-  // among standbys, and before whoever comes without waiting. It costs no CPU time, and bounds all
-  // of Acquire: within this time and what one look takes there is a verdict, whatever was waited
-  // for. absl::InfiniteDuration: without end. Zero: not at all.
-  absl::Duration wait = absl::ZeroDuration();
-  // Up to this many instances may run under the name, each with another slot number: 1 to
-  // kMaxSlots. All starts should say the same; one of 3 does not see what runs in slot 3 of
-  // another's 5.
-  std::uint32_t slots = 1;
-  // Replaces the holder that it sees when it begins: takes the head of the line, before standbys
-  // and newcomers, asks that holder to end (SIGTERM), and kills it (SIGKILL) after this grace.
-  // Nobody takes the name between the two. `wait` then bounds all of it. Whom a signal goes to and
-  // never goes to is as for StopRunning (stop.h); a holder that may not be signalled, whom no
-  // record names, or who took the name later, is a Duplicate, and `not_replaced` says why. Not
-  // with several slots.
-  std::optional<absl::Duration> replace = std::nullopt;
-  // Called once, when it begins to wait as a standby or replacer, and has its place in line.
-  std::function<void()> waiting = {};
-  // Ends Acquire early, whatever it waits for: the verdict is Undetermined, with Cancelled.
-  std::stop_token stop = {};
-  // The claim will be handed on to a child, by ShareWithChild or KeepOverExec. Then the name's
-  // directory is locked too, whatever the policy, as the file layer does: a mutex alone would be
-  // free when this process ends. That lock vetoes and must be held, but it does not confirm.
-  bool hand_on = false;
-  // Whether Receive may be called. False: the record says so, and senders are told at once, where
-  // they would wait for one that starts slowly.
-  bool takes_messages = true;
-  // What will run as the instance, when that is not the calling process itself.
-  Subject subject = {};
-};
 
 // Files for tools that expect them, at absolute paths; empty: none.
 struct SideFiles {
@@ -79,7 +37,7 @@ struct ConflictReport;  // soleguard/conflict.h
 struct Unique;
 struct Duplicate;
 struct Undetermined;
-// Exactly one of the three, never rounded to another.
+// It is exactly one of the three, and is never rounded to another.
 using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 
 // Proof that this process is the only instance of a name in a scope, for as long as the object and
@@ -91,31 +49,31 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 // skips atfork: its child may keep the name taken after the parent is gone, and a refused start
 // names it. exec closes everything, unless KeepOverExec or ShareWithChild was called.
 //
-// A process may change after that: leave its root directory (chroot(2)) or a namespace (unshare(2),
-// setns(2)), or drop privileges. What it then does not see any more is neither lost nor found:
+// A process may change after that: it may leave its root directory (chroot(2)) or a namespace
+// (unshare(2), setns(2)), or drop privileges. What it then no longer sees does not count as lost:
 // Verify says that it cannot tell, and nothing that stands is given up for something that only this
 // process would see. Release frees the name in any case. docs/guarantees.md has a table of changes
 // and calls. The kernel itself drops a claim of `mutex` when a process without other threads leaves
 // its ipc namespace or unshares CLONE_SYSVSEM; Verify and Watch say so.
 //
-// No descriptor of a Guard is 0, 1 or 2, also if the program was started without these.
+// No descriptor of a Guard is 0, 1 or 2, even if the program was started without these.
 //
 // A call that lacks memory throws std::bad_alloc, and no other exception; it has then reserved
 // nothing and given up nothing that was held. Release and the destructors do not throw.
 //
-// Move-only. Several threads may use it at once, but for moving, assigning and destroying it, and
-// for reading record() beside Follow.
+// Move-only. Several threads may use it at once, except to move, assign or destroy it, or to read
+// record() while Follow is called.
 class Guard {
  public:
-  // Claims `name` under `policy`, or says who has it, or why nobody can tell. Tries, and waits for
-  // what is about to change: a holder that is dying, deciding or releasing, at most
-  // options.deadline, and a standby that goes first. For an established holder it waits only if
-  // options.wait says so. An invalid name gives Undetermined with InvalidArgument, and so does what
-  // CheckSlots refuses. A second Guard of the same name in one process is a Duplicate, whatever its
-  // slot, and is not waited for. Thread-safe.
+  // Claims `name` under `policy`, or says who has it, or why that cannot be determined. It waits
+  // for what is about to change: a holder that is dying, deciding or releasing, at most
+  // options.deadline, and a standby that goes first. It waits for an established holder only if
+  // options.wait says so. An invalid name gives Undetermined with InvalidArgument, and so do slots
+  // that CheckSlots refuses. A second Guard of the same name in one process is a Duplicate,
+  // whatever its slot, and is not waited for. Thread-safe.
   //
-  // With options.slots it claims the lowest slot that it can get, and is a Duplicate only if at one
-  // moment all of them were held.
+  // With options.slots it claims the lowest slot that it can get, and the verdict is Duplicate only
+  // if at one moment all of them were held.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
   // Under Policy::Default.
   static Verdict Acquire(std::string_view name, const Options& options = {});
@@ -125,122 +83,127 @@ class Guard {
   ~Guard();  // as Release
 
   const std::string& name() const;
-  // The slot of the name that this process has; 0 without slots. It is another's as soon as this
-  // one has ended, also by SIGKILL.
+  // The slot of the name that this process has; 0 without slots. Another process can have it as
+  // soon as this one has ended, even by SIGKILL.
   std::uint32_t slot() const;
   const Scope& scope() const;
   // What the holder record says now.
   const HolderRecord& record() const;
-  // The layers' answers of the time of Acquire.
+  // The layers' answers to Acquire.
   const std::vector<LayerReport>& layers() const;
 
   // A number for whatever the instance writes to, so that a late write of an earlier instance can
-  // be refused; of each slot apart. Every Guard has one, under every policy. It is larger than the
-  // token of every Guard before if token_is_durable says so, and may otherwise repeat one.
+  // be refused. Each slot has tokens of its own. Every Guard has one, under every policy. It is
+  // larger than the token of every Guard before if token_is_durable says so, and may otherwise
+  // repeat one.
   std::optional<std::uint64_t> token() const;
-  // True: token() is larger than all that were given out before for this name and slot, durable or
-  // not, over any history of policies, layers that were missing, deletions, gc, clock steps,
-  // crashes and reboots, as long as the scope's state directory keeps what was written to it. False
-  // when that could be neither read nor written, was lost or damaged since the last start, or is
-  // not shared by all who may have the name (a group's scope without one of its own,
-  // Scope::WithStateDirectory): then nothing claims an order.
+  // True: token() is larger than all tokens that were given out before for this name and slot,
+  // durable or not, over any history of policies, layers that were missing, deletions, gc, clock
+  // steps, crashes and reboots, as long as the scope's state directory keeps what was written to
+  // it. False when that could be neither read nor written, was lost or damaged since the last
+  // start, or is not shared by all users that may have the name (a group's scope without a state
+  // directory of its own, Scope::WithStateDirectory): then nothing claims an order.
   bool token_is_durable() const;
 
   // The record of an established holder before this one that ended without releasing (a crash, a
-  // SIGKILL). Nothing is left to clean; this is for the log.
+  // SIGKILL). Nothing has to be cleaned up; this is for the log.
   const std::optional<HolderRecord>& predecessor() const;
 
   // OK while every claim stands. FailedPrecondition in a forked child ("not the owner") and after
   // Release; DataLoss names what was lost: a deleted or replaced file, a descriptor that the
   // program closed. Another code (Unavailable, PermissionDenied): nothing is known to be lost, and
-  // it cannot be told whether a claim stands, as this thread does not see any more what others see,
-  // or may not look. Does not block and disturbs nobody.
+  // it is not known whether a claim stands, because this thread no longer sees what others see, or
+  // may not look. Does not block and disturbs nobody.
   absl::Status Verify() const;
 
-  // Looks at everything that belongs to the claim, and puts right what is missing, also what
-  // Verify has no need of as it only tells others who holds. What can be mended in place is; a
-  // layer that is lost wholly is claimed anew, and whoever has it by now is waited for as in
-  // Acquire (a candidate, a dying process: at most options.deadline) before it counts as another
-  // instance. Gives what was found and what became of it, in the canonical order of the layers; of
-  // an old loss only what has changed. Nothing in a forked child and after Release. One call at a
-  // time does it, others wait.
+  // Looks at everything that belongs to the claim, and restores what is missing, including what
+  // Verify leaves out because it only tells others who holds. What can be mended in place is
+  // mended. A layer that is lost wholly is claimed again; a process that has it by then is waited
+  // for as in Acquire (a candidate, a dying process: at most options.deadline) before it counts as
+  // another instance. Returns what was found and what became of it, in the canonical order of the
+  // layers; of an old loss only what has changed. Returns nothing in a forked child and after
+  // Release. One call runs at a time, others wait.
   //
-  // A layer that was claimed anew is this process's alone: a child that the claim was handed on to
-  // before does not have it, unless ShareWithChild's `renewed` gives it to it. A claim that
-  // somebody else may still meet (its directory was moved, or is hidden by a mount) is kept beside
-  // the new one until Release. What cannot be told is degraded and stays as it is. Nothing is made
-  // or claimed where this thread has another root directory, mount, ipc or network namespace or
-  // effective user than when it acquired the name: others would not meet it, or would refuse it.
+  // A layer that was claimed again belongs to this process alone: a child to which the claim was
+  // handed on before does not have it, unless ShareWithChild's `renewed` passes it on. A claim that
+  // other processes may still meet (its directory was moved, or is hidden by a mount) is kept
+  // beside the new one until Release. A layer of which nothing is known counts as degraded and
+  // stays as it is. Nothing is made or claimed where this thread has another root directory, mount,
+  // ipc or network namespace or effective user than when it acquired the name: others would not
+  // meet it, or would refuse it.
   std::vector<Incident> Repair();
 
-  // Does that whenever something happens to an object of the claim (a file of it is deleted,
-  // replaced, truncated or moved, a semaphore or segment removed, a socket shut down), and every
-  // `period` for what has no event. `report` is called for each incident, within milliseconds,
-  // unless somebody has to be waited for; the first look is at once. It is called from a thread of
-  // the library's own, which has all signals blocked, one incident at a time, and may call
-  // everything of this Guard, Release and its destructor included. What it throws ends the program.
+  // Repairs, as above, whenever something happens to an object of the claim (a file of it is
+  // deleted, replaced, truncated or moved, a semaphore or segment removed, a socket shut down), and
+  // every `period` for what has no event. The first look is at once. `report` is called for each
+  // incident, within milliseconds, unless another process has to be waited for. It is called from a
+  // thread of the library's own, which has all signals blocked, one incident at a time, and may
+  // call everything of this Guard, Release and its destructor included. An exception that leaves it
+  // ends the program.
   //
-  // Ends with Release, which waits for a report that is going on in another thread. A forked child
-  // is not watched, nor a program after exec.
+  // The watch ends with Release, which waits for a report that is going on in another thread.
+  // Neither a forked child nor a program after exec is watched.
   //
-  // OK: watched by events. Unavailable: watched, but something gives no event (inotify instances
-  // are used up) and is looked at every `period` only. FailedPrecondition: released, or a forked
-  // child. AlreadyExists: it is watched already. ResourceExhausted: no thread can be started. These
-  // three watch nothing.
+  // OK: the claim is watched by events. Unavailable: it is watched, but something gives no event
+  // (inotify instances are used up) and is looked at only every `period`. FailedPrecondition:
+  // released, or a forked child. AlreadyExists: it is watched already. ResourceExhausted: no thread
+  // can be started. With these three errors the call starts no watch.
   absl::Status Watch(std::function<void(const Incident&)> report,
                      absl::Duration period = absl::Minutes(1));
 
   // Takes messages from now on, such as those of refused starts (Send, guardcheck run --forward):
   // `answerer` is called in a thread of its own, one message at a time, until Release, which waits
-  // for a call that has begun. It may use the Guard no more than any other thread may, and is not
-  // to wait for one that releases it. Once more replaces the answerer. Does not block.
+  // for a call that has begun. It may use the Guard as any other thread may, and must not wait for
+  // a thread that releases it. A second call replaces the answerer. Does not block.
   // FailedPrecondition after Release, in a forked child, and without Options::takes_messages;
   // Unavailable where this thread does not see the name's directory as senders do (after chroot(2),
-  // say), and an answerer of before then stays; ResourceExhausted without a thread or a descriptor;
-  // otherwise why the socket `inbox` in the name's directory cannot be made.
+  // for example), and an earlier answerer then stays; ResourceExhausted without a thread or a
+  // descriptor. Other errors say why the socket `inbox` in the name's directory cannot be made.
   absl::Status Receive(Answerer answerer);
 
-  // A remote says that another instance acts under the same key: verifies each claim, and looks on
-  // this host for who that could be. `complaint` is what it said, for the report. Does not wait and
-  // signals nobody; walks the process table. In a forked child and after Release it reports as one
-  // who has no claim. The result is in soleguard/conflict.h.
+  // For use when a remote says that another instance acts under the same key. Verifies each claim,
+  // and looks on this host for processes that could be that instance. `complaint` is what the
+  // remote said, for the report. Does not wait and signals nobody; walks the process table. In a
+  // forked child and after Release it reports as for a process without a claim. The result is in
+  // soleguard/conflict.h.
   ConflictReport ReportConflict(std::string_view complaint) const;
 
   // Ends the claim. Waits for a report of Watch and for an answer that are going on in other
-  // threads, and for nobody when it is called from one of these. A second call waits like the
-  // first, and does nothing else; in a forked child it does nothing.
+  // threads, but does not wait when it is called from one of these. A second call waits like the
+  // first and does nothing else; in a forked child it does nothing.
   void Release();
 
-  // Hands the claim on to a child: duplicates of the descriptors that carry it, close-on-exec,
-  // which the next fork leaves open. Clear close-on-exec in the child between fork and exec, then
-  // call Follow in the parent; destroy the result in the parent once the child runs. The name stays
-  // taken until the child and whoever inherited from it have closed them or ended, even if this
-  // process is killed. FailedPrecondition when no layer of the policy can be handed on.
+  // Hands the claim on to a child. Returns duplicates of the descriptors that carry it, which are
+  // close-on-exec and which the next fork leaves open. Clear close-on-exec in the child between
+  // fork and exec, then call Follow in the parent; destroy the result in the parent once the child
+  // runs. The name stays taken until the child and all processes that inherited from it have closed
+  // them or ended, even if this process is killed. FailedPrecondition when no layer of the policy
+  // can be handed on.
   //
-  // `renewed` is called with the descriptors of each layer that is claimed anew later (Repair,
-  // Watch), in the thread that does it, for whoever is to keep them as well. It must not block, nor
-  // use the Guard.
+  // `renewed` is called with the descriptors of each layer that is claimed again later (Repair,
+  // Watch), in the thread that claims it, so that they can be passed on to another process. It must
+  // neither block nor use the Guard.
   using Renewed = std::function<void(const std::vector<UniqueFd>&)>;
   absl::StatusOr<std::vector<UniqueFd>> ShareWithChild(Renewed renewed = nullptr);
 
-  // Says in the holder record that `child`, which the claim was handed on to, is the instance.
-  // After that, Release leaves the name with the child for as long as it lives. `guardian`: who
-  // ends the child, with all that descends from it, if this process is killed. Once more when
-  // another process does the work.
+  // Says in the holder record that `child`, to which the claim was handed on, is the instance.
+  // After that, Release leaves the name with the child for as long as it lives. `guardian` is the
+  // process that ends the child, with all its descendants, if this process is killed. Call it again
+  // when another process does the work.
   absl::Status Follow(const ProcessIdentity& child,
                       const std::optional<ProcessIdentity>& guardian = std::nullopt);
 
-  // Writes the files, and keeps them true when Follow names another instance. They decide nothing.
-  // Release removes them while they are still this process's and say what it wrote; what somebody
-  // else has written stays. After a SIGKILL they stay, and the next holder overwrites them. They
-  // are found where they were written, whatever the root directory is by then; where the process
-  // may not remove them any more, they stay. An error (a relative path, a directory that is not
-  // there) says which; the claim stands all the same.
+  // Writes the files, and updates them when Follow names another instance. They decide nothing.
+  // Release removes them while they are still this process's and contain what it wrote; what
+  // somebody else has written stays. After a SIGKILL they stay, and the next holder overwrites
+  // them. They are found where they were written, whatever the root directory is by then; where the
+  // process may no longer remove them, they stay. An error (a relative path, a directory that is
+  // not there) names the file; the claim stands all the same.
   absl::Status WriteSideFiles(const SideFiles& files);
 
   // Keeps the claim over execve(2): the new program holds the name until it ends.
-  // FailedPrecondition names a layer that does not survive exec; a claim that does not stand, or
-  // cannot be seen to, is as for Verify.
+  // FailedPrecondition names a layer that does not survive exec; for a claim that does not stand,
+  // or of which that is not known, the status is that of Verify.
   absl::Status KeepOverExec();
 
  private:
@@ -250,10 +213,10 @@ class Guard {
   std::unique_ptr<Core> core_;
 };
 
-// Says that this process is about to acquire `name`: for a program that needs longer than
-// options.settle from its start to Acquire. Without it another start whose policy has `scan` waits
+// Says that this process is about to acquire `name`. It is for a program that needs longer than
+// options.settle from its start to Acquire: without it, another start whose policy has `scan` waits
 // for this process that long, and then takes it for an instance that runs unguarded. Acquire does
-// the same by itself. Lasts as long as the process; does not block; thread-safe.
+// the same itself. It lasts as long as the process. Does not block; thread-safe.
 absl::Status Announce(std::string_view name, const Options& options = {});
 
 // This process is the only instance.
@@ -270,62 +233,10 @@ struct Duplicate {
   absl::Status not_replaced = absl::OkStatus();
 };
 
-// Nobody can tell: too few layers work, or somebody did not settle in time.
+// It could not be determined: too few layers work, or another process did not settle in time.
 struct Undetermined {
   absl::Status status;  // why
   std::vector<LayerReport> layers;
 };
-
-// Hands a message to the holder of `name`, of the lowest slot that has one, and returns its answer.
-// Only an answer says that it was delivered. Blocks, at most `timeout`; never signals anybody. Of
-// two starts at the same time the one that is refused finds the other before that takes messages:
-// so a holder that takes none yet is waited for, unless its record says that it never will
-// (Options::takes_messages), and one that is deciding, releasing or dying, too. NotFound: nobody
-// has the name. Unavailable: a layer cannot tell, or the holder is still about to change. Else as
-// Deliver (message.h). Thread-safe.
-absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const Options& options,
-                            const Message& message, absl::Duration timeout);
-
-// What each layer of a policy shows now, in canonical order. With options.hand_on the lock on the
-// name's directory is among them, whatever the policy.
-struct Inspection {
-  struct LayerSighting {
-    std::string layer;
-    Sighting sighting;
-  };
-  std::vector<LayerSighting> layers;
-
-  // The holder: the first sighting of an established one, else of any.
-  const Holder* holder() const;
-  // Whether some layer could not tell.
-  bool blind() const;
-};
-// Looks, and disturbs nobody: takes no lock, not for a moment, and creates nothing. Does not wait,
-// so a holder may just be deciding or dying. InvalidArgument for an invalid name. Thread-safe.
-absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
-                                   const Options& options = {});
-// The same of one slot of a name; KnownSlots tells which there are.
-Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options& options = {});
-
-// Whether as many instances of a name can run under the policy. InvalidArgument: `slots` is out of
-// range, or a layer's parameters name one object, such as port(47777), which cannot be one for each
-// slot.
-absl::Status CheckSlots(const Policy& policy, std::uint32_t slots);
-
-// What Acquire would find.
-struct Forecast {
-  Arbiter::Decision decision = Arbiter::Decision::kUndetermined;
-  std::optional<Holder> holder = {};  // kDuplicate: who has it
-  absl::Status status = {};           // kUndetermined: why
-  Inspection inspection = {};         // every layer, also those that Acquire would not have asked
-  std::uint32_t slot = 0;             // kUnique: which it would get; `inspection` is of it
-  std::vector<Holder> others = {};    // kDuplicate: of the other slots
-};
-// Whether Acquire would make the subject (options.subject) the only instance now. As Inspect, it
-// disturbs nobody and takes nothing: another start may come first, and what cannot be created (a
-// full disk) shows only when it is tried. Waits as Acquire does for a holder that is dying,
-// deciding, releasing or cannot be told, so that the answer is the one of a start. Thread-safe.
-absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
-                               const Options& options = {});
 
 }  // namespace soleguard

@@ -45,8 +45,8 @@ struct NamedPolicy;
 //   word      = any run of bytes but blanks , ( ) = " and control characters
 //
 // Blanks (space, tab) may stand between any two of these. A number is 1 to the length of its list.
-// veto=off ends the list of the outermost group only, and is no member of it. A named policy stands
-// alone; it is replaced by what it stands for.
+// veto=off may end the list of the outermost group only, and is not a member of it. A named policy
+// stands alone, and is replaced by what it stands for.
 class Policy {
  public:
   // InvalidArgument names the column (from 1, in bytes), what was expected there and what was
@@ -54,26 +54,30 @@ class Policy {
   // and 32 different layers.
   static absl::StatusOr<Policy> Parse(std::string_view text);
 
-  // The named policy `default`: every exclusive layer built must confirm. Observers are left out:
-  // what an instance looks like is for who knows the program to say.
+  // The named policy `default`: `all(file, mutex, port)`. It has no observer, because only somebody
+  // who knows the program can say what an instance looks like.
   static Policy Default();
 
   // All named policies. docs/guarantees.md says what each is for.
   static std::vector<NamedPolicy> Named();
 
-  // Canonical text: Parse(p.ToString()) equals p. Of a named policy, what it stands for.
+  // Canonical text: Parse(p.ToString()) equals p. For a named policy it is what the name stands
+  // for.
   std::string ToString() const;
 
-  // Every layer that is named, each once, in the canonical order in which processes try them.
+  // Every layer that the policy names, each once, in the canonical order in which processes try
+  // them.
   const std::vector<LayerSpec>& layers() const { return layers_; }
 
   // Whether the policy is met when `confirmed[i]` says that layers()[i] confirms; a missing entry
-  // says that it does not. One more confirmation never makes a policy that is met unmet.
+  // says that it does not. A further confirmation never turns a policy that is met into one that is
+  // not.
   bool MetBy(const std::vector<bool>& confirmed) const;
   bool MetBy(LayerSet confirmed) const;
 
-  // Whether evidence of another live instance refuses a start whatever confirms. False only with
-  // veto=off, which is unsafe: one layer's confirmation may then outvote what another has seen.
+  // Whether evidence of another live instance refuses a start, however many layers confirm. False
+  // only with veto=off, which is unsafe: one layer's confirmation may then outvote what another has
+  // seen.
   bool veto() const { return veto_; }
 
   friend bool operator==(const Policy& a, const Policy& b) { return a.ToString() == b.ToString(); }

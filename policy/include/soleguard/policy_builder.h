@@ -12,7 +12,8 @@
 #include "soleguard/policy.h"
 
 // policy::All(policy::Layer("file"), policy::Layer("port", {{"", "47777"}})).Build() is what
-// Policy::Parse makes of "all(file, port(47777))". All of this only computes, and is thread-safe.
+// Policy::Parse makes of "all(file, port(47777))". Everything here only computes, and is
+// thread-safe.
 namespace soleguard::policy {
 
 // A policy, or a part of one, that is not checked yet. A value.
@@ -22,7 +23,7 @@ class Expression {
   // names the column of text(), and text() itself.
   absl::StatusOr<Policy> Build() const;
 
-  // As policy text. Whatever the strings that it was made of hold, it is one expression, or text
+  // As policy text. Whatever the strings contain that it was made of, it is one expression, or text
   // that Parse refuses.
   const std::string& text() const { return text_; }
 
@@ -40,8 +41,8 @@ class Expression {
 // One layer: Layer("scan", {{"cmdline", "bot"}}). A parameter without a key has the empty one.
 Expression Layer(std::string_view kind, const LayerParameters& parameters = {});
 
-// Turns evidence of another instance into something that can be outvoted; for the outermost group.
-// Unsafe: see Policy::veto.
+// Lets evidence of another instance be outvoted. Only for the outermost group. Unsafe: see
+// Policy::veto.
 Expression VetoOff(Expression outermost);
 
 // For the functions below.

@@ -23,52 +23,54 @@
 namespace soleguard {
 
 // A replacer names the holder that it sees, takes a place in the queue before all standbys, and
-// when its turn has come asks that holder to end, and nobody else: from before the first signal on
+// when its turn has come asks that holder, and no other, to end. From before the first signal on,
 // nobody can take the name between the two. A standby joins the queue, waits until nobody is ahead
-// of it, and then for the end of whoever has the name; it holds no layer meanwhile, and lets a
-// replacer go first. Everybody else, a newcomer, lets both go first if the name is free, and is
-// refused if it is not.
+// of it, and then waits for the holder's end; it holds no layer meanwhile, and lets a replacer go
+// first. Any other start is a newcomer: it lets both go first if the name is free, and is refused
+// if it is not.
 //
 // With slots it takes the first that it can get, and is refused by the holders of them all. There
-// is one queue: whoever stands in line waits for the end of any of them.
+// is one queue: a process that stands in line waits for the end of any of them.
 //
-// As the Arbiter, it does not block and reads no clock. Not thread-safe.
+// Like the Arbiter, it does not block and reads no clock. Not thread-safe.
 class Start {
  public:
   struct Replace {
     absl::Duration grace;  // between SIGTERM and SIGKILL
-    // Sends the signal to whoever ends `holder`. NotFound: it has ended. Other errors: nobody may
-    // be signalled, and why.
+    // Sends the signal to the process that ends `holder`. NotFound: it has ended. Other errors say
+    // why nobody may be signalled.
     std::function<absl::Status(const Holder& holder, Signal signal)> signal;
   };
   struct Setup {
     const Policy& policy;
     std::vector<Arbiter::Member> members;  // as the Arbiter takes them
-    // The same of the name's slots 1, 2, …, each asked when the one before it has refused.
+    // The same for the name's slots 1, 2, …, each asked when the one before it has refused.
     std::vector<std::vector<Arbiter::Member>> other_slots = {};
-    // What each layer is told of this process, the slot apart; asked before each arbitration.
+    // What each layer is told about this process, except for the slot; asked for before each
+    // arbitration.
     std::function<HolderRecord()> candidate;
     ArbiterTimes times;
     TokenIssuer issue = {};  // as the Arbiter takes it
-    // How long an established holder's end is waited for. Zero: not at all, a newcomer. It bounds
-    // all of the start, and then times.deadline does not matter. Of a replacer, zero: it waits its
-    // grace and the deadline, in line and again when its turn has come.
+    // How long to wait for an established holder's end. Zero: not at all, so the start is a
+    // newcomer. Otherwise it bounds all of the start, and times.deadline does not matter. For a
+    // replacer zero means that it waits its grace and the deadline, in line and again when its turn
+    // has come.
     absl::Duration wait = absl::ZeroDuration();
     std::optional<Replace> replace = std::nullopt;
     std::unique_ptr<Queue> queue;  // of the name
   };
   explicit Start(Setup setup);
 
-  // `elapsed`: since the start began, never smaller than before.
+  // `elapsed` is the time since the start began, and never smaller than before.
   Arbiter::Next Step(absl::Duration elapsed);
-  // A standby or replacer: it waits in line, or for the holder's end.
+  // Whether a standby or replacer waits in line, or for the holder's end.
   bool is_waiting() const {
     return has_place() && (phase_ == Phase::kTurn || phase_ == Phase::kHoldersEnd);
   }
-  // A replacer: whom it named. nullopt: nobody had the name when it began.
+  // The holder that a replacer named. nullopt: nobody had the name when it began.
   const std::optional<ProcessIdentity>& named() const { return named_; }
 
-  // Ends it: Undetermined, with Cancelled. Nothing is held afterwards.
+  // Ends the start: it is Undetermined, with Cancelled. Nothing is held afterwards.
   void Cancel();
 
   // After kDecided.
@@ -77,13 +79,13 @@ class Start {
   Arbiter& arbiter() { return *arbiter_; }
   // kUnique: which slot it has.
   std::uint32_t slot() const { return slot_; }
-  // kDuplicate: who has it, in the order of the slots.
+  // kDuplicate: the holders, in the order of the slots.
   const std::vector<Holder>& holders() const { return holders_; }
-  // kDuplicate of a replacer: why that one was not replaced.
+  // kDuplicate of a replacer: why the holder was not replaced.
   const absl::Status& not_replaced() const { return not_replaced_; }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
-  // One per layer that was asked, in order; of the slot that decided.
+  // One for each layer that was asked, in order, of the slot that decided.
   std::vector<LayerReport> reports() const;
 
  private:
@@ -97,23 +99,23 @@ class Start {
   // After an arbitration that did not make it unique.
   Arbiter::Next ReplaceHolder(absl::Duration elapsed);
   Arbiter::Next CannotReplace(absl::Status why);
-  // Kills whom it has asked when the grace is over.
+  // Kills the process that it has asked, when the grace is over.
   void KillInTime(absl::Duration elapsed);
-  // When its grace is over, or its wait for the end of whom it has killed.
+  // When its grace is over, or its wait for the end of the process that it has killed.
   absl::Duration NextLimit() const;
   bool IsNamed(const Holder& holder) const;
   Arbiter::Next Wait(std::vector<UniqueFd> wake, absl::Duration left, absl::Duration look_again);
   Arbiter::Next Decide(Arbiter::Decision decision, absl::Status status = absl::OkStatus());
-  // Gives back what it holds, and waits for its turn anew.
+  // Gives back what it holds, and waits for its turn again.
   Arbiter::Next GiveWay();
   // The slot that was asked has refused; after the last one, all have.
   Arbiter::Next OnRefusal(absl::Duration elapsed);
   Arbiter::Next OnRefusals(absl::Duration elapsed);
   // Begins with the first slot again.
   void AskAgain();
-  // Notes who refused; whether the same did so the time before.
+  // Notes which holders refused, and says whether the same ones did so the time before.
   bool RefusedByTheSame();
-  // Whom it has to wait for; not while holders refuse them both.
+  // What it has to wait for. Nothing while holders refuse both it and the process ahead.
   std::optional<Queue::Ahead> WhoGoesFirst();
   const std::vector<Arbiter::Member>& MembersOf(std::size_t slot) const;
   std::size_t slots() const { return 1 + setup_.other_slots.size(); }
@@ -141,7 +143,7 @@ class Start {
     std::vector<UniqueFd> wake;
 
     bool MayChange() const;
-    // Whether `later`, for which there was no time to settle, is by the same.
+    // Whether `later`, for which there was no time to settle, is by the same holder.
     bool IsBySame(const Refusal& later) const;
   };
   std::vector<Refusal> refusals_;

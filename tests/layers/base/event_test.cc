@@ -39,8 +39,7 @@ namespace {
 using testing::Claimant;
 
 // Some layers with all forms, as policy text; PATH stands for a file beside the scope.
-const std::vector<std::string> kLayers = {"file", "file(path=PATH)", "file(mode=posix, path=PATH)",
-                                          "mutex", "port"};
+const std::vector<std::string> kLayers = {"file", "file(path=PATH)", "mutex", "port"};
 
 class EventTest : public ::testing::Test {
  protected:

@@ -9,9 +9,7 @@
 // This is the exercise of docs/adding-a-layer.md and no part of the library: all that destroys or
 // blinds it does the same to port, which carries such a socket as its companion, and a child that a
 // raw clone(2) made keeps the name over a Release, because no call takes a name off a Unix socket.
-#include <array>
-#include <cerrno>
-#include <cstdio>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,20 +19,20 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
-#include "kinds.h"
+#include "kit/claim.h"
 #include "kit/holder.h"
 #include "kit/key.h"
 #include "kit/ownership.h"
 #include "kit/published_record.h"
 #include "os/companion.h"
-#include "os/error.h"
 #include "os/kept_fd.h"
 #include "os/listener.h"
 #include "os/ownership.h"
 #include "os/path.h"
+#include "soleguard/event.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
-#include "soleguard/text.h"
 
 namespace soleguard {
 namespace {
@@ -50,29 +48,7 @@ struct Target {
   PublishedRecord Record() const { return {scope, name, "socket"}; }
 };
 
-// The socket that has the address, as the descriptors of its owners show it. In the library this
-// would be in layers/os/: it is Linux's own (proc_net(5)).
-absl::StatusOr<std::optional<FileIdentity>> SocketAt(const std::string& address) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> list(std::fopen("/proc/net/unix", "re"),
-                                                             &std::fclose);
-  if (list == nullptr) return os::ErrnoStatus(errno, "read /proc/net/unix");
-  os::KeptFd any;  // all sockets are files of one device
-  absl::Status made = os::KeepTcpSocket(any);
-  if (!made.ok()) return made;
-  std::array<char, 512> line{};
-  while (std::fgets(line.data(), line.size(), list.get()) != nullptr) {
-    unsigned long long inode = 0;
-    std::array<char, 128> path{};
-    // NOLINTNEXTLINE(cert-err34-c): a line of the kernel's; the heading does not match
-    if (std::sscanf(line.data(), "%*s %*s %*s %*s %*s %*s %llu @%127s", &inode, path.data()) == 2 &&
-        inode != 0 && path.data() == address) {  // 0: of a connection that waits in the backlog
-      return FileIdentity{.device = any.file().device, .inode = inode};
-    }
-  }
-  return std::nullopt;
-}
-
-class SocketClaim final : public Claim {
+class SocketClaim final : public CarriedClaim {
  public:
   explicit SocketClaim(const Target& target) : target_(target), record_(target.Record()) {}
   ~SocketClaim() override { Release(); }
@@ -94,41 +70,39 @@ class SocketClaim final : public Claim {
     absl::Status owner = CheckOwner();
     return owner.ok() ? socket_.CheckStillOurs(target_.address()) : owner;
   }
+  absl::Status Watch(Alarm& alarm) override {
+    absl::Status owner = CheckOwner();
+    if (!owner.ok()) return owner;
+    record_.Watch(alarm);
+    (void)socket_.MoveAbove(
+        alarm.slow);  // one that cannot be moved makes a successor wait a little
+    alarm.hang_ups.push_back(socket_.get());
+    return absl::OkStatus();
+  }
+  Mended Mend(const HolderRecord& record) override {
+    const absl::Status standing = Verify();
+    if (!standing.ok()) return NotStanding(standing);
+    Mended mended;
+    record_.Mend(record, mended);
+    return mended;
+  }
   void Release() override {
-    if (!owner_.IsCurrent()) return;
+    if (!IsOwner()) return;
     // Not only closed: whoever kept a copy must not look like a holder.
-    if (std::exchange(taken_, false) && !shared_ && socket_.StillOurs()) os::StopListening(socket_);
+    if (std::exchange(taken_, false) && !is_shared() && socket_.StillOurs())
+      os::StopListening(socket_);
     socket_.Close();
     record_.End();  // last: who is woken finds the layer free
   }
   std::optional<HolderRecord> Predecessor() const override { return record_.predecessor(); }
-  absl::StatusOr<std::vector<UniqueFd>> Share() override;
-  absl::Status KeepOverExec() override {
-    absl::Status owner = CheckOwner();
-    return owner.ok() ? socket_.KeepOverExec() : owner;
-  }
 
  private:
-  absl::Status CheckOwner() const { return soleguard::CheckOwner(owner_, !taken_); }
+  std::vector<const os::KeptFd*> Carriers() const override { return {&socket_, &record_.end()}; }
 
   const Target target_;
-  const os::ProcessMark owner_;
   os::KeptFd socket_;
   PublishedRecord record_;
-  bool taken_ = false;
-  bool shared_ = false;
 };
-
-absl::StatusOr<std::vector<UniqueFd>> SocketClaim::Share() {
-  absl::Status owner = CheckOwner();
-  if (!owner.ok()) return owner;
-  absl::StatusOr<UniqueFd> copy = socket_.Duplicate();
-  if (!copy.ok()) return copy.status();
-  shared_ = true;
-  std::vector<UniqueFd> copies;
-  copies.push_back(*std::move(copy));
-  return copies;
-}
 
 class SocketLayerImpl final : public Layer {
  public:
@@ -136,12 +110,18 @@ class SocketLayerImpl final : public Layer {
 
   std::string_view text() const override { return "socket"; }
   Attempt Try(const HolderRecord& candidate) override;
+  Attempt TryFinally(const HolderRecord& candidate) override;
   Sighting Look() const override;
   void Disown(const HolderRecord& record) override { target_.Record().Disown(record); }
   std::vector<ProcessIdentity> Suspects() const override;
 
  private:
   Contested RefusedBy(const absl::StatusOr<os::Peer>& peer) const;
+  absl::Status Foreign(std::uint32_t uid) const {
+    return absl::UnavailableError(
+        absl::StrCat(Evidence(), " by a program of ", os::Who(uid),
+                     ", who may not hold it; end it or use another scope"));
+  }
   std::string Evidence() const { return absl::StrCat("socket @", target_.address(), " is taken"); }
 
   const Target target_;
@@ -161,56 +141,85 @@ Contested SocketLayerImpl::RefusedBy(const absl::StatusOr<os::Peer>& peer) const
 }
 
 Attempt SocketLayerImpl::Try(const HolderRecord& candidate) {
+  Attempt attempt = TryFinally(candidate);
+  const auto* unavailable = std::get_if<Unavailable>(&attempt);
+  // The race: a contender has bound the name and does not listen yet, or a holder is just ending.
+  // Closed by asking again, for as long as the arbiter's clock says.
+  if (unavailable == nullptr || !absl::IsAborted(unavailable->status)) return attempt;
+  Contested contested{.wake = {}, .unsettled = true};
+  contested.holder.evidence = std::string(unavailable->status.message());
+  return contested;
+}
+
+Attempt SocketLayerImpl::TryFinally(const HolderRecord& candidate) {
   absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kYes);
   if (!ownership.ok()) return Unavailable{ownership.status()};
-  constexpr int kMaxMute = 100;  // tries, far more than a contender needs from bind to listen
-  for (int i = 0; i < kMaxMute; ++i) {
-    auto claim = std::make_unique<SocketClaim>(target_);
-    absl::StatusOr<bool> taken = claim->Take();
-    if (!taken.ok()) return Unavailable{taken.status()};
-    if (*taken) {
-      absl::Status introduced = claim->Introduce(candidate);
-      if (std::optional<Contested> survivor = claim->TakeSurvivor()) return *std::move(survivor);
-      if (!introduced.ok()) return Unavailable{introduced};
-      return Held{std::move(claim)};
-    }
-    const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.address());
-    if (absl::IsNotFound(peer.status())) continue;  // gone meanwhile, or not listening yet
-    if (peer.ok() && !os::MayOwn(peer->uid, peer->groups, *ownership)) {
-      return Unavailable{absl::UnavailableError(
-          absl::StrCat(Evidence(), " by a program of ", EscapeBytes(UserName(peer->uid)), " (pid ",
-                       peer->pid, "), who may not hold it; end it or use another scope"))};
-    }
-    return RefusedBy(peer);
+  auto claim = std::make_unique<SocketClaim>(target_);
+  absl::StatusOr<bool> taken = claim->Take();
+  if (!taken.ok()) return Unavailable{taken.status()};
+  if (*taken) {
+    absl::Status introduced = claim->Introduce(candidate);
+    if (std::optional<Contested> survivor = claim->TakeSurvivor()) return *std::move(survivor);
+    if (!introduced.ok()) return Unavailable{introduced};
+    return Held{std::move(claim)};
   }
-  return Unavailable{absl::AbortedError(
-      absl::StrCat(Evidence(), " and nobody listens: a child kept it over its release"))};
+  const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.address());
+  if (absl::IsNotFound(peer.status())) {
+    return Unavailable{absl::AbortedError(
+        absl::StrCat(Evidence(), " and nobody listens: a child kept it over its release"))};
+  }
+  if (peer.ok() && !os::MayOwn(peer->uid, peer->groups, *ownership)) {
+    return Unavailable{Foreign(peer->uid)};
+  }
+  return RefusedBy(peer);
 }
 
 Sighting SocketLayerImpl::Look() const {
+  const absl::StatusOr<os::Ownership> ownership = OwnershipOf(target_.scope, os::Create::kNo);
+  if (!ownership.ok()) return Unavailable{ownership.status()};
   // Nothing is connected to: a look must not fill the backlog.
-  const absl::StatusOr<std::optional<FileIdentity>> socket = SocketAt(target_.address());
-  if (!socket.ok()) return Unavailable{socket.status()};
+  const absl::StatusOr<std::uint32_t> owner = os::CompanionOwner(target_.address());
+  if (!owner.ok() && !absl::IsNotFound(owner.status())) return Unavailable{owner.status()};
+  if (owner.ok() && !os::MayOwn(*owner, *ownership)) return Unavailable{Foreign(*owner)};
   PublishedRecord published = target_.Record();
   std::optional<HolderRecord> record = published.Read();
-  if (!socket->has_value()) {
-    if (auto survivor = published.Survivor(record)) return Taken{std::move(survivor->holder)};
-    return Free{std::move(record)};
-  }
-  Holder holder = JudgeHolder(std::move(record), Evidence());
-  if (holder.standing == Standing::kUnknown) holder.processes = ProcessesWithOpen(**socket);
-  return Taken{std::move(holder)};
+  if (owner.ok()) return Taken{JudgeHolder(std::move(record), Evidence())};
+  if (auto survivor = published.Survivor(record)) return Taken{std::move(survivor->holder)};
+  return Free{std::move(record)};
 }
 
 std::vector<ProcessIdentity> SocketLayerImpl::Suspects() const {
-  const absl::StatusOr<std::optional<FileIdentity>> socket = SocketAt(target_.address());
-  if (!socket.ok() || !socket->has_value()) return {};
-  return ProcessesWithOpen(**socket);
+  const absl::StatusOr<os::Peer> peer = os::CompanionPeer(target_.address());
+  if (!peer.ok()) return {};
+  absl::StatusOr<ProcessIdentity> process = IdentityOf(peer->pid);
+  if (!process.ok()) return {};
+  return {*std::move(process)};
 }
 
 absl::Status CheckParameters(const LayerParameters& parameters) {
   if (parameters.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError("socket takes no parameters");
+}
+
+Effect EffectOf(Event event, const LayerParameters&) {
+  switch (event) {
+    case Event::kNetworkNamespace:
+    case Event::kIpcAndNetworkNamespaces:
+    case Event::kTwoPaths:
+    case Event::kContainer:
+    case Event::kAnotherHost:
+    case Event::kDescriptorsClosed:
+      return Effect::kBlinds;
+    case Event::kHiddenPlace:  // without a place for its record nobody can hold the layer
+    case Event::kHiddenUser:
+    case Event::kScopeDirectorySquatted:
+    case Event::kReadOnlyFilesystem:
+    case Event::kDiskFull:
+    case Event::kDescriptorsExhausted:
+      return Effect::kUnavailable;
+    default:
+      return Effect::kNone;
+  }
 }
 
 std::unique_ptr<Layer> MakeSocketLayer(const LayerContext& context) {
@@ -220,7 +229,11 @@ std::unique_ptr<Layer> MakeSocketLayer(const LayerContext& context) {
 }  // namespace
 
 LayerKind SocketLayer() {
-  return {.name = "socket", .check = &CheckParameters, .make = &MakeSocketLayer};
+  return {.name = "socket",
+          .check = &CheckParameters,
+          .make = &MakeSocketLayer,
+          .effect = &EffectOf,
+          .files = [](const LayerParameters&) { return PublishedRecord::Files("socket"); }};
 }
 
 }  // namespace soleguard

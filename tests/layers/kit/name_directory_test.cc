@@ -28,7 +28,9 @@
 #include "os/path.h"
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/name.h"
 #include "soleguard/names.h"
+#include "soleguard/options.h"
 #include "support/child.h"
 #include "support/file_scope.h"
 

@@ -30,6 +30,9 @@
 #include <xxhash.h>
 
 #include "soleguard/guard.h"
+#include "soleguard/layer.h"
+#include "soleguard/name.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"

@@ -77,7 +77,7 @@ TEST_F(PathTest, AGroupsObjectsAreForTheGroupWhateverTheUmask) {
   const Ownership group{.rule = Ownership::Rule::kGroup, .uid = OwnUid(), .gid = getegid()};
   const mode_t before = umask(0077);
   EXPECT_TRUE(KeepFile(At("file"), group, Create::kYes, kept_).ok());
-  EXPECT_TRUE(KeepFifo(At("fifo"), group, kept_).ok());
+  EXPECT_TRUE(KeepPresence(At("fifo"), group, kept_).ok());
   EXPECT_TRUE(KeepDirectory(At("directory"), group, Create::kYes, kept_).ok());
   (void)umask(before);
   EXPECT_EQ(ModeOf(directory_ / "file"), 0660U);
@@ -225,9 +225,9 @@ bool HungUp(const UniqueFd& watch, int timeout_ms) {
 TEST_F(PathTest, AWatchHangsUpWhenTheLastWriterIsGone) {
   KeptFd first;
   KeptFd second;
-  ASSERT_TRUE(KeepFifo(At("fifo"), owner_, first).ok());
-  ASSERT_TRUE(KeepFifo(At("fifo"), owner_, second).ok());
-  const UniqueFd watch = WatchFifo(At("fifo"), owner_);
+  ASSERT_TRUE(KeepPresence(At("fifo"), owner_, first).ok());
+  ASSERT_TRUE(KeepPresence(At("fifo"), owner_, second).ok());
+  const UniqueFd watch = WatchPresence(At("fifo"), owner_);
   ASSERT_TRUE(watch);
   EXPECT_FALSE(HungUp(watch, 0));
   first.Close();
@@ -237,19 +237,19 @@ TEST_F(PathTest, AWatchHangsUpWhenTheLastWriterIsGone) {
 }
 
 TEST_F(PathTest, WithoutAWriterThereIsNothingToWatch) {
-  EXPECT_FALSE(WatchFifo(At("fifo"), owner_)) << "no FIFO";
+  EXPECT_FALSE(WatchPresence(At("fifo"), owner_)) << "no FIFO";
   {
     KeptFd writer;
-    ASSERT_TRUE(KeepFifo(At("fifo"), owner_, writer).ok());
+    ASSERT_TRUE(KeepPresence(At("fifo"), owner_, writer).ok());
   }
-  EXPECT_FALSE(WatchFifo(At("fifo"), owner_)) << "a poll on it would wait for ever";
+  EXPECT_FALSE(WatchPresence(At("fifo"), owner_)) << "a poll on it would wait for ever";
 }
 
 TEST_F(PathTest, WatchersAreNotWriters) {
   KeptFd writer;
-  ASSERT_TRUE(KeepFifo(At("fifo"), owner_, writer).ok());
-  const UniqueFd one = WatchFifo(At("fifo"), owner_);
-  const UniqueFd two = WatchFifo(At("fifo"), owner_);
+  ASSERT_TRUE(KeepPresence(At("fifo"), owner_, writer).ok());
+  const UniqueFd one = WatchPresence(At("fifo"), owner_);
+  const UniqueFd two = WatchPresence(At("fifo"), owner_);
   ASSERT_TRUE(one && two);
   writer.Close();
   EXPECT_TRUE(HungUp(one, -1));

@@ -17,6 +17,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/inspect.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/file_scope.h"

@@ -23,6 +23,7 @@
 #include "os/lock.h"
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
+#include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "soleguard/registration.h"
 #include "support/looker.h"

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "os/lock.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/temp_dir.h"

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "soleguard/event.h"
+
 namespace soleguard::explorer {
 
 Behaviour::Behaviour(MakeProgram make) : make_(std::move(make)), edges_(1) { Add(*make_(), {}); }

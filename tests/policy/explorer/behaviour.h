@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policy/explorer/program.h"
+#include "soleguard/event.h"
 
 namespace soleguard::explorer {
 

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "policy/explorer/survey.h"
+#include "soleguard/event.h"
 
 namespace soleguard::explorer {
 namespace {

@@ -7,6 +7,9 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "soleguard/event.h"
+#include "soleguard/layer.h"
+
 namespace soleguard::explorer {
 namespace {
 

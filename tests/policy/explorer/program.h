@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "soleguard/arbiter.h"
+#include "soleguard/event.h"
 #include "soleguard/layer.h"
 #include "soleguard/record.h"
 

@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "policy/explorer/explorer.h"
+#include "soleguard/event.h"
 
 namespace soleguard::explorer {
 namespace {

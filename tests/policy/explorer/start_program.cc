@@ -11,6 +11,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "policy/explorer/program.h"
+#include "soleguard/event.h"
+#include "soleguard/layer.h"
 #include "soleguard/queue.h"
 #include "soleguard/start.h"
 

@@ -9,6 +9,9 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 
+#include "soleguard/event.h"
+#include "soleguard/layer.h"
+
 namespace soleguard::explorer {
 namespace {
 

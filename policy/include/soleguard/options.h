@@ -1,0 +1,60 @@
+// What a start is told besides its name and policy.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+
+#include <absl/time/time.h>
+
+#include "soleguard/scope.h"
+#include "soleguard/subject.h"
+
+namespace soleguard {
+
+inline constexpr std::uint32_t kMaxSlots = 1000;
+
+struct Options {
+  Scope scope = Scope::User();
+  // How long a dying holder is waited for. After that the verdict is Duplicate if the instance that
+  // it recorded lives, else Undetermined. If `wait` is set, that is the deadline of everything
+  // instead.
+  absl::Duration deadline = absl::Seconds(10);
+  // How long a holder that cannot be identified is waited for before it counts as another instance.
+  // A candidate is waited for twice as long, and until the deadline while it only lacks a
+  // processor.
+  absl::Duration settle = absl::Seconds(1);
+  // How long to wait, as a standby, for the end of an established holder. Standbys are served first
+  // come, first served, and before starts that do not wait. Waiting costs no CPU time. This bounds
+  // all of Acquire: within this time, and what one look takes, there is a verdict, whatever was
+  // waited for. absl::InfiniteDuration: without end. Zero: not at all.
+  absl::Duration wait = absl::ZeroDuration();
+  // Up to this many instances may run under the name, each with another slot number: 1 to
+  // kMaxSlots. All starts should say the same: a start with 3 slots does not see what runs in slot
+  // 3 of a start with 5.
+  std::uint32_t slots = 1;
+  // Replaces the holder that it sees when it begins: takes the head of the line, before standbys
+  // and newcomers, asks that holder to end (SIGTERM), and kills it (SIGKILL) after this grace.
+  // Nobody takes the name between the two. `wait` then bounds all of it. StopRunning (stop.h) says
+  // which processes are signalled and which never are. A holder that may not be signalled, that no
+  // record names or that took the name later is a Duplicate, and `not_replaced` says why. Cannot be
+  // combined with several slots.
+  std::optional<absl::Duration> replace = std::nullopt;
+  // Called once, when the start begins to wait as a standby or replacer and has its place in line.
+  std::function<void()> waiting = {};
+  // Ends Acquire early, whatever it waits for. The verdict is then Undetermined, with Cancelled.
+  std::stop_token stop = {};
+  // The claim will be handed on to a child, by ShareWithChild or KeepOverExec. Then the name's
+  // directory is locked too, whatever the policy, as the file layer does, because a mutex alone
+  // would be free when this process ends. That lock vetoes and must be held, but it does not
+  // confirm.
+  bool hand_on = false;
+  // Whether Receive may be called. If not, the record says so, and senders are told at once;
+  // otherwise they wait for a holder that starts slowly.
+  bool takes_messages = true;
+  // What will run as the instance, when that is not the calling process itself.
+  Subject subject = {};
+};
+
+}  // namespace soleguard

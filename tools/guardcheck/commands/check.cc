@@ -1,0 +1,78 @@
+// check: may it start now? Asks every layer, and takes none.
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "exit_code.h"
+#include "line/slots.h"
+#include "look.h"
+#include "show/terminal.h"
+#include "show/verdict.h"
+#include "soleguard/inspect.h"
+#include "soleguard/options.h"
+#include "soleguard/registry.h"
+
+namespace guardcheck {
+namespace {
+
+// An observer looks for the like of the command, unless its parameters say what to look for.
+void NeedsNoCommand(const soleguard::Policy& policy) {
+  for (const soleguard::LayerSpec& layer : policy.layers()) {
+    if (layer.kind->observer && layer.parameters.empty()) {
+      throw UsageError("check: layer " + std::string(layer.kind->name) +
+                       " looks for other instances of the command: say behind -- which one it is");
+    }
+  }
+}
+
+class Check final : public Command {
+ public:
+  std::vector<Option> Options() override { return {SlotsOption(slots_)}; }
+
+  int Run(const Call& call) override {
+    RequireSlots(call.common.policy, slots_);
+    soleguard::Options options = ToLook(call.common);
+    options.slots = slots_;
+    if (call.command.empty()) {
+      NeedsNoCommand(call.common.policy);
+    } else {
+      options.subject = {.argv = call.command, .working_directory = ""};
+    }
+    absl::StatusOr<soleguard::Forecast> forecast =
+        soleguard::Check(call.operand, call.common.policy, options);
+    if (!forecast.ok()) return CannotLook(forecast.status());
+    if (call.common.json) {
+      Print(CheckJson(call.operand, call.common, *forecast));
+    } else {
+      Show(CheckText(call.operand, call.common, *forecast, call.command), stdout);
+    }
+    switch (forecast->decision) {
+      case soleguard::Arbiter::Decision::kUnique:
+        return kYes;
+      case soleguard::Arbiter::Decision::kDuplicate:
+        return kTaken;
+      case soleguard::Arbiter::Decision::kUndetermined:
+        break;
+    }
+    return kUndetermined;
+  }
+
+ private:
+  std::uint32_t slots_ = 1;
+};
+
+}  // namespace
+
+CommandKind CheckCommand() {
+  return {.name = "check",
+          .help = "may it start now? Asks every layer, takes none",
+          .operand = "NAME",
+          .takes = CommandKind::Takes::kTimes,
+          .behind = CommandKind::Behind::kMayBeCommand,
+          .make = [] { return std::unique_ptr<Command>(std::make_unique<Check>()); }};
+}
+
+}  // namespace guardcheck

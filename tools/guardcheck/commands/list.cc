@@ -1,0 +1,161 @@
+// list: the running instances of the scope.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "command.h"
+#include "exit_code.h"
+#include "look.h"
+#include "show/json.h"
+#include "show/status.h"
+#include "show/terminal.h"
+#include "show/words.h"
+#include <soleguard/inspect.h>
+#include <soleguard/layer.h>
+#include <soleguard/name.h>
+#include <soleguard/names.h>
+
+namespace guardcheck {
+namespace {
+
+// The layers that see the holder, and with a question mark those that cannot tell.
+Shown SeenBy(const soleguard::Inspection& inspection) {
+  std::vector<Shown> layers;
+  for (const auto& layer : inspection.layers) {
+    if (std::holds_alternative<soleguard::Free>(layer.sighting)) continue;
+    const bool blind = std::holds_alternative<soleguard::Unavailable>(layer.sighting);
+    layers.push_back(Text(Escape(layer.layer), blind ? "?" : Shown()));
+  }
+  return Join(layers, ",");
+}
+
+// One name in a list, as shown in columns.
+struct Row {
+  Shown name;
+  Shown pid = "?";
+  Shown started = "?";
+  Shown user = "?";
+  Shown seen_by;
+  Shown command;
+};
+
+Row RowOf(const Listed& listed) {
+  const soleguard::Holder& holder = *listed.inspection.holder();
+  Row row{.name = ShownSlot(listed.name),
+          .seen_by = SeenBy(listed.inspection),
+          .command = Said(holder.evidence)};
+  if (!holder.record.has_value()) return row;
+  const soleguard::HolderRecord& record = *holder.record;
+  const auto process = Live(record.running());
+  row.pid = Text(record.running().pid);
+  if (!record.is_newer()) row.started = Stamp(record.started);
+  row.user = Escape(record.user);
+  row.command = process.has_value() ? CommandLine(process->argv) : Escape(record.executable);
+  return row;
+}
+
+Shown ListText(const std::vector<Listed>& running) {
+  if (running.empty()) return "No guarded program is running in this scope.\n";
+  std::vector<Row> rows = {{.name = "NAME",
+                            .pid = "PID",
+                            .started = "STARTED",
+                            .user = "USER",
+                            .seen_by = "SEEN BY",
+                            .command = "COMMAND"}};
+  for (const Listed& listed : running) rows.push_back(RowOf(listed));
+  std::size_t name_width = 0;
+  std::size_t seen_width = 0;
+  constexpr std::size_t kMaxWidth = 40;
+  for (const Row& row : rows) {
+    name_width = std::min(std::max(name_width, row.name.text().size()), kMaxWidth);
+    seen_width = std::min(std::max(seen_width, row.seen_by.text().size()), kMaxWidth);
+  }
+  Shown text;
+  for (const Row& row : rows) {
+    text += Text(Padded(row.name, name_width), " ", PaddedLeft(row.pid, 8), "  ",
+                 Padded(row.started, 23), "  ", Padded(row.user, 12), "  ",
+                 Padded(row.seen_by, seen_width), "  ", row.command, "\n");
+  }
+  return text;
+}
+
+Json ListJson(const Common& common, const std::vector<Listed>& running) {
+  return Json::Object({{"schema", 1},
+                       {"scope", Escape(common.options.scope.ToString())},
+                       {"running", ArrayOf(running, [](const Listed& listed) {
+                          return Json::Object(
+                              {{"name", Escape(listed.name.text())},
+                               {"slot", listed.name.slot()},
+                               {"holder", HolderJson(*listed.inspection.holder())},
+                               {"layers", SightingsJson(listed.inspection.layers)}});
+                        })}});
+}
+
+class List final : public Command {
+ public:
+  std::vector<Option> Options() override {
+    return {{.name = "--names",
+             .help = "print the names only, one a line, as they are (escaped on a terminal)",
+             .read = Into(names_),
+             .is_setting = false}};
+  }
+
+  int Run(const Call& call) override {
+    const Common& common = call.common;
+    if (names_ && common.json) throw UsageError("list: --names or --json, not both");
+    absl::StatusOr<std::vector<soleguard::InstanceName>> names =
+        soleguard::KnownNames(common.options.scope);
+    if (absl::IsNotFound(names.status())) names = std::vector<soleguard::InstanceName>();
+    if (!names.ok()) return CannotLook(names.status());
+
+    std::vector<Listed> running;
+    bool blind = false;
+    for (const soleguard::InstanceName& name : *names) {
+      Listed listed{.name = name,
+                    .inspection = soleguard::Inspect(name, common.policy, ToLook(common))};
+      if (listed.inspection.holder() != nullptr) {
+        running.push_back(std::move(listed));
+      } else if (listed.inspection.blind()) {
+        blind = true;
+        Show(StatusText(name.text(), {listed}), stderr);
+      }
+    }
+    if (names_) {
+      PrintNames(running);
+    } else if (common.json) {
+      Print(ListJson(common, running));
+    } else {
+      Show(ListText(running), stdout);
+    }
+    return blind ? kUndetermined : kYes;
+  }
+
+ private:
+  // No name has a newline in it.
+  static void PrintNames(const std::vector<Listed>& running) {
+    std::set<std::string> names;  // once, however many slots
+    for (const Listed& listed : running) names.insert(listed.name.text());
+    const bool escaped = IsTerminal(stdout);
+    for (const std::string& name : names) {
+      (void)std::puts((escaped ? Escape(name).text() : name).c_str());
+    }
+  }
+
+  bool names_ = false;
+};
+
+}  // namespace
+
+CommandKind ListCommand() {
+  return {
+      .name = "list", .help = "list the running instances of the scope", .operand = "", .make = [] {
+        return std::unique_ptr<Command>(std::make_unique<List>());
+      }};
+}
+
+}  // namespace guardcheck

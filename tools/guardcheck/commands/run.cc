@@ -1,0 +1,428 @@
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <absl/time/time.h>
+
+#include "command.h"
+#include "commands/send.h"
+#include "exit_code.h"
+#include "guardian/message_hook.h"
+#include "guardian/notify.h"
+#include "guardian/supervise.h"
+#include "guardian/verdict_fd.h"
+#include "line/slots.h"
+#include "show/incident.h"
+#include "show/json.h"
+#include "show/terminal.h"
+#include "show/verdict.h"
+#include "show/words.h"
+#include <soleguard/inspect.h>
+#include <soleguard/name.h>
+#include <soleguard/options.h>
+#include <soleguard/process.h>
+#include <soleguard/send.h>
+
+namespace guardcheck {
+namespace {
+
+using soleguard::Guard;
+
+constexpr int kFirstDescriptor = 3;        // those below are COMMAND's own
+constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
+
+// How long a report of an incident may wait for whoever reads stderr.
+constexpr absl::Duration kLogPatience = absl::Seconds(1);
+
+void Say(const Shown& text) { (void)std::fprintf(stderr, "guardcheck: %s\n", text.text().c_str()); }
+
+Shown Numbers(const std::vector<std::int64_t>& numbers) {
+  std::vector<Shown> shown;
+  for (const std::int64_t number : numbers) shown.push_back(Text(number));
+  return Join(shown, ", ");
+}
+
+// What the command may read of its claim.
+void Export(const Guard& guard) {
+  (void)setenv("SOLEGUARD_NAME", guard.name().c_str(), 1);  // one thread so far
+  (void)setenv("SOLEGUARD_SLOT", std::to_string(guard.slot()).c_str(), 1);
+  (void)setenv("SOLEGUARD_TOKEN", std::to_string(guard.token().value_or(0)).c_str(), 1);
+  (void)setenv("SOLEGUARD_TOKEN_DURABLE", guard.token_is_durable() ? "1" : "0", 1);
+}
+
+// What a guarded command has started knows by its environment whose it is. Of another program's
+// nothing is said.
+Shown WhatIsLeft(const soleguard::HolderRecord& last) {
+  if (!last.instance.has_value() || last.token == 0) return "";
+  const Left left = LeftBy(last.name, last.token, last.identity.start_ticks);
+  if (!left.pids.empty()) {
+    return Text(" It left running: pid ", Numbers(left.pids), ".");
+  }
+  // Of a holder in another pid namespace, what it left may not be in the table here.
+  const bool is_seen = LivenessOf(last.identity) != soleguard::Liveness::kUnknown &&
+                       LivenessOf(*last.instance) != soleguard::Liveness::kUnknown;
+  return left.is_all && is_seen ? " Nothing was left to clean up." : Shown();
+}
+
+void MentionPredecessor(const Guard& guard) {
+  const auto& last = guard.predecessor();
+  if (!last.has_value()) return;
+  Say(Text(Escape(guard.name()), ": follows a holder that died: pid ", last->identity.pid,
+           last->is_newer() ? Text(", guarded by ", Said(NewerSoleguard(*last)))
+                            : Text(", started ", Stamp(last->started)),
+           last->token == 0 ? Shown() : Text(", token ", last->token), ".", WhatIsLeft(*last)));
+}
+
+// Said once, so that a start that waits does not look like one that hangs.
+void MentionWait(const Call& call, std::uint32_t slots, bool replaces) {
+  soleguard::Options options = call.common.options;
+  options.subject.unknown = true;
+  const auto name = soleguard::InstanceName::Parse(call.operand);
+  std::vector<std::int64_t> pids;
+  for (std::uint32_t slot = 0; slot < slots; ++slot) {
+    const auto inspection = soleguard::Inspect(name->Slot(slot), call.common.policy, options);
+    const soleguard::Holder* holder = inspection.holder();
+    if (holder == nullptr || !holder->record.has_value()) continue;
+    pids.push_back(holder->record->running().pid);
+  }
+  Say(Text(Escape(call.operand), " is held by ",
+           pids.empty() ? "another instance" : Text("pid ", Numbers(pids)),
+           replaces ? Shown("; replacing it") : "; waiting"));
+}
+
+// What a program that answers messages for `guard` is given.
+Json MessageJson(const Guard& guard, const soleguard::Sender& sender,
+                 const soleguard::Message& message) {
+  Json from = IdentityJson(sender.identity);
+  from.Set("uid", sender.uid);
+  return Json::Object({{"schema", 1},
+                       {"name", Escape(guard.name())},
+                       {"slot", guard.slot()},
+                       {"sender", from},
+                       {"argv", WordsJson(message.argv)},
+                       {"cwd", Escape(message.working_directory)},
+                       {"payload", Escape(message.payload)}});
+}
+
+class GuardedRun final : public Command {
+ public:
+  std::vector<Option> Options() override {
+    return {
+        {.name = "--grace",
+         .value = "DURATION",
+         .help = "how long what COMMAND leaves behind may take to end before it is killed",
+         .read = Into(grace_),
+         .standard = "5s"},
+        {.name = "--until",
+         .value = "child|tree",
+         .help = "child: end what COMMAND leaves behind; tree: wait until it has ended too, for "
+                 "a COMMAND that daemonises",
+         .read = [this](const std::string& text) { return ReadUntil(text); },
+         .standard = "child"},
+        {.name = "--wait",
+         .value = "DURATION",
+         .help = "wait until the name is free, first come first served; --wait=30s: not longer",
+         .read =
+             [this](const std::string& text) {
+               wait_ = absl::InfiniteDuration();
+               return text == "forever" ? absl::OkStatus() : Into(wait_)(text);
+             },
+         .bare = "forever",
+         .bounds_call = true},
+        {.name = "--replace",
+         .value = "GRACE",
+         .help = "end the instance that runs, and take its place with nobody in between; kill it "
+                 "if it has not ended after this grace",
+         .read = [this](const std::string& text) { return Into(replace_.emplace())(text); },
+         .bare = "10s",
+         .is_setting = false},
+        {.name = "--exec",
+         .help = "become COMMAND instead of watching over it: no guardian, nothing is ended "
+                 "with it",
+         .read = Into(exec_)},
+        {.name = "--on-lost",
+         .value = "warn|stop",
+         .help = "when the claim is lost while COMMAND runs and cannot be repaired: warn: say so; "
+                 "stop: end COMMAND as well",
+         .read = [this](const std::string& text) { return ReadOnLost(text); },
+         .standard = "warn"},
+        {.name = "--pidfile",
+         .value = "FILE",
+         .help = "write COMMAND's pid there, for tools that expect it",
+         .read = Into(files_.pid_file)},
+        {.name = "--infofile",
+         .value = "FILE",
+         .help = "write the holder record there as JSON, for tools that expect it",
+         .read = Into(files_.info_file)},
+        {.name = "--verdict-fd",
+         .value = "N",
+         .help = "write the verdict as a line of JSON to descriptor N, 3 or higher, which COMMAND "
+                 "does not inherit",
+         .read = Into(verdict_fd_, kFirstDescriptor, kMostDescriptors),
+         .is_setting = false},
+        {.name = "--refused-exit",
+         .value = "CODE",
+         .help = "end with CODE when another instance holds the name",
+         .read = Into(refused_exit_, 0, 255),
+         .standard = "75"},
+        {.name = "--forward",
+         .value = "DURATION",
+         .help = "when another instance holds the name, hand COMMAND's words to it and show its "
+                 "answer, for which it has 10s; --forward=30s: longer",
+         .read = Into(forward_),
+         .bare = "10s"},
+        {.name = "--on-message",
+         .value = "PROGRAM",
+         .help = "answer messages: PROGRAM, a path, reads one as JSON and writes the answer",
+         .read = Into(on_message_)},
+        SlotsOption(slots_),
+        slot_environment_.AsOption()};
+  }
+
+  int Run(const Call& call) override {
+    OutliveBrokenPipe();  // a log's reader that is gone keeps no command from running
+    if (exec_ && until_ == Supervision::Until::kTree) {
+      throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
+    }
+    if (exec_ && stop_when_lost_) {
+      throw UsageError("--exec and --on-lost=stop exclude each other: nobody is left to watch");
+    }
+    RequireSlots(call.common.policy, slots_);
+    slot_environment_.Check(slots_);
+    if (replace_.has_value() && slots_ > 1) {
+      throw UsageError(
+          "--replace and --slots exclude each other: which instance is not said; "
+          "guardcheck stop ends them");
+    }
+    std::optional<MessageHook> hook;
+    if (!on_message_.empty()) {
+      if (exec_)
+        throw UsageError("--exec and --on-message exclude each other: nobody would answer");
+      hook.emplace(on_message_);
+      const absl::Status runs = hook->Check();
+      if (!runs.ok()) throw UsageError("--on-message: " + std::string(runs.message()));
+    }
+    if (verdict_fd_ >= 0) {
+      const absl::Status taken = TakeVerdictFd(verdict_fd_);
+      if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
+    }
+    soleguard::Options options = call.common.options;
+    options.slots = slots_;
+    options.wait = wait_;
+    options.replace = replace_;
+    options.hand_on = true;
+    options.takes_messages = hook.has_value();
+    options.subject = {.argv = call.command, .working_directory = ""};
+    options.waiting = [this, &call] { MentionWait(call, slots_, replace_.has_value()); };
+    soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
+    if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
+      if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
+      Tell(
+          call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
+          [&] { return RefusalText(call.operand, call.common, *duplicate, call.command); });
+      return refused_exit_;
+    }
+    if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
+      Tell(
+          call, [&] { return UndeterminedJson(call.operand, call.common, *undetermined); },
+          [&] { return UndeterminedText(call.operand, *undetermined); });
+      return kUndetermined;
+    }
+    Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
+    const absl::Status written = guard.WriteSideFiles(files_);
+    if (!written.ok()) {
+      throw UsageError("--pidfile, --infofile: " + std::string(written.message()));
+    }
+    MentionPredecessor(guard);
+    Report([&] { return UniqueJson(call.operand, call.common, guard); });
+    Export(guard);
+    slot_environment_.Apply(guard.slot());
+    return exec_ ? BecomeGuarded(std::move(guard), call.command)
+                 : RunGuarded(std::move(guard), call.command, hook.has_value() ? &*hook : nullptr);
+  }
+
+ private:
+  absl::Status ReadUntil(const std::string& text) {
+    if (text != "child" && text != "tree") {
+      return absl::InvalidArgumentError("expected child or tree, found '" + text + "'");
+    }
+    until_ = text == "tree" ? Supervision::Until::kTree : Supervision::Until::kChild;
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadOnLost(const std::string& text) {
+    if (text != "warn" && text != "stop") {
+      return absl::InvalidArgumentError("expected warn or stop, found '" + text + "'");
+    }
+    stop_when_lost_ = text == "stop";
+    return absl::OkStatus();
+  }
+
+  // From here on says what happens to the claim, and sets `end` when the command shall end for it.
+  // (In a thread of the library.)
+  void Watch(Guard& guard, const soleguard::WaitFlag& end) const {
+    const std::string name = guard.name();
+    const absl::Status watched =
+        guard.Watch([this, name, &end](const soleguard::Incident& incident) {
+          const bool compromised = incident.outcome == soleguard::Incident::Outcome::kCompromised;
+          const Shown next = !compromised      ? ""
+                             : stop_when_lost_ ? Shown(". Ending the command")
+                                               : ". The command runs on (--on-lost=stop ends it)";
+          if (compromised && stop_when_lost_) end.Set();
+          // Release waits for this: a terminal that is stopped or a log that nobody reads must not
+          // hold the name.
+          if (AwaitRoom(stderr, kLogPatience)) Say(Text(IncidentText(name, incident), next));
+        });
+    if (!watched.ok()) Say(Text(Escape(name), ": ", Said(watched.message())));
+  }
+
+  // Whether the holder has taken over what the command was to do.
+  bool Forward(const Call& call, const soleguard::Duplicate& duplicate) const {
+    const absl::StatusOr<soleguard::Answer> answer = soleguard::Send(
+        call.operand, call.common.policy, call.common.options, MessageOf(call.command), forward_);
+    if (!answer.ok()) {
+      Say(Text("not delivered to the holder: ", Said(answer.status().message())));
+      return false;
+    }
+    if (!answer->ok) {
+      Say(Text("the holder could not do it: ", Escape(answer->text)));
+      return false;
+    }
+    Report([&] { return RefusalJson(call.operand, call.common, duplicate); });
+    ShowAnswer(call, *answer);
+    return true;
+  }
+
+  // Messages are answered from now on, in a thread of their own: after the last fork.
+  static void TakeMessages(Guard& guard, const MessageHook& hook, const GuardianLink& guardian) {
+    const absl::Status takes =
+        guard.Receive([&](const soleguard::Sender& sender, const soleguard::Message& message) {
+          return hook.Ask(Line(MessageJson(guard, sender, message)), guardian);
+        });
+    if (takes.ok()) return;
+    Say(Text("takes no messages: ", Said(takes.message())));
+  }
+
+  // Why the command was not started. What is not asked for is not made: evidence is read from
+  // /proc.
+  template <typename ToJson, typename ToText>
+  void Tell(const Call& call, ToJson json, ToText text) const {
+    Report(json);
+    if (call.common.json) {
+      Print(json());
+    } else {
+      Show(text(), stderr);
+    }
+  }
+
+  template <typename ToJson>
+  void Report(ToJson json) const {
+    if (verdict_fd_ < 0) return;
+    const absl::Status written = WriteVerdict(verdict_fd_, Line(json()));
+    if (!written.ok()) Say(Text("--verdict-fd: ", Said(written.message())));
+  }
+
+  int RunGuarded(Guard given, const std::vector<std::string>& command,
+                 const MessageHook* hook) const {
+    GuardianLink link;
+    const absl::Status linked = link.Open();
+    if (!linked.ok()) {
+      Say(Said(linked.message()));
+      return kInternal;
+    }
+    const soleguard::WaitFlag end;
+    std::unique_ptr<NotifyRelay> relay;
+    // Destroyed before them, whatever way this ends: its threads use them.
+    Guard guard = std::move(given);
+    // What is claimed anew later must not be free before the guardian has ended the command.
+    auto claim = guard.ShareWithChild(
+        [&link](const std::vector<soleguard::UniqueFd>& renewed) { link.Keep(renewed); });
+    if (!claim.ok()) {
+      Say(Said(claim.status().message()));
+      return kInternal;
+    }
+    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment();
+    if (!from_environment.ok()) {
+      Say(Said(from_environment.status().message()));
+      return kInternal;
+    }
+    relay = *std::move(from_environment);
+    std::vector<Supervision::Meanwhile> meanwhile;
+    if (relay != nullptr) {
+      meanwhile.push_back({.fd = relay->fd(), .ready = [&relay] { relay->Pass(); }});
+    }
+    const auto follow = [&guard](const Supervision::Crew& crew) {
+      if (!crew.instance.has_value()) return;
+      const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);
+      if (followed.ok()) return;
+      Say(Text("the holder record doesn't show the command: ", Said(followed.message())));
+    };
+    absl::StatusOr<int> code = Supervise({.command = command,
+                                          .claim = *std::move(claim),
+                                          .link = &link,
+                                          .hook = on_message_,
+                                          .until = until_,
+                                          .grace = grace_,
+                                          .meanwhile = std::move(meanwhile),
+                                          .end = &end,
+                                          .started =
+                                              [&](const Supervision::Crew& crew) {
+                                                follow(crew);
+                                                if (hook != nullptr)
+                                                  TakeMessages(guard, *hook, link);
+                                              },
+                                          .moved = follow,
+                                          .lasting = [&] { Watch(guard, end); },
+                                          .ended =
+                                              [&guard, hook] {
+                                                if (hook != nullptr) hook->Stop();
+                                                guard.Release();
+                                              }});
+    if (code.ok() && end.IsSet()) return kLost;
+    if (code.ok()) return *code;
+    Say(Said(code.status().message()));
+    return kInternal;
+  }
+
+  static int BecomeGuarded(Guard guard, const std::vector<std::string>& command) {
+    const absl::Status kept = guard.KeepOverExec();
+    if (!kept.ok()) {
+      Say(Text("--exec: ", Said(kept.message())));
+      return kUsage;
+    }
+    return Become(command);
+  }
+
+  Supervision::Until until_ = Supervision::Until::kChild;
+  absl::Duration grace_ = absl::Seconds(5);
+  absl::Duration wait_ = absl::ZeroDuration();
+  std::optional<absl::Duration> replace_;
+  bool exec_ = false;
+  bool stop_when_lost_ = false;
+  soleguard::SideFiles files_;
+  int verdict_fd_ = -1;
+  int refused_exit_ = kTaken;
+  absl::Duration forward_ = absl::ZeroDuration();
+  std::string on_message_;
+  std::uint32_t slots_ = 1;
+  SlotEnvironment slot_environment_;
+};
+
+}  // namespace
+
+CommandKind RunCommand() {
+  return {.name = "run",
+          .help = "run COMMAND as the only instance of NAME",
+          .operand = "NAME",
+          .takes = CommandKind::Takes::kTimes,
+          .behind = CommandKind::Behind::kCommand,
+          .make = [] { return std::unique_ptr<Command>(std::make_unique<GuardedRun>()); }};
+}
+
+}  // namespace guardcheck

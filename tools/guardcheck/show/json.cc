@@ -1,0 +1,167 @@
+#include "show/json.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+#include <variant>
+
+#include <boost/json.hpp>
+
+#include "show/words.h"
+#include <soleguard/event.h>
+
+namespace guardcheck {
+namespace {
+
+using soleguard::Finding;
+using soleguard::Holder;
+using soleguard::HolderRecord;
+using soleguard::LayerReport;
+using soleguard::ProcessIdentity;
+
+boost::json::string TextOf(const Shown& shown) { return boost::json::string(shown.text()); }
+
+// The id of an event, by which other tools know it.
+Json EventJson(const Finding& finding) {
+  const auto events = soleguard::Events();
+  const auto found = std::find_if(
+      events.begin(), events.end(),
+      [&finding](const soleguard::EventInfo& info) { return finding.event == info.event; });
+  return found != events.end() ? Json(Said(found->id)) : Json();
+}
+
+Json FindingJson(const Finding& finding) {
+  return Json::Object({{"severity", WordOf(finding.severity)},
+                       {"layer", Said(finding.layer)},
+                       {"what", Said(finding.what)},
+                       {"consequence", OrNull(Said(finding.consequence))},
+                       {"fix", OrNull(Said(finding.fix))},
+                       {"event", EventJson(finding)},
+                       {"threat", finding.threat}});
+}
+
+}  // namespace
+
+Json::Json(const Shown& text) : value_(TextOf(text)) {}
+
+Json Json::Object(std::initializer_list<Member> members) {
+  Json object(boost::json::value(boost::json::object_kind));
+  for (const auto& [key, value] : members) object.Set(key, value);
+  return object;
+}
+
+void Json::Set(const Shown& key, const Json& value) {
+  value_.as_object()[key.text()] = value.value_;
+}
+
+void Json::Add(const Json& element) { value_.as_array().push_back(element.value_); }
+
+Json OrNull(const Shown& text) { return text.empty() ? Json() : Json(text); }
+
+Shown Rfc3339(absl::Time time) {
+  return Said(absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone()));
+}
+
+Json WordsJson(const std::vector<std::string>& words) {
+  return ArrayOf(words, [](const std::string& word) { return Json(Escape(word)); });
+}
+
+Json IdentityJson(const ProcessIdentity& identity) {
+  return Json::Object({{"pid", identity.pid},
+                       {"start_ticks", identity.start_ticks},
+                       {"pid_namespace", identity.pid_namespace},
+                       {"boot_id", Escape(identity.boot_id)}});
+}
+
+Json ProcessJson(const ProcessIdentity& identity) {
+  Json object = IdentityJson(identity);
+  const auto process = Live(identity);
+  object.Set("liveness", WordOf(LivenessOf(identity)));
+  if (!process.has_value()) return object;
+  object.Set("parent_pid", process->parent_pid);
+  object.Set("executable", Escape(process->executable));
+  object.Set("argv", WordsJson(MaskSecrets(process->argv)));
+  object.Set("cwd", Escape(process->working_directory));
+  object.Set("uid", process->uid);
+  object.Set("user", Escape(process->user));
+  object.Set("state", Escape({&process->state, 1}));
+  object.Set("cpu_percent", process->cpu_percent);
+  object.Set("memory_bytes", process->memory_bytes);
+  object.Set("started", Rfc3339(process->started));
+  return object;
+}
+
+Json RecordJson(const HolderRecord& record) {
+  Json object = Json::Object({{"state", WordOf(record.state)},
+                              {"name", Escape(record.name)},
+                              {"slot", record.slot},
+                              {"scope", Escape(record.scope)},
+                              {"identity", IdentityJson(record.identity)},
+                              {"hostname", Escape(record.hostname)},
+                              {"user", Escape(record.user)},
+                              {"executable", Escape(record.executable)},
+                              {"cwd", Escape(record.working_directory)},
+                              {"started", record.is_newer() ? Json() : Rfc3339(record.started)},
+                              {"policy", Escape(record.policy)},
+                              {"layers", WordsJson(record.layers)},
+                              {"token", record.token},
+                              {"version", Escape(record.version)},
+                              {"schema", record.schema}});
+  if (record.instance.has_value()) object.Set("instance", IdentityJson(*record.instance));
+  return object;
+}
+
+Json HolderJson(const Holder& holder) {
+  Json object = Json::Object({{"standing", WordOf(holder.standing)},
+                              {"evidence", Said(holder.evidence)},
+                              {"record", nullptr},
+                              {"process", nullptr},
+                              {"suspects", ArrayOf(holder.processes, &ProcessJson)}});
+  if (holder.record.has_value()) {
+    object.Set("record", RecordJson(*holder.record));
+    object.Set("process", ProcessJson(holder.record->running()));
+  }
+  return object;
+}
+
+Json HolderOrNull(const Holder* holder) { return holder != nullptr ? HolderJson(*holder) : Json(); }
+
+Json HoldersJson(const std::vector<Holder>& holders) { return ArrayOf(holders, &HolderJson); }
+
+Json LayersJson(const std::vector<LayerReport>& layers) {
+  return ArrayOf(layers, [](const LayerReport& layer) {
+    Json object =
+        Json::Object({{"layer", Escape(layer.layer)}, {"outcome", WordOf(layer.outcome)}});
+    if (layer.holder.has_value()) object.Set("evidence", Said(layer.holder->evidence));
+    if (!layer.status.ok()) object.Set("reason", Said(layer.status.message()));
+    return object;
+  });
+}
+
+Json SightingJson(const std::string& layer, const soleguard::Sighting& sighting) {
+  Json object = Json::Object({{"layer", Escape(layer)}, {"sighting", "free"}});
+  if (const auto* taken = std::get_if<soleguard::Taken>(&sighting)) {
+    object.Set("sighting", "taken");
+    object.Set("standing", WordOf(taken->holder.standing));
+    object.Set("evidence", Said(taken->holder.evidence));
+  } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&sighting)) {
+    object.Set("sighting", "unavailable");
+    object.Set("reason", Said(unavailable->status.message()));
+  }
+  return object;
+}
+
+Json FindingsJson(const std::vector<Finding>& findings) { return ArrayOf(findings, &FindingJson); }
+
+Json Head(const std::string& name, const Common& common) {
+  return Json::Object({{"schema", 1},
+                       {"name", Escape(name)},
+                       {"scope", Escape(common.options.scope.ToString())},
+                       {"policy", Escape(common.policy.ToString())}});
+}
+
+std::string Line(const Json& value) { return boost::json::serialize(value.value()); }
+
+void Print(const Json& value) { (void)std::puts(Line(value).c_str()); }
+
+}  // namespace guardcheck

@@ -1,0 +1,26 @@
+// What is seen of the slots of a name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "show/json.h"
+#include "shown.h"
+#include <soleguard/guard.h>
+#include <soleguard/inspect.h>
+#include <soleguard/name.h>
+
+namespace guardcheck {
+
+// A slot of a name, and what was seen of it.
+struct Listed {
+  soleguard::InstanceName name;
+  soleguard::Inspection inspection;
+};
+
+// `slots`: those of the name that are known, at least one.
+Shown StatusText(const std::string& name, const std::vector<Listed>& slots);
+Json StatusJson(const std::string& name, const Common& common, const std::vector<Listed>& slots);
+
+}  // namespace guardcheck

@@ -1,0 +1,49 @@
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+
+#include "show/terminal.h"
+#include "system.h"
+
+namespace guardcheck {
+
+bool IsTerminal(std::FILE* stream) { return isatty(fileno(stream)) != 0; }
+
+bool AwaitRoom(std::FILE* stream, absl::Duration patience) {
+  return AwaitOne(fileno(stream), POLLOUT, patience);  // of a pipe: PIPE_BUF bytes, 4 KiB on Linux
+}
+
+namespace {
+
+bool IsSet(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+bool MayBeBold(std::FILE* stream) {
+  if (!IsTerminal(stream) || IsSet("NO_COLOR")) return false;
+  return IsSet("TERM") && std::string_view(std::getenv("TERM")) != "dumb";
+}
+
+std::string WithBoldHeadings(std::string_view text) {
+  std::string shown;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const bool is_heading =
+        end > at && text[at] != ' ' && (at == 0 || text.substr(end).starts_with("\n "));
+    shown.append(is_heading ? "\033[1m" : "").append(text.substr(at, end - at));
+    shown.append(is_heading ? "\033[0m" : "").append(end < text.size() ? "\n" : "");
+    at = end + 1;
+  }
+  return shown;
+}
+
+}  // namespace
+
+void Show(const Shown& text, std::FILE* stream) {
+  const std::string bytes = MayBeBold(stream) ? WithBoldHeadings(text.text()) : text.text();
+  (void)std::fputs(bytes.c_str(), stream);
+}
+
+}  // namespace guardcheck

@@ -1,0 +1,110 @@
+#include "show/verdict.h"
+
+#include "show/holder.h"
+#include "show/words.h"
+#include "soleguard/inspect.h"
+
+namespace guardcheck {
+namespace {
+
+using Decision = soleguard::Arbiter::Decision;
+
+// Of a duplicate, both of a start and of a forecast.
+void SetHolders(Json& object, const Common& common, const soleguard::Holder& holder,
+                const std::vector<soleguard::Holder>& others) {
+  object.Set("holder", HolderJson(holder));
+  object.Set("other_holders", HoldersJson(others));
+  object.Set("same_policy", HasSamePolicy(common, holder));
+}
+
+}  // namespace
+
+Shown RefusalText(const std::string& name, const Common& common,
+                  const soleguard::Duplicate& duplicate, const std::vector<std::string>& command) {
+  const absl::Status& why = duplicate.not_replaced;
+  return Text("guardcheck: ", Escape(name), " is already running", InSlots(duplicate.others),
+              why.ok() ? Shown("; this start was refused.\n")
+                       : Text(", and was not replaced: ", Said(why.message()), ".\n"),
+              "\nWho holds it\n", HoldersText(duplicate.holder, duplicate.others),
+              PolicyText(common, duplicate.holder), "\nWhat the layers say\n",
+              EvidenceText(duplicate.layers), "\n",
+              NextSteps(name, common, duplicate.holder, duplicate.others, command));
+}
+
+Json RefusalJson(const std::string& name, const Common& common,
+                 const soleguard::Duplicate& duplicate) {
+  Json object = Head(name, common);
+  object.Set("verdict", "duplicate");
+  SetHolders(object, common, duplicate.holder, duplicate.others);
+  object.Set("layers", LayersJson(duplicate.layers));
+  if (!duplicate.not_replaced.ok()) {
+    object.Set("not_replaced", Said(duplicate.not_replaced.message()));
+  }
+  return object;
+}
+
+Shown UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined) {
+  return Text("guardcheck: cannot tell whether ", Escape(name),
+              " is running, so it was not started.\n  ", Said(undetermined.status.message()),
+              "\n\nWhat the layers say\n", EvidenceText(undetermined.layers));
+}
+
+Json UndeterminedJson(const std::string& name, const Common& common,
+                      const soleguard::Undetermined& undetermined) {
+  Json object = Head(name, common);
+  object.Set("verdict", "undetermined");
+  object.Set("reason", Said(undetermined.status.message()));
+  object.Set("layers", LayersJson(undetermined.layers));
+  return object;
+}
+
+Json UniqueJson(const std::string& name, const Common& common, const soleguard::Guard& guard) {
+  Json object = Head(name, common);
+  object.Set("verdict", "unique");
+  object.Set("record", RecordJson(guard.record()));
+  object.Set("token_is_durable", guard.token_is_durable());
+  object.Set("layers", LayersJson(guard.layers()));
+  return object;
+}
+
+Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
+                const std::vector<std::string>& command) {
+  const Shown layers = Text("What the layers see\n", SightingsText(forecast.inspection));
+  switch (forecast.decision) {
+    case Decision::kUnique:
+      return Text(Escape(name), " may start",
+                  forecast.slot == 0 ? Shown() : Text(" in slot ", forecast.slot), ".\n\n", layers);
+    case Decision::kDuplicate:
+      return Text(Escape(name), " is already running", InSlots(forecast.others),
+                  "; a start would be refused.\n\nWho holds it\n",
+                  HoldersText(*forecast.holder, forecast.others),
+                  PolicyText(common, *forecast.holder), "\n", layers, "\n",
+                  NextSteps(name, common, *forecast.holder, forecast.others, command));
+    case Decision::kUndetermined:
+      break;
+  }
+  return Text("Cannot tell whether ", Escape(name), " may start; a start would be refused.\n  ",
+              Said(forecast.status.message()), "\n\n", layers);
+}
+
+Json CheckJson(const std::string& name, const Common& common, const soleguard::Forecast& forecast) {
+  Json object = Head(name, common);
+  switch (forecast.decision) {
+    case Decision::kUnique:
+      object.Set("verdict", "unique");
+      object.Set("slot", forecast.slot);
+      break;
+    case Decision::kDuplicate:
+      object.Set("verdict", "duplicate");
+      SetHolders(object, common, *forecast.holder, forecast.others);
+      break;
+    case Decision::kUndetermined:
+      object.Set("verdict", "undetermined");
+      object.Set("reason", Said(forecast.status.message()));
+      break;
+  }
+  object.Set("layers", SightingsJson(forecast.inspection.layers));
+  return object;
+}
+
+}  // namespace guardcheck

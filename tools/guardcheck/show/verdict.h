@@ -1,0 +1,32 @@
+// What a start got, or would get.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "show/json.h"
+#include "shown.h"
+#include <soleguard/guard.h>
+#include <soleguard/inspect.h>
+
+namespace guardcheck {
+
+// `command`: what was to be started, if it is known.
+Shown RefusalText(const std::string& name, const Common& common,
+                  const soleguard::Duplicate& duplicate,
+                  const std::vector<std::string>& command = {});
+Json RefusalJson(const std::string& name, const Common& common,
+                 const soleguard::Duplicate& duplicate);
+
+Shown UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined);
+Json UndeterminedJson(const std::string& name, const Common& common,
+                      const soleguard::Undetermined& undetermined);
+
+Json UniqueJson(const std::string& name, const Common& common, const soleguard::Guard& guard);
+
+Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
+                const std::vector<std::string>& command = {});
+Json CheckJson(const std::string& name, const Common& common, const soleguard::Forecast& forecast);
+
+}  // namespace guardcheck

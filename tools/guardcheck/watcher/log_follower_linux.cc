@@ -1,0 +1,178 @@
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <absl/strings/str_cat.h>
+
+#include "shown.h"
+#include "system.h"
+#include "watcher/log_follower.h"
+
+namespace guardcheck {
+namespace {
+
+using soleguard::FileIdentity;
+using soleguard::UniqueFd;
+
+absl::Status Error(int error, const std::string& what) { return absl::ErrnoToStatus(error, what); }
+
+FileIdentity IdentityOf(const struct stat& status) {
+  return {.device = status.st_dev, .inode = status.st_ino};
+}
+
+}  // namespace
+
+LogFollower::LogFollower(std::string path)
+    : path_(std::move(path)), changes_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+  // Before the file is opened: what happens in between is then told.
+  WatchDirectory();
+  if (!Open(current_).ok() || !current_.has_value()) return;
+  WatchFile(*current_);
+  struct stat status = {};
+  if (fstat(current_->fd.get(), &status) == 0) {
+    current_->offset = static_cast<std::uint64_t>(status.st_size);
+  }
+}
+
+void LogFollower::WatchDirectory() const {
+  if (!changes_) return;
+  const std::size_t slash = path_.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+  // Fails where the directory does not exist yet: whoever calls asks now and then as well.
+  (void)inotify_add_watch(changes_.get(), directory.c_str(),
+                          IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR);
+}
+
+void LogFollower::WatchFile(const Source& source) const {
+  if (!changes_) return;
+  // By its descriptor: the path may be another's by now.
+  (void)inotify_add_watch(changes_.get(), absl::StrCat("/proc/self/fd/", source.fd.get()).c_str(),
+                          IN_MODIFY);
+}
+
+absl::Status LogFollower::Open(std::optional<Source>& source) const {
+  source.reset();
+  UniqueFd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const std::string shown = Escape(path_).text();
+  if (!fd) return errno == ENOENT ? absl::OkStatus() : Error(errno, "open " + shown);
+  struct stat status = {};
+  if (fstat(fd.get(), &status) != 0) return Error(errno, "fstat " + shown);
+  if (!S_ISREG(status.st_mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(shown, " is no regular file"));
+  }
+  source.emplace();
+  source->fd = std::move(fd);
+  source->file = IdentityOf(status);
+  return absl::OkStatus();
+}
+
+void LogFollower::Take(Source& source, std::string_view bytes, const Visit& visit) {
+  while (!bytes.empty()) {
+    const std::size_t end = std::min(bytes.find('\n'), bytes.size());
+    const bool complete = end < bytes.size();
+    if (!source.skips) {
+      source.partial.append(bytes.substr(0, std::min(end, kMaxLine - source.partial.size())));
+      if (complete || source.partial.size() == kMaxLine) {
+        visit(source.partial);
+        source.partial.clear();
+        source.skips = !complete;
+      }
+    } else if (complete) {
+      source.skips = false;
+    }
+    bytes.remove_prefix(std::min(end + 1, bytes.size()));
+  }
+}
+
+void LogFollower::Flush(Source& source, const Visit& visit) {
+  if (!source.partial.empty()) visit(std::exchange(source.partial, {}));
+  source.skips = false;
+}
+
+absl::Status LogFollower::Drain(Source& source, const Visit& visit, std::size_t& budget,
+                                News& news) const {
+  struct stat status = {};
+  if (fstat(source.fd.get(), &status) != 0) {
+    return Error(errno, "fstat " + Escape(path_).text());
+  }
+  if (static_cast<std::uint64_t>(status.st_size) < source.offset) {
+    Flush(source, visit);
+    source.offset = 0;
+    news.changes.push_back(Change::kTruncated);
+  }
+  std::array<char, 65536> buffer{};
+  while (budget > 0) {
+    const ssize_t got = RetryOnEintr([&] {
+      return pread(source.fd.get(), buffer.data(), std::min(buffer.size(), budget),
+                   static_cast<off_t>(source.offset));
+    });
+    if (got < 0) return Error(errno, "read " + Escape(path_).text());
+    if (got == 0) return absl::OkStatus();
+    const auto size = static_cast<std::size_t>(got);
+    Take(source, {buffer.data(), size}, visit);
+    source.offset += size;
+    budget -= size;
+  }
+  news.more = true;
+  return absl::OkStatus();
+}
+
+LogFollower::News LogFollower::Read(const Visit& visit) {
+  News news;
+  std::array<char, 4096> events{};
+  while (changes_ && read(changes_.get(), events.data(), events.size()) > 0) {
+    // What happened is looked at below: events can be lost when there are too many (inotify(7)).
+  }
+  std::size_t budget = kMaxRead;
+  if (previous_.has_value()) news.status = Drain(*previous_, visit, budget, news);
+
+  struct stat status = {};
+  const bool exists = stat(path_.c_str(), &status) == 0;
+  const int error = exists ? 0 : errno;
+  // The race: renamed after this line. Its last lines are read below all the same, and the new file
+  // at the next call, for which the rename is an event.
+  if (current_.has_value()) {
+    absl::Status drained = Drain(*current_, visit, budget, news);
+    if (!drained.ok()) news.status = std::move(drained);
+  }
+  if (news.more) return news;
+  if (!exists && error != ENOENT) {
+    news.status = Error(error, "stat " + Escape(path_).text());
+    return news;
+  }
+  if (current_.has_value() && exists && current_->file == IdentityOf(status)) return news;
+  if (!exists) {
+    if (current_.has_value()) {
+      news.changes.push_back(Change::kVanished);
+      if (previous_.has_value()) Flush(*previous_, visit);
+      previous_ = std::exchange(current_, std::nullopt);
+    }
+    return news;
+  }
+  std::optional<Source> next;
+  absl::Status opened = Open(next);
+  if (!opened.ok()) news.status = std::move(opened);
+  if (!next.has_value()) return news;
+  if (current_.has_value()) {
+    if (previous_.has_value()) Flush(*previous_, visit);
+    previous_ = std::exchange(current_, std::nullopt);
+    news.changes.push_back(Change::kReplaced);
+  } else {
+    news.changes.push_back(previous_.has_value() ? Change::kReplaced : Change::kAppeared);
+  }
+  current_ = std::move(next);
+  WatchDirectory();  // its directory may have been made anew, too
+  WatchFile(*current_);
+  absl::Status drained = Drain(*current_, visit, budget, news);
+  if (!drained.ok()) news.status = std::move(drained);
+  return news;
+}
+
+}  // namespace guardcheck
