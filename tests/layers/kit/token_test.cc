@@ -300,6 +300,19 @@ TEST_F(TokenTest, EachNameAndEachScopeHasACeilingOfItsOwn) {
   EXPECT_GT(Next(0, "x").value, future);
 }
 
+TEST_F(TokenTest, EachSlotHasACeilingOfItsOwn) {
+  const InstanceName x = *InstanceName::Parse("x");
+  const std::uint64_t future = Clock() + 100 * kHour;
+  (void)NextToken(ScopeAt("scope"), x.Slot(1), future);
+  const Token first = Next(0);
+  EXPECT_LT(first.value, future);
+  EXPECT_TRUE(first.durable);
+  EXPECT_LT(NextToken(ScopeAt("scope"), x.Slot(2), 0).value, future);
+  const Token second = NextToken(ScopeAt("scope"), x.Slot(1), 0);
+  EXPECT_GT(second.value, future);
+  EXPECT_TRUE(second.durable);
+}
+
 // Two scope directories may have the same key; the file says whose it is.
 TEST_F(TokenTest, ACeilingOfAnotherScopeIsNotTakenForOnesOwn) {
   (void)Next(0);
@@ -400,7 +413,9 @@ TEST_F(TokenTest, AStateDirectoryIsForItsOwnerOnly) {
 TEST_F(TokenTest, ALastTokenAtTheEndOfTheRangeDoesNotMakeItStartAgain) {
   const std::uint64_t last = std::numeric_limits<std::uint64_t>::max() - 1;
   EXPECT_EQ(Next(last).value, last + 1);
-  EXPECT_FALSE(Next(last + 1).durable) << "there is no larger one";
+  const Token again = Next(last + 1);
+  EXPECT_EQ(again.value, last + 1);
+  EXPECT_FALSE(again.durable) << "there is no larger one";
 }
 
 // --- through the file layer ---

@@ -122,6 +122,16 @@ TEST_F(QueueTest, WhoJoinsTakesNoPlaceThatOneInTheMiddleHasLeft) {
   EXPECT_TRUE(SomebodyIsAheadOf(*middle));
 }
 
+TEST_F(QueueTest, WhoJoinsOnceMoreKeepsItsPlace) {
+  const auto first = Make();
+  const auto second = Make();
+  ASSERT_TRUE(first->Join(Queue::Line::kStandbys).ok());
+  ASSERT_TRUE(second->Join(Queue::Line::kStandbys).ok());
+  EXPECT_TRUE(first->Join(Queue::Line::kStandbys).ok());
+  EXPECT_FALSE(SomebodyIsAheadOf(*first));
+  EXPECT_TRUE(SomebodyIsAheadOf(*second));
+}
+
 // The one that leaves is stopped at each of its system calls.
 TEST_F(QueueTest, WhoIsWokenFindsThePlaceFree) {
   if (const std::string why = Traced::Unusable(); !why.empty()) GTEST_SKIP() << why;
@@ -273,6 +283,24 @@ TEST_F(QueueTest, AReplacerStandsBeforeAllStandbysAndBehindEarlierReplacers) {
   EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
   EXPECT_FALSE(SomebodyIsAheadOf(*standby));
   EXPECT_TRUE(SomebodyIsAheadOf(*second_standby));
+}
+
+// A standby looks on as replacers come: what these wait at is not its to remove.
+TEST_F(QueueTest, AReplacerIsWokenThoughAStandbyWaitsForAnotherByNow) {
+  const auto standby = Make();
+  const auto first = Make();
+  const auto second = Make();
+  ASSERT_TRUE(standby->Join(Queue::Line::kStandbys).ok());
+  ASSERT_TRUE(first->Join(Queue::Line::kReplacers).ok());
+  EXPECT_TRUE(SomebodyIsAheadOf(*standby)) << "the first";
+  ASSERT_TRUE(second->Join(Queue::Line::kReplacers).ok());
+  EXPECT_TRUE(SomebodyIsAheadOf(*standby)) << "the second";
+  EXPECT_THAT(Files(), ElementsAre("queue", "queue.0", "queue.1", "queue.1000000"));
+  const auto ahead = second->WhoIsAhead();
+  ASSERT_TRUE(ahead.ok() && ahead->has_value());
+  ASSERT_THAT((*ahead)->wake, ::testing::SizeIs(1));
+  first->Leave();
+  EXPECT_TRUE(WaitForAny((*ahead)->wake, absl::Seconds(30)));
 }
 
 TEST_F(QueueTest, ANewcomerWaitsForAReplacerThoughAStandbyCameFirst) {
