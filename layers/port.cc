@@ -592,6 +592,7 @@ LayerKind PortLayer() {
   return {.name = "port",
           .check = &CheckParameters,
           .make = &MakePortLayer,
+          .carries = true,
           .effect = &EffectOf,
           .caution = &CautionOf,
           .is_one_object = [](const LayerParameters& parameters) { return !parameters.empty(); },

@@ -229,6 +229,7 @@ LayerKind SocketLayer() {
   return {.name = "socket",
           .check = &CheckParameters,
           .make = &MakeSocketLayer,
+          .carries = true,
           .effect = &EffectOf,
           .files = [](const LayerParameters&) { return PublishedRecord::Files("socket"); }};
 }
