@@ -56,6 +56,7 @@
 #include "soleguard/finding.h"
 #include "soleguard/layer.h"
 #include "soleguard/name.h"
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 #include "soleguard/vantage.h"
 

@@ -33,7 +33,6 @@
 #include "kit/ownership.h"
 #include "kit/record_area.h"
 #include "kit/wake.h"
-#include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/machine.h"
 #include "os/named_mutex.h"

@@ -16,7 +16,6 @@
 #include <absl/strings/str_cat.h>
 
 #include "soleguard/layer.h"
-#include "soleguard/registry.h"
 #include "soleguard/text.h"
 
 namespace soleguard {

@@ -14,6 +14,7 @@
 #include "soleguard/name.h"
 #include "soleguard/names.h"
 #include "soleguard/options.h"
+#include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "soleguard/subject.h"
 

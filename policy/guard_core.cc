@@ -22,7 +22,7 @@
 #include "conflict_of.h"
 #include "soleguard/layer.h"
 #include "soleguard/options.h"
-#include "soleguard/registry.h"
+#include "soleguard/process.h"
 
 namespace soleguard {
 namespace {

@@ -22,7 +22,7 @@
 #include "soleguard/message.h"
 #include "soleguard/name.h"
 #include "soleguard/policy.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 #include "soleguard/side_file.h"

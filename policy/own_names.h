@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 
 namespace soleguard {

@@ -22,7 +22,6 @@
 #include "soleguard/inspect.h"
 #include "soleguard/name.h"
 #include "soleguard/options.h"
-#include "soleguard/registry.h"
 #include "soleguard/send.h"
 #include "target.h"
 

@@ -23,7 +23,6 @@
 #include <soleguard/options.h>
 #include <soleguard/policy.h>
 #include <soleguard/process.h>
-#include <soleguard/registry.h>
 #include <soleguard/scope.h>
 
 namespace launch_storm {

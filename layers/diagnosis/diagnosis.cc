@@ -17,7 +17,6 @@
 #include "diagnosis/filesystem.h"
 #include "kit/record_area.h"
 #include "kit/token.h"
-#include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/machine.h"
 #include "os/mount.h"

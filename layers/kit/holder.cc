@@ -5,7 +5,6 @@
 
 #include <absl/strings/str_cat.h>
 
-#include "os/file.h"
 #include "soleguard/holder.h"
 #include "soleguard/process.h"
 #include "soleguard/text.h"

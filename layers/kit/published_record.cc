@@ -8,7 +8,6 @@
 
 #include "kit/claim.h"
 #include "kit/holder.h"
-#include "os/file.h"
 #include "os/path.h"
 #include "soleguard/text.h"
 

@@ -5,7 +5,6 @@
 
 #include <absl/status/status.h>
 
-#include "os/mount.h"
 #include "os/path.h"
 
 namespace soleguard::os {

@@ -13,7 +13,6 @@
 
 #include "os/companion.h"
 #include "os/error.h"
-#include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/socket_linux.h"
 
@@ -59,39 +58,44 @@ std::optional<Found> FoundIn(std::string_view answer, std::string_view name) {
   return Found{.uid = *uid, .inode = message->udiag_ino};
 }
 
-absl::StatusOr<Found> Find(int netlink, const std::string& name) {
+struct Owned {
+  std::uint32_t uid = 0;
+  FileIdentity socket;
+};
+
+absl::StatusOr<Owned> Find(const std::string& name) {
+  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
   unix_diag_req request = {};
   request.sdiag_family = AF_UNIX;
   request.udiag_states = kListening;
   request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_UID;
   std::optional<Found> found;
-  const absl::Status listed = ListSockets(netlink, BytesOf(request), [&](std::string_view answer) {
-    if (const std::optional<Found> socket = FoundIn(answer, name)) found = socket;
-  });
+  const absl::Status listed =
+      ListSockets(netlink.get(), BytesOf(request), [&](std::string_view answer) {
+        if (const std::optional<Found> socket = FoundIn(answer, name)) found = socket;
+      });
   if (!listed.ok()) return listed;
-  if (found.has_value()) return *found;
-  return absl::NotFoundError("nobody listens there, or the kernel does not say who");
+  if (!found.has_value()) {
+    return absl::NotFoundError("nobody listens there, or the kernel does not say who");
+  }
+  const absl::StatusOr<FileIdentity> file = SocketFile(netlink.get(), found->inode);
+  if (!file.ok()) return file.status();
+  return Owned{.uid = found->uid, .socket = *file};
 }
 
 }  // namespace
 
 absl::StatusOr<std::uint32_t> CompanionOwner(const std::string& name) {
-  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
-  const absl::StatusOr<Found> found = Find(netlink.get(), name);
+  const absl::StatusOr<Owned> found = Find(name);
   if (!found.ok()) return found.status();
   return found->uid;
 }
 
 absl::StatusOr<FileIdentity> CompanionSocket(const std::string& name) {
-  const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
-  const absl::StatusOr<Found> found = Find(netlink.get(), name);
+  const absl::StatusOr<Owned> found = Find(name);
   if (!found.ok()) return found.status();
-  // All sockets are files of one file system (sockfs).
-  absl::StatusOr<FileIdentity> any = IdentityOfFile(netlink.get());
-  if (!any.ok()) return any;
-  return FileIdentity{.device = any->device, .inode = found->inode};
+  return found->socket;
 }
 
 absl::StatusOr<bool> KeepCompanion(const std::string& name, KeptFd& kept) {

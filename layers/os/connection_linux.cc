@@ -18,6 +18,7 @@
 #include "os/ownership.h"
 #include "os/path.h"
 #include "os/socket_linux.h"
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {

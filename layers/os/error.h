@@ -1,23 +1,16 @@
 // Errors of system calls, and those that a signal interrupts.
 #pragma once
 
-#include <cerrno>
 #include <string>
 #include <string_view>
 
 #include <absl/status/status.h>
 
+#include "soleguard/retry_on_eintr.h"
+
 namespace soleguard::os {
 
-// Repeats a system call that a signal interrupted. Never used around close(2).
-template <typename Call>
-auto RetryOnEintr(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result == -1 && errno == EINTR);
-  return result;
-}
+using soleguard::RetryOnEintr;
 
 // "cannot lock /x: Permission denied", with the code that fits `error`.
 absl::Status ErrnoStatus(int error, std::string_view what);

@@ -15,7 +15,7 @@
 #include "os/lock.h"
 #include "os/path.h"
 #include "soleguard/fd.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 

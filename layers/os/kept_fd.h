@@ -9,7 +9,7 @@
 #include <absl/status/statusor.h>
 
 #include "soleguard/fd.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 

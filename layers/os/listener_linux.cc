@@ -3,7 +3,6 @@
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,13 +27,6 @@ sockaddr_in AddressOf(const Endpoint& endpoint) {
   address.sin_addr.s_addr = htonl(endpoint.address);
   address.sin_port = htons(endpoint.port);
   return address;
-}
-
-// All sockets are files of one file system (sockfs); its device is that of any of them.
-absl::StatusOr<std::uint64_t> SocketDevice(int socket) {
-  struct stat status = {};
-  if (fstat(socket, &status) != 0) return ErrnoStatus(errno, "fstat a socket");
-  return status.st_dev;
 }
 
 // 0.0.0.0, [::], or the address itself, also as an IPv4 address in IPv6's clothes.
@@ -122,8 +114,8 @@ bool ListensAt(const KeptFd& socket, const Endpoint& endpoint) {
 absl::StatusOr<std::vector<Listener>> ListenersInTheWay(const Endpoint& endpoint) {
   const UniqueFd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return ErrnoStatus(errno, "open a sock_diag socket");
-  absl::StatusOr<std::uint64_t> device = SocketDevice(netlink.get());
-  if (!device.ok()) return device.status();
+  const absl::StatusOr<FileIdentity> any = SocketFile(netlink.get(), 0);
+  if (!any.ok()) return any.status();
 
   std::vector<Listener> listeners;
   for (const int family : {AF_INET, AF_INET6}) {
@@ -133,7 +125,7 @@ absl::StatusOr<std::vector<Listener>> ListenersInTheWay(const Endpoint& endpoint
     request.idiag_states = kListening;
     absl::Status listed =
         ListSockets(netlink.get(), BytesOf(request), [&](std::string_view answer) {
-          if (std::optional<Listener> listener = InTheWay(answer, endpoint, *device)) {
+          if (std::optional<Listener> listener = InTheWay(answer, endpoint, any->device)) {
             listeners.push_back(*listener);
           }
         });

@@ -11,7 +11,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 

@@ -29,6 +29,7 @@
 #include "os/file.h"
 #include "os/machine.h"
 #include "os/path.h"
+#include "soleguard/process.h"
 #include "soleguard/text.h"
 
 namespace soleguard::os {

@@ -71,62 +71,55 @@ std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
   return found;
 }
 
-absl::StatusOr<bool> HasOpen(const ProcessIdentity& process_identity, const FileIdentity& file) {
-  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
-  if (!self.ok()) return self.status();
-  const absl::StatusOr<ProcessIdentity> here = proc::Here(**self, process_identity);
-  if (!here.ok()) return here.status();
-  const ProcessIdentity& identity = *here;
-  const absl::StatusOr<proc::OpenProcess> process = proc::OpenIdentity(**self, identity);
-  if (!process.ok()) return process.status();
+namespace {
 
+// Whether `visit` finds what is wanted among the descriptors of that very process. It is given the
+// process, the directory of its descriptors and one name there, says whether that is it, and sets
+// `unseen`, an errno value, where it could not look.
+template <typename Visit>
+absl::StatusOr<bool> FindAmongDescriptors(const ProcessIdentity& identity, Visit visit) {
+  const absl::StatusOr<proc::Found> found = proc::Find(identity);
+  if (!found.ok()) return found.status();
   bool has = false;
-  int unseen = 0;  // an errno value: something could not be looked at
-  const auto visit = [&](auto, int descriptors, const char* name) {
-    FileIdentity opened;
-    const int error = DescriptorFile(descriptors, name, opened);
-    if (error != 0 && error != ENOENT) unseen = error;  // else it was closed meanwhile
-    has = error == 0 && opened == file;
-    return !has;
-  };
-  int error = proc::ForEachNumber(process->readable(), "fd", visit);
+  int unseen = 0;
+  int error = proc::ForEachNumber(found->process.readable(), "fd",
+                                  [&](auto, int descriptors, const char* name) {
+                                    has = visit(found->process, descriptors, name, unseen);
+                                    return !has;
+                                  });
   if (error == 0 && !has) error = unseen;
-  if (absl::StatusOr<proc::TaskStat> again = proc::StatOf(**self, identity); !again.ok())
-    return again.status();
+  const absl::StatusOr<proc::TaskStat> again = proc::StatOf(*found->self, found->identity);
+  if (!again.ok()) return again.status();
   if (error == 0) return has;
-  return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
+  return os::ErrnoStatus(error,
+                         absl::StrCat("list the descriptors of process ", found->identity.pid));
 }
 
-absl::StatusOr<bool> HoldsLock(const ProcessIdentity& process_identity, const FileIdentity& file) {
-  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
-  if (!self.ok()) return self.status();
-  const absl::StatusOr<ProcessIdentity> here = proc::Here(**self, process_identity);
-  if (!here.ok()) return here.status();
-  const ProcessIdentity& identity = *here;
-  const absl::StatusOr<proc::OpenProcess> process = proc::OpenIdentity(**self, identity);
-  if (!process.ok()) return process.status();
+}  // namespace
 
-  bool holds = false;
-  int refused = 0;  // an errno value: something could not be looked at
-  const auto visit = [&](auto, int descriptors, const char* name) {
+absl::StatusOr<bool> HasOpen(const ProcessIdentity& identity, const FileIdentity& file) {
+  return FindAmongDescriptors(
+      identity, [&](const proc::OpenProcess&, int descriptors, const char* name, int& unseen) {
+        FileIdentity opened;
+        const int error = DescriptorFile(descriptors, name, opened);
+        if (error != 0 && error != ENOENT) unseen = error;  // else it was closed meanwhile
+        return error == 0 && opened == file;
+      });
+}
+
+absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdentity& file) {
+  return FindAmongDescriptors(identity, [&](const proc::OpenProcess& process, int descriptors,
+                                            const char* name, int& unseen) {
     FileIdentity opened;
     const int error = DescriptorFile(descriptors, name, opened);
-    if (error == EACCES || error == EPERM) refused = error;
+    if (error == EACCES || error == EPERM) unseen = error;
     // Any other failure is a descriptor that was closed meanwhile, or a file that does not answer.
-    if (error != 0 || !(opened == file)) return true;
+    if (error != 0 || !(opened == file)) return false;
     const proc::LongReading info = proc::ReadUpTo(
-        process->readable(), absl::StrCat("fdinfo/", name).c_str(), kDescriptorInfoLimit);
-    if (info.error != 0 && info.error != ENOENT) refused = info.error;
-    holds = ShowsLock(info.text);
-    return !holds;
-  };
-  int error = proc::ForEachNumber(process->readable(), "fd", visit);
-  if (error == 0 && !holds) error = refused;
-
-  if (absl::StatusOr<proc::TaskStat> again = proc::StatOf(**self, identity); !again.ok())
-    return again.status();
-  if (error == 0) return holds;
-  return os::ErrnoStatus(error, absl::StrCat("list the descriptors of process ", identity.pid));
+        process.readable(), absl::StrCat("fdinfo/", name).c_str(), kDescriptorInfoLimit);
+    if (info.error != 0 && info.error != ENOENT) unseen = info.error;
+    return ShowsLock(info.text);
+  });
 }
 
 }  // namespace soleguard

@@ -13,7 +13,7 @@
 #include "os/kept_fd.h"
 #include "os/ownership.h"
 #include "soleguard/fd.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/scope.h"
 
 namespace soleguard::os {

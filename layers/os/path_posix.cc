@@ -24,6 +24,7 @@
 #include "os/path.h"
 #include "os/umask.h"
 #include "os/view.h"
+#include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 

@@ -457,6 +457,16 @@ absl::StatusOr<OpenProcess> OpenIdentity(const Self& self, const ProcessIdentity
   return process;
 }
 
+absl::StatusOr<Found> Find(const ProcessIdentity& identity) {
+  const absl::StatusOr<const Self*> self = OwnSelf();
+  if (!self.ok()) return self.status();
+  absl::StatusOr<ProcessIdentity> here = Here(**self, identity);
+  if (!here.ok()) return here.status();
+  absl::StatusOr<OpenProcess> process = OpenIdentity(**self, *here);
+  if (!process.ok()) return process.status();
+  return Found{.self = *self, .identity = *std::move(here), .process = *std::move(process)};
+}
+
 absl::StatusOr<std::uint32_t> EffectiveUid(int directory, std::int64_t pid) {
   std::array<char, 2048> buffer;
   const Reading reading = ReadStart(directory, "status", buffer);

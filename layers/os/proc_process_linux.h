@@ -84,6 +84,14 @@ absl::StatusOr<OpenProcess> OpenPid(const Self& self, std::int64_t pid);
 // That very process. NotFound when it is gone, a zombie among them.
 absl::StatusOr<OpenProcess> OpenIdentity(const Self& self, const ProcessIdentity& identity);
 
+// That very process, whichever namespace `identity` numbers it in, with what it was looked up by.
+struct Found {
+  const Self* self;
+  ProcessIdentity identity;  // of this pid namespace
+  OpenProcess process;
+};
+absl::StatusOr<Found> Find(const ProcessIdentity& identity);
+
 // The effective user, from the line "Uid: real effective saved filesystem". (The owner of /proc/PID
 // is root for a process that is not dumpable.)
 absl::StatusOr<std::uint32_t> EffectiveUid(int directory, std::int64_t pid);

@@ -109,23 +109,19 @@ Liveness LivenessOf(const ProcessIdentity& identity) {
 }
 
 absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& process_identity) {
-  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
-  if (!self.ok()) return self.status();
-  const absl::StatusOr<ProcessIdentity> here = proc::Here(**self, process_identity);
-  if (!here.ok()) return here.status();
-  const ProcessIdentity& identity = *here;
-  const absl::StatusOr<proc::OpenProcess> process = proc::OpenIdentity(**self, identity);
-  if (!process.ok()) return process.status();
+  const absl::StatusOr<proc::Found> found = proc::Find(process_identity);
+  if (!found.ok()) return found.status();
+  const auto& [self, identity, process] = *found;
   const absl::StatusOr<std::uint32_t> uid =
-      proc::EffectiveUid(process->directory.get(), identity.pid);
+      proc::EffectiveUid(process.directory.get(), identity.pid);
   if (!uid.ok()) return uid.status();
 
-  const proc::TaskStat& stat = process->stat;
-  const int directory = process->readable();
+  const proc::TaskStat& stat = process.stat;
+  const int directory = process.readable();
   ProcessDescription description;
   description.identity = identity;
   // In another namespace's /proc the field is of that namespace.
-  description.parent_pid = identity == (*self)->identity ? getppid() : stat.parent_pid;
+  description.parent_pid = identity == self->identity ? getppid() : stat.parent_pid;
   description.executable = proc::ReadLink(directory, "exe");
   description.argv =
       proc::SplitArguments(proc::ReadUpTo(directory, "cmdline", kArgumentsLimit).text);
@@ -133,10 +129,10 @@ absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& process_ident
   description.uid = *uid;
   description.user = UserName(*uid);
   description.state = stat.state;
-  description.memory_bytes = ResidentBytes(*process);
+  description.memory_bytes = ResidentBytes(process);
 
   // Again of the main thread: the times of the process, whichever thread it was read by.
-  const absl::StatusOr<proc::TaskStat> again = proc::StatOf(**self, identity);
+  const absl::StatusOr<proc::TaskStat> again = proc::StatOf(*self, identity);
   if (!again.ok()) return again.status();
   const absl::Duration age = proc::Age(again->start_ticks);
   description.cpu_percent = CpuPercent(*again, age);
@@ -181,13 +177,10 @@ bool CgroupIsFrozen(int directory) {
 }  // namespace
 
 Freeze FreezeOf(const ProcessIdentity& identity) {
-  const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
-  const absl::StatusOr<ProcessIdentity> here = IdentityHere(identity);
-  if (!self.ok() || !here.ok()) return Freeze::kNone;
-  const absl::StatusOr<proc::OpenProcess> process = proc::OpenIdentity(**self, *here);
-  if (!process.ok()) return Freeze::kNone;
-  if (CgroupIsFrozen(process->readable())) return Freeze::kCgroup;
-  const char state = process->stat.state;
+  const absl::StatusOr<proc::Found> found = proc::Find(identity);
+  if (!found.ok()) return Freeze::kNone;
+  if (CgroupIsFrozen(found->process.readable())) return Freeze::kCgroup;
+  const char state = found->process.stat.state;
   return state == 'T' || state == 't' ? Freeze::kStopped : Freeze::kNone;
 }
 

@@ -13,7 +13,7 @@
 
 #include "os/program.h"
 #include "soleguard/fd.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 

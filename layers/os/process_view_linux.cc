@@ -13,6 +13,7 @@
 #include "os/proc_process_linux.h"
 #include "os/process_view.h"
 #include "os/program.h"
+#include "soleguard/process.h"
 
 namespace soleguard::os {
 namespace {

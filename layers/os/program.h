@@ -7,7 +7,7 @@
 
 #include <absl/status/statusor.h>
 
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 

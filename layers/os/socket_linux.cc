@@ -2,6 +2,7 @@
 
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <algorithm>
@@ -75,6 +76,12 @@ absl::Status ListSockets(int netlink, std::string_view request,
     if (!ended.ok()) return ended.status();
     if (*ended) return absl::OkStatus();
   }
+}
+
+absl::StatusOr<FileIdentity> SocketFile(int any, std::uint64_t inode) {
+  struct stat status = {};
+  if (fstat(any, &status) != 0) return ErrnoStatus(errno, "fstat a socket");
+  return FileIdentity{.device = status.st_dev, .inode = inode};
 }
 
 }  // namespace soleguard::os

@@ -12,6 +12,9 @@
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 
@@ -45,6 +48,10 @@ constexpr std::size_t Aligned(std::size_t size) { return (size + 3) / 4 * 4; }
 // none of them. NotFound: it knows no such family.
 absl::Status ListSockets(int netlink, std::string_view request,
                          const std::function<void(std::string_view answer)>& visit);
+
+// The socket with that inode, as the descriptors of those who have it show it. All sockets are
+// files of one file system (sockfs); `any` is one of them.
+absl::StatusOr<FileIdentity> SocketFile(int any, std::uint64_t inode);
 
 template <typename Request>
 std::string_view BytesOf(const Request& request) {

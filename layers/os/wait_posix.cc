@@ -11,7 +11,6 @@
 
 #include <absl/container/inlined_vector.h>
 
-#include "os/error.h"
 #include "os/kept_fd.h"
 #include "os/wait.h"
 #include "soleguard/fd.h"

@@ -9,7 +9,6 @@
 
 #include "kit/name_directory.h"
 #include "kit/record_area.h"
-#include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/ownership.h"
 #include "os/path.h"

@@ -18,7 +18,6 @@
 #include "os/process_view.h"
 #include "os/program.h"
 #include "soleguard/layer.h"
-#include "soleguard/process.h"
 #include "soleguard/subject.h"
 
 namespace soleguard {

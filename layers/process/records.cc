@@ -5,15 +5,9 @@
 #include <utility>
 #include <variant>
 
-#include "kit/holder.h"
-#include "kit/name_directory.h"
-#include "os/file.h"
-#include "os/kept_fd.h"
-#include "os/path.h"
 #include "soleguard/holder.h"
 #include "soleguard/layer.h"
 #include "soleguard/names.h"
-#include "soleguard/registry.h"
 
 namespace soleguard {
 namespace {

@@ -13,7 +13,7 @@
 #include "os/process_view.h"
 #include "soleguard/layer.h"
 #include "soleguard/name.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 

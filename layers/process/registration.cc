@@ -23,6 +23,7 @@
 #include "os/ownership.h"
 #include "os/path.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
 #include "soleguard/registration.h"
 #include "soleguard/text.h"
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "soleguard/process.h"
+
 namespace soleguard::testing {
 
 // The path of the program `name` beside the test's own: built with it, wherever the build tree is.

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sys/types.h>
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,18 +14,11 @@
 #include <absl/time/time.h>
 
 #include <soleguard/fd.h>
+#include <soleguard/retry_on_eintr.h>
 
 namespace guardcheck {
 
-// Repeats a system call that a signal interrupted. Never used around close(2).
-template <typename Call>
-auto RetryOnEintr(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result == -1 && errno == EINTR);
-  return result;
-}
+using soleguard::RetryOnEintr;
 
 // Appends what read(2) gives, at most `at_most` bytes or 64 KiB; returns its result. Blocks where
 // `fd` does.

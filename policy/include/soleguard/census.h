@@ -13,7 +13,7 @@
 #include "soleguard/layer.h"
 #include "soleguard/options.h"
 #include "soleguard/policy.h"
-#include "soleguard/process.h"
+#include "soleguard/process_identity.h"
 #include "soleguard/subject.h"
 
 namespace soleguard {

@@ -26,7 +26,6 @@
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
 #include "soleguard/process.h"
-#include "soleguard/registry.h"
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/program.h"

@@ -13,6 +13,7 @@
 #include "policy/explorer/program.h"
 #include "soleguard/event.h"
 #include "soleguard/layer.h"
+#include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "soleguard/start.h"
 

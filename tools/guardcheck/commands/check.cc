@@ -13,7 +13,6 @@
 #include "show/verdict.h"
 #include "soleguard/inspect.h"
 #include "soleguard/options.h"
-#include "soleguard/registry.h"
 
 namespace guardcheck {
 namespace {

@@ -18,7 +18,6 @@
 #include "soleguard/inspect.h"
 #include "soleguard/name.h"
 #include "soleguard/names.h"
-#include "soleguard/registry.h"
 
 namespace guardcheck {
 namespace {

@@ -12,7 +12,7 @@
 #include <absl/time/time.h>
 
 #include <soleguard/fd.h>
-#include <soleguard/process.h>
+#include <soleguard/process_identity.h>
 
 namespace guardcheck {
 

@@ -33,6 +33,7 @@
 #include "exit_code.h"
 #include "guardian/supervise.h"
 #include "shown.h"
+#include "soleguard/process.h"
 #include "system.h"
 
 namespace guardcheck {

@@ -1,7 +1,6 @@
 #include "show/incident.h"
 
 #include "show/words.h"
-#include <soleguard/process.h>
 
 namespace guardcheck {
 namespace {

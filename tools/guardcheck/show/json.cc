@@ -9,6 +9,7 @@
 
 #include "show/words.h"
 #include <soleguard/event.h>
+#include <soleguard/process.h>
 
 namespace guardcheck {
 namespace {

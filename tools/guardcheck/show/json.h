@@ -18,7 +18,7 @@
 #include <soleguard/finding.h>
 #include <soleguard/guard.h>
 #include <soleguard/layer.h>
-#include <soleguard/process.h>
+#include <soleguard/process_identity.h>
 
 namespace guardcheck {
 

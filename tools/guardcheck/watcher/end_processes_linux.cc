@@ -6,6 +6,7 @@
 
 #include <absl/time/clock.h>
 
+#include "soleguard/process.h"
 #include "watcher/end_processes.h"
 
 namespace guardcheck {

@@ -8,6 +8,7 @@
 #include <absl/time/time.h>
 
 #include "show/words.h"
+#include "soleguard/process.h"
 
 namespace guardcheck {
 namespace {

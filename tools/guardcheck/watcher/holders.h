@@ -8,7 +8,7 @@
 #include "watcher/voice.h"
 #include <soleguard/census.h>
 #include <soleguard/fd.h>
-#include <soleguard/process.h>
+#include <soleguard/process_identity.h>
 
 namespace guardcheck {
 

@@ -11,7 +11,7 @@
 #include <absl/status/status.h>
 
 #include <soleguard/fd.h>
-#include <soleguard/process.h>
+#include <soleguard/process_identity.h>
 
 namespace guardcheck {
 

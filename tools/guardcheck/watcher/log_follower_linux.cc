@@ -12,6 +12,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "shown.h"
+#include "soleguard/process.h"
 #include "system.h"
 #include "watcher/log_follower.h"
 

@@ -9,7 +9,7 @@
 #include "look.h"
 #include "show/words.h"
 #include <soleguard/options.h>
-#include <soleguard/process.h>
+#include <soleguard/process_identity.h>
 
 namespace guardcheck {
 namespace {

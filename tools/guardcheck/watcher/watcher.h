@@ -17,7 +17,7 @@
 #include "watcher/voice.h"
 #include "watcher/wakeups.h"
 #include <soleguard/census.h>
-#include <soleguard/process.h>
+#include <soleguard/process_identity.h>
 
 namespace guardcheck {
 
