@@ -458,6 +458,7 @@ int Weight(Standing standing) {
     case Standing::kUnguarded:
       return 4;
     case Standing::kDying:
+    case Standing::kLapsing:
       return 3;
     case Standing::kReleasing:
     case Standing::kCandidate:

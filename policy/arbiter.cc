@@ -1,6 +1,7 @@
 // The arbiter's steps, as a map:
 //
 //   Step             asks the next layer. Held and Unavailable are noted, and the next one is asked
+//     AwaitAnswer    Pending: a server was asked, which may take its time
 //     Settle         Contested: an established holder decides, every other one is waited for
 //       AwaitUnsettled     what the layer itself cannot tell yet, by the clock
 //       OnAnotherInstance  it is another instance's: refused, or outvoted under veto=off
@@ -24,7 +25,7 @@ std::string Describe(const Holder& holder) {
   std::string who = "a process that no record names";
   if (holder.record.has_value()) who = absl::StrCat("pid ", holder.record->identity.pid);
   return absl::StrCat(who, " (", std::string(ToString(holder.standing)), "; ", holder.evidence,
-                      ")");
+                      FreeAtTheLatest(holder), ")");
 }
 
 // Whether the command of a holder that is being ended lives on: its guardian may not end it.
@@ -54,6 +55,14 @@ std::string_view ToString(LayerReport::Outcome outcome) {
   return "unavailable";
 }
 
+absl::Duration TimeToDecide(const Policy& policy, const ArbiterTimes& times) {
+  absl::Duration time = 2 * times.settle;
+  for (const LayerSpec& spec : policy.layers()) {
+    if (spec.kind->remote) time += times.answer;
+  }
+  return time;
+}
+
 Arbiter::Arbiter(const Policy& policy, std::vector<Member> members, HolderRecord candidate,
                  ArbiterTimes times, TokenIssuer issue)
     : policy_(policy),
@@ -71,6 +80,10 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
   const bool finally = wait_.has_value() && wait_->over;
   Attempt attempt = finally ? layer.TryFinally(record_) : layer.Try(record_);
 
+  if (auto* pending = std::get_if<Pending>(&attempt)) {
+    return AwaitAnswer(std::move(*pending), elapsed);
+  }
+  asked_at_.reset();
   if (auto* contested = std::get_if<Contested>(&attempt)) {
     if (finally) contested->unsettled = false;
     return Settle(std::move(*contested), elapsed);
@@ -86,6 +99,27 @@ Arbiter::Next Arbiter::Step(absl::Duration elapsed) {
     report.status = std::get<Unavailable>(attempt).status;
   }
   Report(std::move(report));
+  ++next_;
+  return {.action = Next::Action::kStep};
+}
+
+// What it holds so far it keeps meanwhile, so that others see a candidate and wait for it. A server
+// that does not answer in time is one that cannot be reached: the layer does not confirm.
+Arbiter::Next Arbiter::AwaitAnswer(Pending pending, absl::Duration elapsed) {
+  if (!asked_at_.has_value()) asked_at_ = elapsed;
+  const absl::Duration limit = std::min(times_.deadline, *asked_at_ + times_.answer);
+  if (elapsed < limit) {
+    wake_ = std::move(pending.wake);
+    return {.action = Next::Action::kWait, .wake = wake_, .at_most = limit - elapsed};
+  }
+  Layer& layer = *members_[next_].layer;
+  layer.Cancel();
+  Report({.layer = std::string(layer.text()),
+          .status = absl::DeadlineExceededError(
+              absl::StrCat("no answer for ", absl::FormatDuration(elapsed - *asked_at_),
+                           "; is its server reachable from here? (guardcheck doctor)"))});
+  asked_at_.reset();
+  wait_.reset();
   ++next_;
   return {.action = Next::Action::kStep};
 }
@@ -118,11 +152,11 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   if (standing == Standing::kCandidate || standing == Standing::kReleasing) {
     // Of 500 starts on two processors, the one that is about to have the name shares them with the
     // 499 others: 13 ms of work took it 2.3 s (bench/launch_storm). It will decide.
-    if (elapsed >= wait_->since + 2 * times_.settle && process.has_value() &&
-        IsOnlySlow(*process)) {
+    const absl::Duration enough = TimeToDecide(policy_, times_);
+    if (elapsed >= wait_->since + enough && process.has_value() && IsOnlySlow(*process)) {
       wait_->since = elapsed;
     }
-    limit = std::min(limit, wait_->since + 2 * times_.settle);
+    limit = std::min(limit, wait_->since + enough);
   }
   if (elapsed < limit) {
     const absl::Duration left = limit - elapsed;
@@ -221,12 +255,23 @@ Arbiter::Next Arbiter::Decide() {
   return {.action = Next::Action::kDecided};
 }
 
+// Of two numbers the one that more processes compare by: a server's counts on all machines, and
+// those of this machine only order its own starts.
+void Arbiter::IssueToken() {
+  if (!issue_) return;
+  for (const HeldLayer& held : held_) {
+    const std::optional<std::uint64_t> given = held.claim->token();
+    if (!given.has_value()) continue;
+    token_ = Token{.value = *given, .durable = true};
+    break;
+  }
+  if (!token_.has_value()) token_ = issue_(record_);
+  record_.token = token_->value;
+}
+
 // A layer that cannot say that it is established would keep others waiting: it does not confirm.
 void Arbiter::PublishEstablished() {
-  if (issue_) {
-    token_ = issue_(record_);
-    record_.token = token_->value;
-  }
+  IssueToken();
   record_.state = RecordState::kEstablished;
   for (auto held = held_.begin(); held != held_.end();) {
     const absl::Status published = held->claim->Publish(record_);
@@ -268,6 +313,7 @@ void Arbiter::Report(LayerReport report) {
 }
 
 void Arbiter::GiveBack() {
+  if (std::exchange(asked_at_, std::nullopt).has_value()) members_[next_].layer->Cancel();
   if (held_.empty()) return;
   record_.state = RecordState::kReleasing;
   for (HeldLayer& held : held_) {  // what the records say refuses others too
@@ -276,10 +322,10 @@ void Arbiter::GiveBack() {
     } catch (const std::bad_alloc&) {  // the destructor's, too
     }
   }
-  while (!held_.empty()) {
-    held_.back().claim->Release();
-    held_.pop_back();
-  }
+  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->claim->Release();
+  // After all are told: one server's silence keeps none of the others waiting.
+  for (const HeldLayer& held : held_) (void)held.claim->Finish();
+  while (!held_.empty()) held_.pop_back();
 }
 
 }  // namespace soleguard

@@ -80,7 +80,8 @@ absl::Status AddLayersOf(const RecordFile& file, std::vector<std::string>& layer
 absl::StatusOr<Policy> LayersToAsk(const InstanceName& name, const Scope& scope) {
   std::vector<std::string> layers;
   for (const LayerKind& kind : LayerKinds()) {
-    if (!kind.observer) layers.emplace_back(kind.name);
+    // A server's objects are not here; a layer of one is only asked where a record names it.
+    if (!kind.observer && !kind.remote) layers.emplace_back(kind.name);
   }
   const absl::StatusOr<std::vector<RecordFile>> files = RecordFiles(scope, name);
   if (!files.ok() && !absl::IsNotFound(files.status())) return files.status();
@@ -121,7 +122,7 @@ absl::Status Collect(const InstanceName& name, const Scope& scope) {
     // One whose objects are elsewhere (file(path=…)) is only looked at: it would be made by a try.
     const std::vector<std::string> own_files =
         kind.files != nullptr ? kind.files(spec.parameters) : std::vector<std::string>();
-    if (own_files.empty() && !spec.parameters.empty()) continue;
+    if (kind.remote || (own_files.empty() && !spec.parameters.empty())) continue;
     files.insert(files.end(), own_files.begin(), own_files.end());
     Attempt attempt = layer->Try(candidate);
     if (const auto* contested = std::get_if<Contested>(&attempt)) {

@@ -177,6 +177,7 @@ std::optional<std::uint64_t> Guard::token() const { return core_->token().value;
 bool Guard::token_is_durable() const { return core_->token().durable; }
 const std::optional<HolderRecord>& Guard::predecessor() const { return core_->predecessor(); }
 absl::Status Guard::Verify() const { return core_->Verify(); }
+std::optional<BootTime> Guard::valid_until() const { return core_->valid_until(); }
 ConflictReport Guard::ReportConflict(std::string_view complaint) const {
   return core_->ReportConflict(complaint);
 }
@@ -195,8 +196,10 @@ absl::Status Guard::WriteSideFiles(const SideFiles& files) { return core_->Write
 absl::Status Guard::Receive(Answerer answerer) { return core_->Receive(std::move(answerer)); }
 absl::Status Guard::KeepOverExec() { return core_->KeepOverExec(); }
 
-void Guard::Release() {
-  if (core_ != nullptr) core_->Release();
+void Guard::Release() { (void)ReleaseAndConfirm(); }
+
+absl::Status Guard::ReleaseAndConfirm() {
+  return core_ != nullptr ? core_->Release() : absl::OkStatus();
 }
 
 absl::Status Announce(std::string_view name, const Options& options) {

@@ -2,7 +2,7 @@
 //
 //   Verify, Share, Follow, …   one call each, under mutex_, and nothing in it waits for anybody
 //   Release, ReleaseClaims     ends inbox and watch first, then publishes "releasing" and frees the
-//                              layers in reverse order
+//                              layers in reverse order, and waits for what a server must confirm
 //   Looking                    one look at everything: Mend in place, Retake what is gone, Conclude
 //   Watch, KeepWatch           the thread that looks whenever the kernel says that something
 //   changed
@@ -76,7 +76,7 @@ Guard::Core::Core(Setup setup, Arbiter& arbiter)
       break;
     }
   } catch (const std::bad_alloc&) {
-    ReleaseClaims();  // what the records say refuses others too
+    (void)ReleaseClaims();  // what the records say refuses others too
     throw;
   }
 }
@@ -102,6 +102,19 @@ absl::Status Guard::Core::Verify() const {
     if (worst.ok() || (absl::IsDataLoss(status) && !absl::IsDataLoss(worst))) worst = status;
   }
   return worst;
+}
+
+std::optional<BootTime> Guard::Core::valid_until() const {
+  if (const auto entered = Enter(); !entered.ok()) return BootTime();
+  std::optional<BootTime> earliest;
+  for (const Slot& slot : held_) {
+    if (!slot.member.index.has_value()) continue;  // a carrier, which the kernel frees
+    if (!setup_.policy.layers()[*slot.member.index].kind->leased) continue;
+    const BootTime end =
+        slot.claim != nullptr ? slot.claim->valid_until().value_or(BootTime()) : BootTime();
+    earliest = std::min(earliest.value_or(end), end);
+  }
+  return earliest;
 }
 
 absl::Status Guard::Core::Receive(Answerer answerer) {
@@ -147,8 +160,8 @@ ConflictReport Guard::Core::ReportConflict(std::string_view complaint) const {
                     has_claim ? &own : nullptr);
 }
 
-void Guard::Core::Release() {
-  if (!IsOwner()) return;
+absl::Status Guard::Core::Release() {
+  if (!IsOwner()) return NotTheOwner();
   std::shared_ptr<Inbox> inbox;
   std::shared_ptr<Watching> watching;
   bool first = false;
@@ -165,12 +178,12 @@ void Guard::Core::Release() {
   if (in_answer) inbox->End();  // waits for nobody then
   // The race: a report and an answer release it at one time, and each waits for the end of the
   // other. Closed by the second one's not waiting: the first one does, with all that is to be done.
-  if (!first && (in_report || in_answer)) return;
+  if (!first && (in_report || in_answer)) return Released();
   // What follows is for the second one too: it may be the destructor, and the first one a report or
   // an answer that goes on with what is destroyed.
   // Without the lock, as the answerer may use the Guard; with the claims, as its socket is removed.
   if (inbox != nullptr) inbox->End();
-  if (first) ReleaseClaims();
+  const std::vector<Slot> released = first ? ReleaseClaims() : std::vector<Slot>();
   {
     // A look that is going on may have a layer in hand, which it gives back.
     const std::lock_guard lock(look_);
@@ -180,12 +193,14 @@ void Guard::Core::Release() {
     const std::lock_guard lock(mutex_);
     watching_.reset();
   }
+  absl::Status finished = Finish(released);  // before this process may ask for it again
   if (first) setup_.released();
+  return finished;
   // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
 }
 
 // A destructor's, too: nothing of it needs memory but what others are told.
-void Guard::Core::ReleaseClaims() {
+std::vector<Guard::Core::Slot> Guard::Core::ReleaseClaims() {
   const std::lock_guard lock(mutex_);
   const bool followed = record_.instance.has_value() && record_.instance != record_.identity;
   bool is_anothers = followed;
@@ -221,10 +236,24 @@ void Guard::Core::ReleaseClaims() {
     } catch (const std::bad_alloc&) {  // nothing more can be done
     }
   }
-  while (!held_.empty()) {
-    if (held_.back().claim != nullptr) held_.back().claim->Release();
-    held_.pop_back();  // with what it had formerly
+  for (auto slot = held_.rbegin(); slot != held_.rend(); ++slot) {
+    if (slot->claim != nullptr) slot->claim->Release();
+    slot->former.clear();
   }
+  return std::exchange(held_, {});
+}
+
+// Without the lock, as a server may take its time.
+absl::Status Guard::Core::Finish(const std::vector<Slot>& released) {
+  absl::Status unfinished;
+  for (const Slot& slot : released) {
+    if (slot.claim == nullptr) continue;
+    const absl::Status finished = slot.claim->Finish();
+    if (finished.ok() || !unfinished.ok()) continue;
+    unfinished = absl::Status(finished.code(), absl::StrCat(std::string(slot.member.layer->text()),
+                                                            ": ", finished.message()));
+  }
+  return unfinished;
 }
 
 absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild(Renewed renewed) {

@@ -15,6 +15,7 @@
 #include <absl/time/time.h>
 
 #include "soleguard/arbiter.h"
+#include "soleguard/boot_time.h"
 #include "soleguard/fd.h"
 #include "soleguard/guard.h"
 #include "soleguard/incident.h"
@@ -46,7 +47,7 @@ class Guard::Core {
   Core(Setup setup, Arbiter& arbiter);
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
-  ~Core() { Release(); }
+  ~Core() { (void)Release(); }
 
   const std::string& name() const { return setup_.name.text(); }
   const Scope& scope() const { return setup_.scope; }
@@ -60,7 +61,9 @@ class Guard::Core {
   std::vector<Incident> Repair();
   absl::Status Watch(std::function<void(const Incident&)> report, absl::Duration period);
   absl::Status Receive(Answerer answerer);
-  void Release();
+  std::optional<BootTime> valid_until() const;
+  // OK: others can have the name.
+  absl::Status Release();
   absl::StatusOr<std::vector<UniqueFd>> ShareWithChild(Renewed renewed);
   absl::Status Follow(const ProcessIdentity& child, const std::optional<ProcessIdentity>& guardian);
   absl::Status WriteSideFiles(const SideFiles& files);
@@ -106,7 +109,8 @@ class Guard::Core {
   bool IsOwner() const { return vantage_.IsOfCaller(); }
   absl::Status CheckHeld() const;
   absl::StatusOr<std::unique_lock<std::mutex>> Enter() const;
-  void ReleaseClaims();
+  std::vector<Slot> ReleaseClaims();
+  static absl::Status Finish(const std::vector<Slot>& released);
   absl::Status PublishAll();
   absl::Status UpdateSideFiles();
   absl::Status Arm(Watching& watching);

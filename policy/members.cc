@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -31,6 +32,13 @@ HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Sco
   return record;
 }
 
+std::optional<Profile> ProfileOf(const LayerSpec& spec, const Profiles& profiles) {
+  const auto name = spec.parameters.find("");
+  if (!spec.kind->has_profile || name == spec.parameters.end()) return std::nullopt;
+  const auto found = profiles.find(name->second);
+  return found != profiles.end() ? std::optional(found->second) : std::nullopt;
+}
+
 std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Options& options,
                                                const InstanceName& name) {
   std::vector<std::unique_ptr<Layer>> layers;
@@ -41,7 +49,8 @@ std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Optio
                                       .parameters = spec.parameters,
                                       .subject = options.subject,
                                       .settle = options.settle,
-                                      .kinds = LayerKinds()}));
+                                      .kinds = LayerKinds(),
+                                      .profile = ProfileOf(spec, options.profiles)}));
   }
   return layers;
 }

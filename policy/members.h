@@ -13,10 +13,14 @@
 #include "soleguard/options.h"
 #include "soleguard/policy.h"
 #include "soleguard/process.h"
+#include "soleguard/profile.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 
 namespace soleguard {
+
+// What the layer's parameters name; nullopt: it needs none, or there is none of that name.
+std::optional<Profile> ProfileOf(const LayerSpec& spec, const Profiles& profiles);
 
 // Those of policy.layers(), in that order.
 std::vector<std::unique_ptr<Layer>> MakeLayers(const Policy& policy, const Options& options,

@@ -78,9 +78,9 @@ Next Start::AwaitTurn(absl::Duration elapsed) {
   // Whoever is ahead of a newcomer is about to take the name, as a candidate is.
   absl::Duration limit = setup_.wait;
   if (limit <= absl::ZeroDuration()) {
-    limit =
-        *turn_began_ + (is_replacer() ? setup_.replace->grace + setup_.times.deadline
-                                      : std::min(2 * setup_.times.settle, setup_.times.deadline));
+    limit = *turn_began_ + (is_replacer() ? setup_.replace->grace + setup_.times.deadline
+                                          : std::min(TimeToDecide(setup_.policy, setup_.times),
+                                                     setup_.times.deadline));
   }
   if (elapsed >= limit) return TurnNeverCame();
   return Wait(std::move(ahead->wake), limit - elapsed, RetryAfter(rounds_++));

@@ -55,6 +55,12 @@ std::span<const EventInfo> Events() {
       EventInfo{Event::kContainer, "container",
                 "one of two runs in a container that shares no namespace and no directory"},
       EventInfo{Event::kAnotherHost, "another-host", "the two run on two hosts"},
+      EventInfo{Event::kServerUnreachable, "server-unreachable",
+                "the newcomer does not reach the server that decides a layer (a partition, a lost "
+                "quorum)"},
+      EventInfo{Event::kLeaseLapsed, "lease-lapsed",
+                "the holder is cut off from the server, or was suspended or stopped, for longer "
+                "than its lease, and its program goes on when its Guard says that it is lost"},
       EventInfo{Event::kIpcRemoved, "ipc-removed", "System V objects of the user removed (ipcrm)"},
       EventInfo{Event::kRemoveIpc, "remove-ipc",
                 "the user's last session ends and systemd-logind removes his ipc (RemoveIPC=)"},

@@ -36,6 +36,8 @@ namespace json = boost::json;
 
 constexpr std::string_view kMagic = "soleguard-record ";
 constexpr std::uint64_t kFormat = 1;
+constexpr std::uint64_t kOldestSchema = 1;
+constexpr std::uint64_t kSchemaOfMachines = 2;
 constexpr std::string_view kNoMessages = "none";
 
 // "1 ", 20 digits and a blank, 4 digits and a blank, 16 digits and '\n'.
@@ -105,7 +107,13 @@ Texts TextsOf(const HolderRecord& record) {
 }
 
 void AppendIdentity(std::string& out, const ProcessIdentity& identity) {
-  out += "{\"boot_id\":";
+  out += '{';
+  if (!identity.machine.empty()) {
+    out += "\"machine\":";
+    AppendJson(out, EscapeBytes(identity.machine));
+    out += ',';
+  }
+  out += "\"boot_id\":";
   AppendJson(out, EscapeBytes(identity.boot_id));
   absl::StrAppend(&out, ",\"pid_namespace\":", identity.pid_namespace, ",\"pid\":", identity.pid,
                   ",\"start_ticks\":", identity.start_ticks, "}");
@@ -115,8 +123,18 @@ std::string Stamp(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
 
+// A reader that knows no machines would take a process of another one for its own machine's.
+std::uint64_t SchemaFor(const HolderRecord& record) {
+  const auto names_machine = [](const std::optional<ProcessIdentity>& process) {
+    return process.has_value() && !process->machine.empty();
+  };
+  const bool any = names_machine(record.identity) || names_machine(record.instance) ||
+                   names_machine(record.guardian);
+  return any ? kSchemaOfMachines : kOldestSchema;
+}
+
 std::string Json(const HolderRecord& record, const Texts& texts) {
-  std::string out = absl::StrCat("{\"schema\":", kRecordSchema);
+  std::string out = absl::StrCat("{\"schema\":", SchemaFor(record));
   out.reserve(kRecordSize);
   const auto append = [&out](std::string_view key, std::string_view escaped) {
     absl::StrAppend(&out, ",\"", Absl(key), "\":");
@@ -312,6 +330,7 @@ class Members {
     if (!value->is_object()) return Fail<ProcessIdentity>(key, "is no object");
     Members members(value->get_object(), status_);
     ProcessIdentity identity;
+    if (members.Has("machine")) identity.machine = members.Text("machine");
     identity.boot_id = members.Text("boot_id");
     identity.pid_namespace = members.Number("pid_namespace");
     identity.pid =
@@ -374,7 +393,7 @@ absl::StatusOr<HolderRecord> FromJson(std::string_view text) {
   Members members(value.get_object(), status);
   const std::uint64_t schema = members.Number("schema");
   if (!status.ok()) return status;
-  if (schema < kRecordSchema) return NoRecord(OtherVersion("schema", schema, kRecordSchema));
+  if (schema < kOldestSchema) return NoRecord(OtherVersion("schema", schema, kRecordSchema));
 
   HolderRecord record;
   record.schema = schema;

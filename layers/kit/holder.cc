@@ -28,6 +28,12 @@ bool HasFrozenGuardian(const HolderRecord& record) {
 
 namespace {
 
+// One run of the kernel is on one machine, whatever the containers on it say that theirs is.
+bool IsOfThisMachine(const ProcessIdentity& process) {
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  return (own.ok() && process.boot_id == own->boot_id) || process.machine == MachineId();
+}
+
 Standing StandingOf(RecordState state) {
   switch (state) {
     case RecordState::kCandidate:
@@ -79,6 +85,8 @@ std::string_view ToString(Standing standing) {
       return "releasing";
     case Standing::kDying:
       return "dying";
+    case Standing::kLapsing:
+      return "lapsing";
     case Standing::kUnknown:
       return "unknown";
     case Standing::kUnguarded:
@@ -89,6 +97,7 @@ std::string_view ToString(Standing standing) {
 
 HolderRecord SeenFromHere(HolderRecord record) {
   const auto see = [](ProcessIdentity& process) {
+    if (!process.machine.empty() && IsOfThisMachine(process)) process.machine.clear();
     const absl::StatusOr<ProcessIdentity> here = IdentityHere(process);
     if (here.ok()) process = *here;
   };
@@ -109,6 +118,24 @@ Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence) {
   }
   holder.evidence = std::move(evidence);
   return holder;
+}
+
+Holder JudgeLeaseholder(std::optional<HolderRecord> record, BootTime free_at,
+                        std::string evidence) {
+  Holder holder = JudgeHolder(std::move(record), std::move(evidence));
+  holder.free_at = free_at;
+  // A server keeps the layer for a process that is gone, where a kernel would keep it for one that
+  // has a descriptor.
+  if (holder.record.has_value() && holder.standing == Standing::kUnknown) {
+    holder.standing = Standing::kLapsing;
+  }
+  return holder;
+}
+
+std::string FreeAtTheLatest(const Holder& holder) {
+  if (!holder.free_at.has_value()) return "";
+  const absl::Duration left = absl::Ceil(holder.free_at->Left(), absl::Seconds(1));
+  return absl::StrCat("; free in ", absl::ToInt64Seconds(left), " s at the latest");
 }
 
 std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::string_view where) {
@@ -151,6 +178,7 @@ std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch) {
       add(watch.decision ? watch.decision : watch.end);
       break;
     case Standing::kDying:
+    case Standing::kLapsing:
     case Standing::kUnguarded:
       break;
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kit/wake.h"
+#include "soleguard/boot_time.h"
 #include "soleguard/fd.h"
 #include "soleguard/layer.h"
 #include "soleguard/record.h"
@@ -23,6 +24,9 @@ std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::
 // The holder of a layer that the kernel says is taken, and whose last valid record is `record`.
 // `evidence` says what was seen and where.
 Holder JudgeHolder(std::optional<HolderRecord> record, std::string evidence);
+
+// The same of a leased layer, which its server frees at `free_at` unless the lease is renewed.
+Holder JudgeLeaseholder(std::optional<HolderRecord> record, BootTime free_at, std::string evidence);
 
 // What tells a waiter that this holder decided, gave up or ended. Empty: nothing does.
 std::vector<UniqueFd> WakeUps(const Holder& holder, Watch watch);

@@ -264,6 +264,10 @@ Match MatchBelow(const Self& self, std::int64_t pid, const ProcessIdentity& iden
 }  // namespace
 
 absl::StatusOr<ProcessIdentity> Here(const Self& self, const ProcessIdentity& identity) {
+  if (!identity.machine.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("process ", identity.pid, " runs on another machine"));
+  }
   if (identity.boot_id != self.identity.boot_id) {
     return Gone(identity.pid, "ended with an earlier boot of the system");
   }

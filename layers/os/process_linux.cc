@@ -10,6 +10,9 @@
 
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
+#include <boost/uuid/name_generator_sha1.hpp>
+#include <boost/uuid/uuid.hpp>
+#include <boost/uuid/uuid_io.hpp>
 
 #include "os/error.h"
 #include "os/proc_process_linux.h"
@@ -245,6 +248,22 @@ absl::StatusOr<std::vector<std::int64_t>> AllPids() {
   });
   if (error != 0) return os::ErrnoStatus(error, "list /proc");
   return pids;
+}
+
+std::string MachineId() {
+  // Any constant will do, as long as it stays: it makes the names this library's own.
+  constexpr boost::uuids::uuid kOurs = {{0x9c, 0x3e, 0x0b, 0x51, 0x6d, 0x5f, 0x4a, 0x27, 0xb8, 0x0d,
+                                         0x41, 0xe2, 0x77, 0x1c, 0x90, 0xaf}};
+  constexpr std::size_t kDigits = 32;
+  std::array<char, 64> buffer;
+  std::string_view text = proc::ReadStart(AT_FDCWD, "/etc/machine-id", buffer).text;
+  std::string machine(proc::NextField(text));
+  // While an image is made the file is empty, or says "uninitialized" (machine-id(5)).
+  if (machine.size() != kDigits) {
+    const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+    machine = own.ok() ? own->boot_id : HostName();
+  }
+  return boost::uuids::to_string(boost::uuids::name_generator_sha1(kOurs)(machine));
 }
 
 std::string HostName() {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -17,6 +18,7 @@
 
 #include "os/error.h"
 #include "os/kept_fd.h"
+#include "os/timer.h"
 #include "os/wait.h"
 #include "soleguard/text.h"
 #include "soleguard/watch.h"
@@ -68,6 +70,7 @@ class ObjectWatch::Impl {
     absl::Status opened = Open();
     for (const os::KeptFd* kept : {&inotify_, &wake_read_}) Drain(*kept);
     hang_ups_ = alarm.hang_ups;
+    opened.Update(ArmTimer(alarm.lapse));
     if (inotify_) opened.Update(AddAll(alarm));
     return opened;
   }
@@ -79,6 +82,7 @@ class ObjectWatch::Impl {
       if (inotify_.StillOurs()) polled.push_back({.fd = inotify_.get(), .events = POLLIN});
       // A mount over a directory on the way hides it, and touches no directory (proc(5)).
       if (mounts_.StillOurs()) polled.push_back({.fd = mounts_.get(), .events = POLLPRI});
+      if (timer_.StillOurs()) polled.push_back({.fd = timer_.get(), .events = POLLIN});
       for (const int fd : hang_ups_) polled.push_back({.fd = fd, .events = 0});
     }
     return Poll(polled, at_most);
@@ -124,6 +128,20 @@ class ObjectWatch::Impl {
     return opened;
   }
 
+  // Only who has a lease needs one.
+  absl::Status ArmTimer(const std::optional<BootTime>& at) {
+    if (!at.has_value()) {
+      timer_.Close();
+      return absl::OkStatus();
+    }
+    if (!timer_.StillOurs()) {
+      absl::Status made = timer_.Keep("make a timer", [] { return os::MakeTimer(); });
+      if (!made.ok()) return made;
+    }
+    os::SetTimer(timer_.get(), *at);
+    return absl::OkStatus();
+  }
+
   absl::Status AddAll(const Alarm& alarm) {
     std::set<std::string> directories(alarm.directories.begin(), alarm.directories.end());
     for (const auto* paths : {&alarm.files, &alarm.directories}) {
@@ -165,6 +183,7 @@ class ObjectWatch::Impl {
   std::mutex mutex_;  // of the descriptors
   os::KeptFd inotify_;
   os::KeptFd mounts_;
+  os::KeptFd timer_;
   os::KeptFd wake_read_;
   os::KeptFd wake_write_;
   std::vector<int> hang_ups_;

@@ -65,9 +65,9 @@ bool IsTransient(const absl::Status& status) {
 Records RecordsOf(std::span<const LayerKind> kinds, const Scope& scope, const InstanceName& name) {
   Records records;
   records.Miss(ReadRecords(scope, name, records));
-  // Other layers keep theirs elsewhere.
+  // Other layers keep theirs elsewhere. A server is not asked: it might keep the caller waiting.
   for (const LayerKind& kind : kinds) {
-    if (kind.observer) continue;
+    if (kind.observer || kind.remote) continue;
     const Sighting sighting =
         kind.make({.scope = scope, .name = name, .parameters = {}, .subject = {}})->Look();
     const auto* taken = std::get_if<Taken>(&sighting);

@@ -49,7 +49,13 @@ class FakeClaim : public Claim {
   void Release() override { log_.push_back(layer_ + " freed"); }
   std::optional<HolderRecord> Predecessor() const override { return predecessor; }
   absl::Status KeepOverExec() override { return absl::OkStatus(); }
+  std::optional<std::uint64_t> token() const override { return server_token; }
+  absl::Status Finish() override {
+    if (server_token.has_value()) log_.push_back(layer_ + " confirmed");
+    return absl::OkStatus();
+  }
 
+  std::optional<std::uint64_t> server_token;
   absl::Status publish_status = absl::OkStatus();
   std::optional<HolderRecord> predecessor;
   HolderRecord published;
@@ -73,6 +79,7 @@ class FakeLayer : public Layer {
     answers_.pop_front();
     return answer;
   }
+  void Cancel() override { log_.push_back(text_ + " cancelled"); }
   Sighting Look() const override { return Free{}; }
   std::vector<ProcessIdentity> Suspects() const override { return suspects; }
 
@@ -583,6 +590,114 @@ TEST_F(ArbiterTest, H41_ARefusedStartLeavesTheLargestTokenInWhatItHeld) {
   ExpectDecision(Decision::kDuplicate);
   EXPECT_EQ(arbiter_->record().token, 76U);
   EXPECT_FALSE(arbiter_->token().has_value());
+}
+
+// ---- layers that a server decides
+
+Pending Asked() {
+  Pending pending;
+  pending.wake.push_back(Event());
+  return pending;
+}
+
+TEST_F(ArbiterTest, AServersAnswerIsWaitedForWithWhatIsHeld) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c))");
+  Pending pending = Asked();
+  const int wake = pending.wake.front().get();
+  layer("/b").WillAnswer(std::move(pending));
+  const Arbiter::Next next = Run();
+  ASSERT_EQ(next.action, Action::kWait);
+  ASSERT_EQ(next.wake.size(), 1U);
+  EXPECT_EQ(next.wake[0].get(), wake);
+  EXPECT_EQ(next.at_most, ArbiterTimes{}.answer);
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried"));
+  ExpectDecision(Decision::kUnique, absl::Milliseconds(40));
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/b tried", "/c tried", "/a established",
+                                "/b established", "/c established"));
+}
+
+// It was not told in between: several wake-ups are one wait.
+TEST_F(ArbiterTest, AServerThatDoesNotAnswerInTimeIsUnavailableAndTheTryIsCancelled) {
+  Make("any(file(path=/a), file(path=/b))");
+  for (int i = 0; i < 3; ++i) layer("/a").WillAnswer(Asked());
+  EXPECT_EQ(Run().action, Action::kWait);
+  const absl::Duration answer = ArbiterTimes{}.answer;
+  EXPECT_EQ(Run(answer / 2).at_most, answer / 2);
+  ExpectDecision(Decision::kUnique, answer);
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/a tried", "/a tried", "/a cancelled", "/b tried",
+                                "/b established"));
+  EXPECT_EQ(arbiter_->reports()[0].outcome, LayerReport::Outcome::kUnavailable);
+  EXPECT_THAT(std::string(arbiter_->reports()[0].status.message()), HasSubstr("no answer for 5s"));
+}
+
+TEST_F(ArbiterTest, AServersAnswerIsNotWaitedForLongerThanTheCallerWaits) {
+  Make("file(path=/a)");
+  for (int i = 0; i < 2; ++i) layer("/a").WillAnswer(Asked());
+  EXPECT_EQ(Run(kDeadline - absl::Seconds(1)).at_most, absl::Seconds(1));
+  ExpectDecision(Decision::kUndetermined, kDeadline);
+}
+
+// It is asked again for each answer, and each has its own time.
+TEST_F(ArbiterTest, AfterAnAnswerTheNextOneHasItsTimeAgain) {
+  Make("file(path=/a)");
+  layer("/a").WillAnswer(Asked());
+  layer("/a").WillAnswer(By(Standing::kReleasing));
+  layer("/a").WillAnswer(Asked());
+  EXPECT_EQ(Run().action, Action::kWait);
+  EXPECT_EQ(Run(absl::Seconds(4)).action, Action::kWait);
+  EXPECT_EQ(Run(absl::Seconds(5)).at_most, ArbiterTimes{}.answer);
+  ExpectDecision(Decision::kUnique, absl::Seconds(6));
+}
+
+TEST_F(ArbiterTest, AnAbandonedArbitrationCancelsWhatItHasAsked) {
+  Make("all(file(path=/a), file(path=/b))");
+  layer("/b").WillAnswer(Asked());
+  EXPECT_EQ(Run().action, Action::kWait);
+  arbiter_.reset();
+  EXPECT_THAT(log_,
+              ElementsAre("/a tried", "/b tried", "/b cancelled", "/a releasing", "/a freed"));
+}
+
+TEST_F(ArbiterTest, AHolderThatIsGoneIsWaitedForUntilItsLeaseEnds) {
+  Make("file(path=/a)");
+  Contested lapsing = By(Standing::kLapsing);
+  lapsing.wake.push_back(Event());
+  layer("/a").WillAnswer(std::move(lapsing));
+  const Arbiter::Next next = Run();
+  EXPECT_EQ(next.action, Action::kWait);
+  EXPECT_EQ(next.at_most, kDeadline);
+  ExpectDecision(Decision::kUnique, absl::Seconds(7));
+}
+
+TEST_F(ArbiterTest, H41_AServersTokenGoesBeforeOneOfThisMachine) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c))");
+  std::map<std::string, FakeClaim*> claims;
+  for (const std::string path : {"/a", "/b", "/c"}) {
+    auto claim = std::make_unique<FakeClaim>(path, log_);
+    claims[path] = claim.get();
+    layer(path).WillAnswer(Held{std::move(claim)});
+  }
+  claims["/a"]->predecessor = HolderRecord{.token = 1'000'000};
+  claims["/b"]->server_token = 17;
+  claims["/c"]->server_token = 99;
+  ExpectDecision(Decision::kUnique);
+  EXPECT_EQ(arbiter_->token()->value, 17U) << "that of the first layer which has one";
+  EXPECT_TRUE(arbiter_->token()->durable);
+  for (const auto& [path, claim] : claims) EXPECT_EQ(claim->published.token, 17U) << path;
+}
+
+// All are told before the first is waited for.
+TEST_F(ArbiterTest, WhatIsGivenBackToAServerIsConfirmed) {
+  Make("all(file(path=/a), file(path=/b), file(path=/c))");
+  for (const std::string path : {"/a", "/b"}) {
+    auto claim = std::make_unique<FakeClaim>(path, log_);
+    claim->server_token = 1;
+    layer(path).WillAnswer(Held{std::move(claim)});
+  }
+  layer("/c").WillAnswer(By(Standing::kEstablished));
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/a releasing", "/b releasing",
+                                "/b freed", "/a freed", "/a confirmed", "/b confirmed"));
 }
 
 TEST_F(ArbiterTest, AnAbandonedArbitrationGivesEverythingBack) {

@@ -26,6 +26,8 @@ enum class Event : int {
   kPidNamespace,
   kContainer,
   kAnotherHost,
+  kServerUnreachable,
+  kLeaseLapsed,
   kIpcRemoved,
   kRemoveIpc,
   kSemaphoreUndoUnshared,

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "soleguard/boot_time.h"
 #include "soleguard/process_identity.h"
 #include "soleguard/record.h"
 
@@ -17,6 +18,7 @@ enum class Standing {
   kCandidate,    // alive and still arbitrating
   kReleasing,    // alive and giving its claims back
   kDying,        // killed, not gone yet
+  kLapsing,      // gone, and its lease has not run out yet
   // No record that matches a live process: not written yet, an orphaned child, a foreign locker.
   kUnknown,
   // Runs, and never asked: started without soleguard, or before the name was guarded.
@@ -33,7 +35,13 @@ struct Holder {
   // Its standing is unknown, and it has something that only instances take: perhaps it is a
   // candidate whose record is not written yet, or was deleted.
   bool may_be_candidate = false;
+  // When its lease runs out, unless it is renewed: then the layer is free at the latest. nullopt:
+  // nothing frees it by time.
+  std::optional<BootTime> free_at = std::nullopt;
 };
+
+// "; free in 7 s at the latest", or nothing: for a person, behind what is said of the holder.
+std::string FreeAtTheLatest(const Holder& holder);
 
 // `record` with its processes as the caller's pid namespace numbers them, as far as they are seen
 // from here (IdentityHere).

@@ -20,86 +20,21 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
+#include "soleguard/claim.h"
 #include "soleguard/event.h"
 #include "soleguard/fd.h"
 #include "soleguard/finding.h"
 #include "soleguard/holder.h"
 #include "soleguard/name.h"
+#include "soleguard/profile.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 #include "soleguard/subject.h"
-#include "soleguard/watch.h"
 
 namespace soleguard {
 
 enum class Event : int;  // soleguard/event.h
 enum class Effect : int;
-
-// A layer that this process holds. Ends at Release, at destruction, at exit and at SIGKILL. After
-// fork the claim stays the parent's: the child's copy closes its descriptors at once
-// (pthread_atfork(3)) and never does anything. Not thread-safe.
-class Claim {
- public:
-  virtual ~Claim() = default;
-
-  // Writes `record` where lookers find it, and wakes those who wait for a decision. Does not block.
-  virtual absl::Status Publish(const HolderRecord& record) = 0;
-
-  // OK when the claim still stands and excludes others; otherwise what was lost, and how:
-  // FailedPrecondition (this process is a forked child of the owner), DataLoss (deleted, replaced,
-  // closed by the program). Another code, such as Unavailable: whether it stands is not known,
-  // because the process no longer sees what others see, or may not look (chroot, namespaces,
-  // dropped privileges). Does not block and disturbs nobody.
-  virtual absl::Status Verify() const = 0;
-
-  // Adds to `alarm` where it shows that the claim may be lost. An error says what gives no event;
-  // everything else is added all the same. What it adds is valid until Mend or Release. Does not
-  // block.
-  virtual absl::Status Watch(Alarm& alarm);
-
-  // What Mend has found and done.
-  struct Mended {
-    // OK: nothing was missing. DataLoss: what was lost or damaged. FailedPrecondition: a forked
-    // child of the owner, or released. Another code: not known.
-    absl::Status lost;
-    // Whether the layer has kept others out all the while, as far as is known. If not, all that can
-    // be done with the claim is to release it.
-    bool excludes = true;
-    // The claim does not exclude processes that see what this one sees, but others may still meet
-    // it (it was moved, or a mount hides it). It is kept beside a new claim until the release.
-    bool may_exclude = false;
-    // What could not be restored, and why.
-    absl::Status left;
-  };
-  // Looks at everything that belongs to the claim, including what Verify leaves out because it only
-  // informs others (the record, what wakes waiters). Restores what is missing where that leaves no
-  // moment in which another process could take the layer. `record` is what others are told. Does
-  // not block.
-  virtual Mended Mend(const HolderRecord& record);
-
-  // Frees the layer. Publish kReleasing first. A second call does nothing. Does not block.
-  virtual void Release() = 0;
-
-  // Removes what Release leaves behind: files, a semaphore, a segment. The layer stays held until
-  // Release, and the next holder makes them again. Call it for all exclusive layers of a name, in
-  // reverse canonical order, while all are held, because one layer's files are in the directory of
-  // another. `files`: what all held layers have there (LayerKind::files). If something else is in
-  // the directory, nothing is removed: FailedPrecondition.
-  virtual absl::Status RemoveObjects(const std::vector<std::string>& /*files*/) {
-    return absl::OkStatus();
-  }
-
-  // The record that was found when the layer was claimed: the last holder's or candidate's.
-  virtual std::optional<HolderRecord> Predecessor() const { return std::nullopt; }
-
-  // Duplicates, close-on-exec, of the descriptors that carry the claim: while any process has one
-  // of them open the layer stays taken. Empty when the mechanism cannot be handed on. From the
-  // first call on, Release gives up this process's share only.
-  virtual absl::StatusOr<std::vector<UniqueFd>> Share() { return std::vector<UniqueFd>{}; }
-
-  // Lets the claim survive execve(2) of this process. FailedPrecondition where it cannot.
-  virtual absl::Status KeepOverExec() = 0;
-};
 
 // The three outcomes of a try, which are always distinct. An error is never read as free or as
 // taken.
@@ -119,7 +54,12 @@ struct Contested {
 struct Unavailable {
   absl::Status status;
 };
-using Attempt = std::variant<Held, Contested, Unavailable>;
+// Not an outcome: a remote layer was asked and has not answered. The next Try asks for the answer.
+struct Pending {
+  // One of these becomes readable when there is an answer.
+  std::vector<UniqueFd> wake;
+};
+using Attempt = std::variant<Held, Contested, Unavailable, Pending>;
 
 // What a look shows. Free is a snapshot and not a promise.
 struct Free {
@@ -138,9 +78,14 @@ class Layer {
   // Canonical policy text: "file", "file(path=/run/lock/x.lock)".
   virtual std::string_view text() const = 0;
 
-  // Tries to claim. Never blocks on another process. `candidate` is published as soon as the layer
-  // is claimed. Leaves nothing behind unless Held.
+  // Tries to claim. Never blocks on another process or a server: a layer that has to wait for an
+  // answer is Pending. `candidate` is published as soon as the layer is claimed. Leaves nothing
+  // behind unless Held.
   virtual Attempt Try(const HolderRecord& candidate) = 0;
+
+  // Gives up a try that is Pending. What the server may grant all the same is given back as soon as
+  // it says so, and at the latest lapses. Does not block.
+  virtual void Cancel() {}
 
   // As Try, but called when a layer has been unsettled for as long as an instance could need: it
   // says what the layer then is, and never that it is unsettled. Only a layer whose Try says
@@ -148,6 +93,8 @@ class Layer {
   virtual Attempt TryFinally(const HolderRecord& candidate) { return Try(candidate); }
 
   // Looks without disturbing anybody: takes no lock, not even for a moment, and creates nothing.
+  // This and what follows may wait for a server, at most for Patience::Left(), and say Unavailable
+  // then; a policy's Guard calls none of them while it holds a mutex, but Disown.
   virtual Sighting Look() const = 0;
 
   // For a process that gives up a claim which it has lost, and through which it can no longer
@@ -194,6 +141,13 @@ struct LayerKind {
   bool observer = false;
   // A claim of it can be handed on to a child, so it can carry what `guardcheck run` holds.
   bool carries = false;
+  // A server decides, which processes of other machines ask too. Its records come from other
+  // machines (kit/remote_record.h), and its tries can be Pending.
+  bool remote = false;
+  // A claim is freed by time and not by the end of its owner: see Claim::valid_until.
+  bool leased = false;
+  // Its parameter without a key is the name of a profile, which has what is not for policy text.
+  bool has_profile = false;
   // What an event does to the layer with these parameters. A kind without this function counts as
   // affected by no event.
   Effect (*effect)(Event, const LayerParameters&) = nullptr;
@@ -221,6 +175,8 @@ struct LayerContext {
   absl::Duration settle = absl::Seconds(1);
   // For an observer: the kinds whose records say whose a process is.
   std::span<const LayerKind> kinds = {};
+  // The profile that the parameters name; without it the layer is Unavailable, and says so.
+  std::optional<Profile> profile = std::nullopt;
 };
 
 }  // namespace soleguard

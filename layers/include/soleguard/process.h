@@ -21,7 +21,7 @@ enum class Liveness {
   kAlive,    // runs, sleeps or is stopped
   kDying,    // killed but not gone: it may still be finishing a system call
   kGone,     // no such process, a zombie with no live thread, or the pid is another process's now
-  kUnknown,  // of a pid namespace that is not seen from here, or /proc doesn't show it
+  kUnknown,  // of a pid namespace or machine that is not seen from here, or /proc doesn't show it
 };
 std::string_view ToString(Liveness liveness);
 
@@ -54,8 +54,8 @@ absl::StatusOr<ProcessIdentity> IdentityOf(std::int64_t pid);
 // The same process as the caller's pid namespace numbers it: `identity` itself, or that of a
 // process in a namespace below, as a container's is from its host (one pass over the table).
 // Functions that take an identity do this themselves. NotFound: it is gone; of a process below,
-// only the initial pid namespace can say that. FailedPrecondition: it cannot be seen from here (a
-// sibling namespace, or one above, or hidepid).
+// only the initial pid namespace can say that. FailedPrecondition: it cannot be seen from here
+// (another machine, a sibling namespace, or one above, or hidepid).
 absl::StatusOr<ProcessIdentity> IdentityHere(const ProcessIdentity& identity);
 
 // Whether exactly that process still runs. Dying: every task of it has PF_EXITING, or SIGKILL is
@@ -141,5 +141,12 @@ absl::StatusOr<std::string> HomeDirectory();
 
 // The host's name as the kernel has it now. For display only; nothing is ever decided by it.
 std::string HostName();
+
+// Tells this machine from others, also after a reboot: a UUID that is derived from /etc/machine-id,
+// because that file's content is not for other machines (machine-id(5)). Without such a file it
+// tells this run of the kernel from others, and after a reboot it is another machine. Machines that
+// were copied together with that file have the same id, so it never decides whether somebody holds
+// a layer. Does not block. Thread-safe.
+std::string MachineId();
 
 }  // namespace soleguard

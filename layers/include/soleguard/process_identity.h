@@ -9,6 +9,10 @@ namespace soleguard {
 // What distinguishes a process from every other one that ever ran, later owners of its pid
 // included. It is a plain value, and stays comparable after the process is gone.
 struct ProcessIdentity {
+  // MachineId of the machine that it runs on; empty: this one. Only records that other machines
+  // read name it. Of a process of another machine nothing can be seen from here, and nothing that
+  // is done to a process reaches it.
+  std::string machine = {};
   std::string boot_id;  // of the kernel's run: /proc/sys/kernel/random/boot_id
   // Inode of the pid namespace that `pid` counts in, which is that of the process that read this
   // identity. So a process of a nested namespace gives itself another identity than one that reads

@@ -22,10 +22,11 @@ enum class RecordState {
 };
 std::string_view ToString(RecordState state);
 
-// The form of a record that this soleguard writes. Of a record of a newer form it reads what never
-// changes (docs/decisions/0017-record-of-another-version.md): schema, state, name, slot, scope,
-// identity, instance, token and version.
-inline constexpr std::uint64_t kRecordSchema = 1;
+// The newest form of a record that this soleguard writes and reads; each record is written in the
+// oldest form that can say what it says. Form 2 has processes that name their machine. Of a record
+// of a newer form it reads what never changes (docs/decisions/0017-record-of-another-version.md):
+// schema, state, name, slot, scope, identity, instance, token and version.
+inline constexpr std::uint64_t kRecordSchema = 2;
 
 // Written by its holder only, under the layer's claim. Strings are raw bytes. A record is a hint of
 // who holds a name, never the lock itself: only the kernel object says whether somebody holds it.
@@ -51,7 +52,7 @@ struct HolderRecord {
   std::string version;              // of soleguard
   // False: it has said that it takes no messages, and never will. True: it may, perhaps later.
   bool takes_messages = true;
-  std::uint64_t schema = kRecordSchema;
+  std::uint64_t schema = 1;  // as it was read; EncodeRecord writes what is needed
 
   // The process that runs as the instance: the owner itself, unless the claim was handed on.
   const ProcessIdentity& running() const { return instance.has_value() ? *instance : identity; }

@@ -2,8 +2,10 @@
 // sockets shut down, semaphores removed.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include <absl/status/status.h>
 #include <absl/time/time.h>
 
+#include "soleguard/boot_time.h"
 #include "soleguard/fd.h"
 
 namespace soleguard {
@@ -29,6 +32,11 @@ struct Alarm {
   // Descriptors that hang up or fail when the object behind them is lost. They still belong to the
   // claim: a wait for one that is closed meanwhile may be woken too often, and that is all.
   std::vector<int> hang_ups;
+  // When the first of the leases runs out, as it stands. Something shows then; a lease that was
+  // renewed meanwhile is armed again with its new end.
+  std::optional<BootTime> lapse = std::nullopt;
+
+  void AddLapse(BootTime at) { lapse = lapse.has_value() ? std::min(*lapse, at) : at; }
 };
 
 // Waits for alarms. When a program closes all descriptors, those of the watch included, this is

@@ -37,14 +37,20 @@ struct ArbiterTimes {
   // What a layer calls unsettled is waited for this long, or a quarter of it when a process shows
   // that is perhaps not an instance: an instance writes its record in less than a millisecond.
   absl::Duration settle = absl::Seconds(1);
+  // How long the server of a remote layer may take to answer, before the layer is unavailable.
+  absl::Duration answer = absl::Seconds(5);
 };
+
+// How long a candidate under `policy` may need until it decides.
+absl::Duration TimeToDecide(const Policy& policy, const ArbiterTimes& times);
 
 // Gives the token of a start that is Unique. `record` is what the start publishes; the token in it
 // is the largest one in the records of the layers that it holds.
 using TokenIssuer = std::function<Token(const HolderRecord& record)>;
 
-// One arbitration of one process. It does not block and reads no clock: its caller waits as it asks
-// and says what time it is, so that a test can drive it through every schedule. Not thread-safe.
+// One arbitration of one process. It reads no clock, and does not block but for what a server has
+// to confirm when it is given back (Claim::Finish): its caller waits as it asks and says what time
+// it is, so that a test can drive it through every schedule. Not thread-safe.
 class Arbiter {
  public:
   // A layer to ask, which outlives the arbiter.
@@ -89,6 +95,8 @@ class Arbiter {
   std::vector<HeldLayer> TakeClaims() { return std::move(held_); }
   // kUnique: the record that was published.
   const HolderRecord& record() const { return record_; }
+  // kUnique: that of the first layer whose server gives out tokens (Claim::token), or what was
+  // issued.
   const std::optional<Token>& token() const { return token_; }
   // kDuplicate: the holder; of several, the one that was met first.
   const Holder& holder() const { return *FirstContested()->holder; }
@@ -104,6 +112,7 @@ class Arbiter {
  private:
   Next Settle(Contested contested, absl::Duration elapsed);
   Next AwaitUnsettled(absl::Duration elapsed);
+  Next AwaitAnswer(Pending pending, absl::Duration elapsed);
   bool GetsOn(const std::vector<ProcessIdentity>& suspects);
   Next OnAnotherInstance();
   Next Decide();
@@ -112,6 +121,7 @@ class Arbiter {
   void Report(LayerReport report);
   void GiveBack();
   void PublishEstablished();
+  void IssueToken();
   bool Met() const;
   // nullptr when no layer is taken by another.
   const LayerReport* FirstContested() const;
@@ -122,7 +132,8 @@ class Arbiter {
   const TokenIssuer issue_;
   HolderRecord record_;
 
-  std::size_t next_ = 0;  // the member to ask
+  std::size_t next_ = 0;                         // the member to ask
+  std::optional<absl::Duration> asked_at_ = {};  // while its answer is pending
   std::vector<HeldLayer> held_;
   std::vector<LayerReport> reports_;
   Decision decision_ = Decision::kUndetermined;

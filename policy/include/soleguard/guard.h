@@ -15,6 +15,7 @@
 #include <absl/time/time.h>
 
 #include "soleguard/arbiter.h"
+#include "soleguard/boot_time.h"
 #include "soleguard/fd.h"
 #include "soleguard/holder.h"
 #include "soleguard/incident.h"
@@ -26,12 +27,6 @@
 #include "soleguard/scope.h"
 
 namespace soleguard {
-
-// Files for tools that expect them, at absolute paths; empty: none.
-struct SideFiles {
-  std::string pid_file;   // the instance's pid and a newline
-  std::string info_file;  // InfoText of the holder record
-};
 
 struct ConflictReport;  // soleguard/conflict.h
 struct Unique;
@@ -95,7 +90,8 @@ class Guard {
   // A number for whatever the instance writes to, so that a late write of an earlier instance can
   // be refused. Each slot has tokens of its own. Every Guard has one, under every policy. It is
   // larger than the token of every Guard before if token_is_durable says so, and may otherwise
-  // repeat one.
+  // repeat one. If a server gives out a number with its layer it is that one, and is larger than
+  // those of every Guard before that held the layer, on all machines.
   std::optional<std::uint64_t> token() const;
   // True: token() is larger than all tokens that were given out before for this name and slot,
   // durable or not, over any history of policies, layers that were missing, deletions, gc, clock
@@ -115,6 +111,11 @@ class Guard {
   // it is not known whether a claim stands, because this thread no longer sees what others see, or
   // may not look. Does not block and disturbs nobody.
   absl::Status Verify() const;
+
+  // Until when the claim surely stands if no lease is renewed once more; past when one was lost,
+  // and after Release. nullopt: no layer is leased. The instance may act until then and no longer;
+  // for one that is stopped between its look at this and its act there is token(). Does not block.
+  std::optional<BootTime> valid_until() const;
 
   // Looks at everything that belongs to the claim, and restores what is missing, including what
   // Verify leaves out because it only tells others who holds. What can be mended in place is
@@ -169,9 +170,14 @@ class Guard {
   ConflictReport ReportConflict(std::string_view complaint) const;
 
   // Ends the claim. Waits for a report of Watch and for an answer that are going on in other
-  // threads, but does not wait when it is called from one of these. A second call waits like the
-  // first and does nothing else; in a forked child it does nothing.
+  // threads, but does not wait when it is called from one of these; and for the server of a remote
+  // layer, two seconds at most (Patience). A second call waits like the first and does nothing
+  // else; in a forked child it does nothing.
   void Release();
+  // As Release. OK: others can have the name. DeadlineExceeded names a remote layer whose server
+  // has not confirmed it: it is free when its lease ends. FailedPrecondition: another thread
+  // releases it, or a forked child called.
+  absl::Status ReleaseAndConfirm();
 
   // Hands the claim on to a child. Returns duplicates of the descriptors that carry it, which are
   // close-on-exec and which the next fork leaves open. Clear close-on-exec in the child between

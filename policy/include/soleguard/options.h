@@ -1,13 +1,15 @@
-// What a start is told besides its name and policy.
+// What a start is told besides its name and policy, and what a Guard is told to write.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <stop_token>
+#include <string>
 
 #include <absl/time/time.h>
 
+#include "soleguard/profile.h"
 #include "soleguard/scope.h"
 #include "soleguard/subject.h"
 
@@ -55,6 +57,14 @@ struct Options {
   bool takes_messages = true;
   // What will run as the instance, when that is not the calling process itself.
   Subject subject = {};
+  // What the policy's text names: `etcd(prod)` needs Profiles{{"prod", …}}.
+  Profiles profiles = {};
+};
+
+// Files for tools that expect them, at absolute paths; empty: none.
+struct SideFiles {
+  std::string pid_file;   // the instance's pid and a newline
+  std::string info_file;  // InfoText of the holder record
 };
 
 }  // namespace soleguard

@@ -344,8 +344,8 @@ TEST(Record, H26_OfRandomlyChangedJsonNeverConfusesTheParser) {
 }
 
 TEST(Record, OfAnotherVersionSaysWhich) {
-  ExpectDataLoss(WithJson("\"schema\":1", "\"schema\":0"), "schema 0, this soleguard reads 1");
-  ExpectDataLoss(Framed(R"({"schema":99})"), "schema 99, this soleguard reads 1");
+  ExpectDataLoss(WithJson("\"schema\":1", "\"schema\":0"), "schema 0, this soleguard reads 2");
+  ExpectDataLoss(Framed(R"({"schema":99})"), "schema 99, this soleguard reads 2");
   ExpectDataLoss(Framed(JsonOf(SomeRecord()), 1, "2"), "format 2, this soleguard reads 1");
   ExpectDataLoss(Framed(JsonOf(SomeRecord()), 1, "\x1b[2J"), "format is no number");
 }
@@ -382,7 +382,7 @@ TEST(Record, H55_OfANewerSchemaIsReadAsFarAsNothingChanges) {
   EXPECT_FALSE(SomeRecord().is_newer());
   ExpectDataLoss(Framed(absl::StrReplaceAll(JsonOf(expected), {{"\"schema\":1", "\"schema\":3"},
                                                                {"\"identity\"", "\"who\""}})),
-                 "identity is missing (schema 3, this soleguard reads 1)");
+                 "identity is missing (schema 3, this soleguard reads 2)");
 }
 
 TEST(Record, H55_WhatSchema1WroteIsReadForEver) {
@@ -421,6 +421,28 @@ TEST(Record, H55_WhatIsWrittenNowIsReadBySchema1) {
     record.instance.reset();
     record.slot = 3;
     record.working_directory = std::string(5000, 'd');
+  }
+}
+
+// A process of another machine looks like one of this machine to who knows no machines, so such a
+// record says that it is of a form which he does not know. All others stay as they were.
+TEST(Record, H55_OnlyARecordThatNamesAMachineIsOfSchema2) {
+  EXPECT_EQ(Decoded(EncodeRecord(SomeRecord(), 1)).schema, 1U);
+  const std::string machine = "5e0c4f9e-0d4e-5d8e-9a53-0d6c5ac0b2a4";
+  for (const auto name_machine :
+       {+[](HolderRecord&record, const std::string&id) { record.identity.machine = id; },
+        +[](HolderRecord&record, const std::string&id) { record.instance->machine = id; },
+        +[](HolderRecord&record, const std::string&id) {
+          record.guardian = SomeIdentity(4712);
+          record.guardian->machine = id;
+        }}) {
+    HolderRecord record = SomeRecord();
+    name_machine(record, machine);
+    const HolderRecord read = Decoded(EncodeRecord(record, 1));
+    ExpectSame(read, record);
+    EXPECT_EQ(read.guardian, record.guardian);
+    EXPECT_EQ(read.schema, 2U);
+    EXPECT_FALSE(read.is_newer());
   }
 }
 

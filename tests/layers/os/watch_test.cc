@@ -52,6 +52,24 @@ class ObjectWatchTest : public ::testing::Test {
   ObjectWatch watch_;
 };
 
+// A lease runs out without anybody touching anything.
+TEST_F(ObjectWatchTest, TheEndOfALeaseWakes) {
+  Alarm alarm = alarm_;
+  alarm.AddLapse(BootTime::Now() + absl::Hours(1));
+  ASSERT_TRUE(watch_.Arm(alarm).ok());
+  EXPECT_FALSE(Touched());
+  alarm.AddLapse(BootTime::Now() + absl::Milliseconds(20));
+  alarm.AddLapse(BootTime::Now() + absl::Hours(2));
+  ASSERT_TRUE(watch_.Arm(alarm).ok());
+  EXPECT_TRUE(watch_.Wait(absl::Seconds(30)));
+  // It was renewed; then there is none any more.
+  alarm.lapse = BootTime::Now() + absl::Hours(1);
+  ASSERT_TRUE(watch_.Arm(alarm).ok());
+  EXPECT_FALSE(Touched());
+  ASSERT_TRUE(watch_.Arm(alarm_).ok());
+  EXPECT_FALSE(Touched());
+}
+
 TEST_F(ObjectWatchTest, WhateverHappensToTheFileOrItsDirectoriesWakes) {
   const std::vector<std::function<void()>> blows = {
       [&] { std::ofstream(directory_ / "a/b/file") << "other"; },

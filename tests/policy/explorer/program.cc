@@ -82,6 +82,9 @@ class ToldLayer final : public Layer {
       case Answer::Kind::kUnsettled:
       case Answer::Kind::kSettled:
         return Contested{.holder = {}, .wake = {}, .unsettled = true};
+      case Answer::Kind::kPending:
+      case Answer::Kind::kNoAnswer:
+        return Pending{};
       case Answer::Kind::kContested:
       case Answer::Kind::kExpired:
         break;
@@ -96,6 +99,7 @@ class ToldLayer final : public Layer {
     }
     return contested;
   }
+  void Cancel() override { ear_.effects.push_back({Effect::Kind::kCancel, index_}); }
   Sighting Look() const override { return Free{}; }
   std::vector<ProcessIdentity> Suspects() const override { return {}; }
 
@@ -150,6 +154,9 @@ class Start final : public Program {
     if (question_.waits.has_value() && question_.waits->kind == Answer::Kind::kUnsettled) {
       absl::StrAppend(&state, "u");
     }
+    if (question_.waits.has_value() && question_.waits->kind == Answer::Kind::kPending) {
+      absl::StrAppend(&state, "p");
+    }
     absl::StrAppend(&state, "/", static_cast<int>(question_.kind),
                     question_.decision.has_value() ? static_cast<int>(*question_.decision) : -1);
     return state;
@@ -174,9 +181,11 @@ class Start final : public Program {
     // All waits begin at 0, so that at the deadline each of them is over.
     const bool expired = answer.kind == Answer::Kind::kExpired;
     const bool settled = answer.kind == Answer::Kind::kSettled;
-    const Arbiter::Next next = arbiter_.Step(expired   ? kDeadline
-                                             : settled ? kSettle
-                                                       : absl::ZeroDuration());
+    const bool unanswered = answer.kind == Answer::Kind::kNoAnswer;
+    const Arbiter::Next next = arbiter_.Step(expired      ? kDeadline
+                                             : settled    ? kSettle
+                                             : unanswered ? ArbiterTimes{}.answer
+                                                          : absl::ZeroDuration());
     if (ear_.told != nullptr) Fail("the layer in turn was not tried");
     switch (next.action) {
       case Arbiter::Next::Action::kStep:
@@ -248,6 +257,10 @@ std::string ToString(const Answer& answer) {
       return "a stranger, perhaps";
     case Answer::Kind::kSettled:
       return "a stranger still";
+    case Answer::Kind::kPending:
+      return "the server was asked";
+    case Answer::Kind::kNoAnswer:
+      return "the server has not answered in time";
     case Answer::Kind::kContested:
     case Answer::Kind::kExpired:
       break;

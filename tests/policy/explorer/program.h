@@ -37,6 +37,8 @@ struct Answer {
     kCancelled,  // the start ends now
     kUnsettled,  // perhaps nobody has the layer: a stranger is there
     kSettled,    // still so, and one of ours would have said what it is
+    kPending,    // the layer's server was asked
+    kNoAnswer,   // and has not answered in time
   };
   static constexpr int kNobody = -1;
 
@@ -44,10 +46,11 @@ struct Answer {
   Standing standing = Standing::kUnknown;
   int process = kNobody;  // who is cited
 
-  static constexpr int kCodes = 480;
+  static constexpr int kStandings = 7;
+  static constexpr int kCodes = 12 * kStandings * 8;
   // Different for different answers, below kCodes.
   int code() const {
-    return (static_cast<int>(kind) * 6 + static_cast<int>(standing)) * 8 + process + 1;
+    return (static_cast<int>(kind) * kStandings + static_cast<int>(standing)) * 8 + process + 1;
   }
   friend bool operator==(const Answer&, const Answer&) = default;
 };
@@ -94,7 +97,8 @@ struct Question {
 // What a program does to the world. None depends on what the world is like at that moment, so the
 // effects of one step can be carried out later, one by one, between the steps of others.
 struct Effect {
-  enum class Kind : std::uint8_t { kPublish, kFree, kLeave };
+  // kCancel: what was asked of the layer's server is not wanted any more.
+  enum class Kind : std::uint8_t { kPublish, kFree, kLeave, kCancel };
   Kind kind = Kind::kPublish;
   int layer = 0;
   RecordState state = RecordState::kCandidate;  // kPublish

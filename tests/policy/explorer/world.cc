@@ -86,6 +86,14 @@ std::string_view ToString(Mutation mutation) {
       return "a replacer does not reserve";
     case Mutation::kStandbyDoesNotGiveWay:
       return "a standby does not let a replacer go first";
+    case Mutation::kFreedBeforeLapse:
+      return "a lease is given away before its holder knows";
+    case Mutation::kLapsingIsEstablished:
+      return "a lapsing holder is not waited for";
+    case Mutation::kLateIsUnavailable:
+      return "a late answer is not waited for";
+    case Mutation::kCancelIsForgotten:
+      return "what a cancelled try gets is not given back";
   }
   return "";
 }
@@ -176,6 +184,7 @@ std::string Configuration::ToString() const {
   absl::StrAppend(&text, "; kills ", kills, ", expiries ", expiries, releases ? ", releases" : "",
                   exits ? ", exits" : "", bypasser ? ", a bypasser" : "",
                   acts_while_freed ? "" : ", freed when stopped", hurry ? "" : ", unhurried",
+                  leased == 0 ? "" : absl::StrCat(", leased ", int{leased}, ", lapses ", lapses),
                   "; mutation: ", std::string(explorer::ToString(mutation)));
   return text;
 }
@@ -246,6 +255,17 @@ std::string ToString(const Move& move) {
       return text + "is killed";
     case Move::Kind::kFree:
       return absl::StrCat(text, "loses object ", static_cast<int>(move.object));
+    case Move::Kind::kAnswer:
+      return absl::StrCat(text, "is answered by the server of ", static_cast<int>(move.object));
+    case Move::Kind::kGiveBack:
+      return absl::StrCat(text, "gives back ", static_cast<int>(move.object), " unused");
+    case Move::Kind::kLapse:
+      return absl::StrCat(text, "knows that its lease of ", static_cast<int>(move.object),
+                          " is over");
+    case Move::Kind::kTake:
+      return absl::StrCat(text, "loses ", static_cast<int>(move.object), " to the server");
+    case Move::Kind::kExpireLeft:
+      return absl::StrCat("the lease of object ", static_cast<int>(move.object), " runs out");
     case Move::Kind::kUnregister:
       return text + "loses its registration";
     case Move::Kind::kGo:
@@ -319,6 +339,7 @@ Answer World::Scan(const State& state, int p) const {
       case Standing::kUnguarded:
         return 4;
       case Standing::kDying:
+      case Standing::kLapsing:
         return 3;
       case Standing::kReleasing:
       case Standing::kCandidate:
@@ -373,6 +394,7 @@ Answer World::Honest(const State& state, int p, int layer, bool probed) const {
   if (!configuration_.IsExclusive(layer)) return Scan(state, p);
   const auto object = Index(configuration_.object[Index(p)][Index(layer)]);
   const std::uint8_t record = state.record[object];
+  if (state.owner[object] == State::kLeft) return Contested(Standing::kLapsing, Answer::kNobody);
   if (probed || state.owner[object] != 0) return ByRecord(state, record);
   if (configuration_.acts_while_freed && configuration_.mutation != Mutation::kFreedIsFree &&
       IsOfProcess(record) && state.process[Index(WriterOf(record))].phase == Phase::kDying) {
@@ -406,6 +428,8 @@ Answer World::Mutate(Answer answer) const {
       return established_if(Standing::kDying);
     case Mutation::kUnknownIsEstablished:
       return established_if(Standing::kUnknown);
+    case Mutation::kLapsingIsEstablished:
+      return established_if(Standing::kLapsing);
     default:
       return answer;
   }
@@ -451,11 +475,15 @@ void World::Tell(State& state, int p, const Answer& answer) {
   Behaviour& program = behaviour(p);
   const Behaviour::NodeId from = process.node;
   const Question& asked = program.node(from).question;
-  if (asked.kind == Question::Kind::kDecide && program.node(from).held != available_[Index(p)]) {
+  // One that got no answer in time decides by the others, as if it could not reach the server.
+  const bool unanswered =
+      configuration_.leased != 0 && (process.flags & ProcessState::kExpired) != 0;
+  if (asked.kind == Question::Kind::kDecide && program.node(from).held != available_[Index(p)] &&
+      !unanswered) {
     Break(Invariant::kAllHeld);
   }
   if (asked.kind == Question::Kind::kTry && answer.kind == Answer::Kind::kHeld &&
-      configuration_.IsExclusive(asked.layer)) {
+      configuration_.IsExclusive(asked.layer) && !configuration_.IsLeased(asked.layer)) {
     state.owner[Index(configuration_.object[Index(p)][Index(asked.layer)])] =
         static_cast<std::uint8_t>(p + 1);
   }
@@ -479,7 +507,9 @@ void World::Tell(State& state, int p, const Answer& answer) {
     Leave(state, p);
   }
   if (answer.kind == Answer::Kind::kCancelled) process.flags |= ProcessState::kCancelled;
-  if (answer.kind == Answer::Kind::kExpired) process.flags |= ProcessState::kExpired;
+  if (answer.kind == Answer::Kind::kExpired || answer.kind == Answer::Kind::kNoAnswer) {
+    process.flags |= ProcessState::kExpired;
+  }
   if (answer.kind == Answer::Kind::kContested && answer.standing == Standing::kUnguarded) {
     if (answer.process == Bypasser()) {
       process.flags |= ProcessState::kBypassed;
@@ -645,18 +675,29 @@ void World::CarryOut(State& state, int p) {
   const Effect& effect = effects[process.done++];
   if (effect.kind == Effect::Kind::kLeave) {
     Leave(state, p);
+  } else if (effect.kind == Effect::Kind::kCancel) {
+    // One that is on its way is decided all the same.
+    if (process.asked == ProcessState::kSent) process.cancelled |= Bit(effect.layer);
+    if (process.asked == ProcessState::kAnswered && Owner(state, p, effect.layer) == p + 1) {
+      process.unwanted |= Bit(effect.layer);
+    }
+    process.asked = ProcessState::kNothing;
   } else if (configuration_.IsExclusive(effect.layer)) {
     const auto object = Index(configuration_.object[Index(p)][Index(effect.layer)]);
     if (effect.kind == Effect::Kind::kPublish) {
       const bool silent = configuration_.mutation == Mutation::kSilentRelease &&
                           effect.state == RecordState::kReleasing;
-      if (!silent) state.record[object] = RecordOf(p, effect.state);
+      // A server takes nothing from whom it has given the layer to no more.
+      const bool is_late = configuration_.IsLeased(effect.layer) && state.owner[object] != p + 1;
+      if (!silent && !is_late) state.record[object] = RecordOf(p, effect.state);
       // From here on others are refused, and rightly: it cannot change its mind any more.
       if (effect.state == RecordState::kEstablished) state.ran = 1;
     } else {
       const bool kept = configuration_.mutation == Mutation::kNoRollback && effect.layer == 0 &&
                         QuestionOf(process, p).decision != Arbiter::Decision::kUnique;
-      if (!kept) state.owner[object] = 0;
+      // What the server has given to another is not freed for him.
+      if (!kept && state.owner[object] == p + 1) state.owner[object] = 0;
+      process.lost &= static_cast<std::uint8_t>(~Bit(effect.layer));
     }
   }
   if (process.done < effects.size()) return;
@@ -664,9 +705,16 @@ void World::CarryOut(State& state, int p) {
   process.done = 0;
   if (configuration_.starts) CheckStart(state, p);
   if (QuestionOf(process, p).kind != Question::Kind::kEnd) return;
-  if (std::find(state.owner.begin(), state.owner.end(), p + 1) != state.owner.end()) {
-    Break(Invariant::kNothingLeft);
+  if (HasLeftover(state, p)) Break(Invariant::kNothingLeft);
+}
+
+// Whether it has something that is not on its way back.
+bool World::HasLeftover(const State& state, int p) const {
+  for (int layer = 0; layer < configuration_.exclusive(); ++layer) {
+    if (!configuration_.IsAvailable(p, layer) || Owner(state, p, layer) != p + 1) continue;
+    if (!Has(state.process[Index(p)].unwanted, layer)) return true;
   }
+  return false;
 }
 
 // Takes at once the steps of p that read and change nothing which another process reads or changes:
@@ -711,6 +759,7 @@ void World::Hurry(State& state, int p) {
       Tell(state, p, {.kind = Answer::Kind::kUnavailable});
       continue;
     }
+    if (configuration_.IsLeased(question.layer)) return;
     // Whether a private object is taken, nobody sees; what is published there, an observer may.
     if (!configuration_.hurry || !configuration_.IsExclusive(question.layer) ||
         !configuration_.IsPrivate(p, question.layer)) {
@@ -772,6 +821,7 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
           default:
             break;
           case Question::Kind::kTry: {
+            if (process.asked != ProcessState::kNothing) break;  // LeaseMoves
             const bool probed = (process.flags & ProcessState::kProbed) != 0;
             const bool idle =
                 question.waits.has_value() &&
@@ -794,7 +844,8 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
             if (configuration_.releases) add(Move::Kind::kRelease, true);
             break;
           case Question::Kind::kEnd:
-            if (configuration_.exits) add(Move::Kind::kExit, true);
+            // What is on its way to a server is decided first.
+            if (configuration_.exits && process.cancelled == 0) add(Move::Kind::kExit, true);
             break;
         }
         break;
@@ -806,8 +857,10 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
           holds = true;
           add(Move::Kind::kLosePlace, false);
         }
+        if (process.cancelled != 0) holds = true;  // decided first
         for (std::size_t object = 0; object < state.owner.size(); ++object) {
           if (state.owner[object] != p + 1) continue;
+          if (configuration_.IsLeased(static_cast<int>(object) / 3)) continue;
           holds = true;
           add(Move::Kind::kFree, false);
           moves.back().object = static_cast<std::uint8_t>(object);
@@ -820,6 +873,89 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
         break;
     }
     if (mortal && !bypasser && state.kills < configuration_.kills) add(Move::Kind::kKill, true);
+    if (configuration_.leased != 0) LeaseMoves(state, p, moves);
+  }
+  for (std::size_t object = 0; object < state.owner.size(); ++object) {
+    if (state.owner[object] != State::kLeft) continue;
+    moves.push_back({.kind = Move::Kind::kExpireLeft, .object = static_cast<std::uint8_t>(object)});
+  }
+}
+
+// What servers do about p, and what p does about them.
+void World::LeaseMoves(const State& state, int p, std::vector<Move>& moves) const {
+  const ProcessState& process = state.process[Index(p)];
+  const auto add = [&](Move::Kind kind, int layer, bool optional = false) {
+    moves.push_back({.kind = kind,
+                     .process = static_cast<std::uint8_t>(p),
+                     .object = static_cast<std::uint8_t>(layer),
+                     .optional = optional});
+  };
+  if (process.asked != ProcessState::kNothing && process.edge == Behaviour::kNoEdge) {
+    const int layer = QuestionOf(process, p).layer;
+    const bool answered = process.asked == ProcessState::kAnswered;
+    add(answered ? Move::Kind::kStep : Move::Kind::kAnswer, layer);
+    if (state.expiries < configuration_.expiries) add(Move::Kind::kExpire, layer, true);
+  }
+  for (int layer = 0; layer < configuration_.exclusive(); ++layer) {
+    if (Has(process.cancelled, layer)) add(Move::Kind::kAnswer, layer);
+    if (Has(process.unwanted, layer) && process.phase == Phase::kStarted) {
+      add(Move::Kind::kGiveBack, layer);
+    }
+    if (!configuration_.IsLeased(layer) || !configuration_.IsAvailable(p, layer)) continue;
+    if (Owner(state, p, layer) != p + 1 || process.phase != Phase::kStarted ||
+        QuestionOf(process, p).kind != Question::Kind::kHold) {
+      continue;
+    }
+    const bool knows = Has(process.lost, layer);
+    if (!knows && state.lapses < configuration_.lapses) add(Move::Kind::kLapse, layer, true);
+    const bool early = configuration_.mutation == Mutation::kFreedBeforeLapse;
+    if (knows || early) add(Move::Kind::kTake, layer, true);
+  }
+}
+
+// A server decides: it grants the layer, and publishes the candidate, in one step.
+void World::AskServer(State& state, int p, int layer) {
+  if (Owner(state, p, layer) != 0) return;
+  Owner(state, p, layer) = static_cast<std::uint8_t>(p + 1);
+  state.record[Index(configuration_.object[Index(p)][Index(layer)])] =
+      RecordOf(p, RecordState::kCandidate);
+}
+
+void World::ApplyToLease(State& state, const Move& move) {
+  const int p = move.process;
+  const int layer = move.object;
+  ProcessState& process = state.process[Index(p)];
+  const auto without = [layer](std::uint8_t set) {
+    return static_cast<std::uint8_t>(set & ~Bit(layer));
+  };
+  switch (move.kind) {
+    case Move::Kind::kAnswer: {
+      const bool had = Owner(state, p, layer) == p + 1;
+      AskServer(state, p, layer);
+      if (!Has(process.cancelled, layer)) {
+        process.asked = ProcessState::kAnswered;
+        break;
+      }
+      process.cancelled = without(process.cancelled);
+      const bool granted = !had && Owner(state, p, layer) == p + 1;
+      if (granted && configuration_.mutation != Mutation::kCancelIsForgotten) {
+        process.unwanted |= Bit(layer);
+      }
+      break;
+    }
+    case Move::Kind::kGiveBack:
+      process.unwanted = without(process.unwanted);
+      Owner(state, p, layer) = 0;
+      break;
+    case Move::Kind::kLapse:
+      ++state.lapses;
+      process.lost |= Bit(layer);
+      break;
+    case Move::Kind::kTake:
+      Owner(state, p, layer) = 0;
+      break;
+    default:
+      break;
   }
 }
 
@@ -829,6 +965,11 @@ void World::Kill(State& state, int p) {
   process.flags |= ProcessState::kKilled;
   process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
   process.phase = Phase::kDying;
+  if (process.asked == ProcessState::kSent) {
+    process.cancelled |= Bit(QuestionOf(process, p).layer);
+  }
+  process.asked = ProcessState::kNothing;
+  process.unwanted = 0;  // nobody is left to give it back
   EndStart(state, p);
   process.node = Behaviour::kStart;
   process.edge = Behaviour::kNoEdge;
@@ -871,6 +1012,34 @@ void World::Apply(State& state, const Move& move) {
         Tell(state, p, Reply(state, p, question.kind, question.layer, false));
         break;
       }
+      if (configuration_.IsLeased(question.layer) &&
+          configuration_.IsAvailable(p, question.layer)) {
+        if (process.asked == ProcessState::kNothing) {
+          if (configuration_.mutation == Mutation::kLateIsUnavailable) {
+            Tell(state, p, {.kind = Answer::Kind::kUnavailable});
+            break;
+          }
+          process.asked = ProcessState::kSent;
+          if (!question.waits.has_value() || question.waits->kind != Answer::Kind::kPending) {
+            Tell(state, p, {.kind = Answer::Kind::kPending});
+          }
+          break;
+        }
+        if (Owner(state, p, question.layer) == p + 1) {
+          process.asked = ProcessState::kNothing;
+          Tell(state, p, {.kind = Answer::Kind::kHeld});
+          break;
+        }
+        const Answer refused = Mutate(Honest(state, p, question.layer, false));
+        process.asked = ProcessState::kNothing;
+        // What refused it is gone again: it is asked once more.
+        if (refused.kind == Answer::Kind::kHeld) {
+          process.asked = ProcessState::kSent;
+          break;
+        }
+        Tell(state, p, refused);
+        break;
+      }
       if (configuration_.split_reads && !probed && Fails(state, p, question.layer)) {
         process.flags |= ProcessState::kProbed;
         break;
@@ -885,6 +1054,10 @@ void World::Apply(State& state, const Move& move) {
         break;
       }
       ++state.expiries;
+      if (waits.has_value() && waits->kind == Answer::Kind::kPending) {
+        Tell(state, p, {.kind = Answer::Kind::kNoAnswer});
+        break;
+      }
       if (configuration_.starts) {
         Tell(state, p, {.kind = Answer::Kind::kExpired});
         break;
@@ -917,12 +1090,26 @@ void World::Apply(State& state, const Move& move) {
         process.flags &= static_cast<std::uint8_t>(~ProcessState::kActs);
       }
       break;
+    case Move::Kind::kAnswer:
+    case Move::Kind::kGiveBack:
+    case Move::Kind::kLapse:
+    case Move::Kind::kTake:
+      ApplyToLease(state, move);
+      break;
+    case Move::Kind::kExpireLeft:
+      state.owner[move.object] = 0;
+      break;
     case Move::Kind::kUnregister:
       process.flags &= static_cast<std::uint8_t>(~ProcessState::kRegistered);
       break;
     case Move::Kind::kGo:
     case Move::Kind::kExit:
       MakeStale(state, p);
+      // A server does not see that its holder is gone.
+      for (std::size_t object = 0; object < state.owner.size(); ++object) {
+        if (state.owner[object] == p + 1) state.owner[object] = State::kLeft;
+      }
+      process.lost = 0;
       process.phase = Phase::kGone;
       process.node = Behaviour::kStart;
       process.flags &= static_cast<std::uint8_t>(ProcessState::kExpired | ProcessState::kBypassed |
@@ -943,7 +1130,7 @@ void World::Apply(State& state, const Move& move) {
 
 bool World::Runs(const State& state, int process) const {
   const ProcessState& found = state.process[Index(process)];
-  return found.phase == Phase::kStarted && found.edge == Behaviour::kNoEdge &&
+  return found.phase == Phase::kStarted && found.edge == Behaviour::kNoEdge && found.lost == 0 &&
          QuestionOf(found, process).kind == Question::Kind::kHold;
 }
 
@@ -979,13 +1166,15 @@ void World::CheckRunning(State& state) {
 }
 
 void World::CheckEnd(const State& state) {
-  bool lost = false;
+  bool lost_start = false;
   bool expired = false;
   bool bypassed = false;
   bool cancelled = false;
   for (int p = 0; p < configuration_.processes; ++p) {
     const ProcessState& process = state.process[Index(p)];
-    if (process.phase == Phase::kStarted && !Ended(state, p) && !Runs(state, p)) {
+    if (Ended(state, p) && HasLeftover(state, p)) Break(Invariant::kNothingLeft);
+    const bool lost = process.lost != 0;  // it stays where it is
+    if (process.phase == Phase::kStarted && !Ended(state, p) && !Runs(state, p) && !lost) {
       // A standby waits for the end of whoever runs, however long; a newcomer for nobody but the
       // head of a line, and that only if it does not see for whom the head waits.
       bool waits_rightly = false;
@@ -1004,11 +1193,11 @@ void World::CheckEnd(const State& state) {
     } else if ((process.flags & ProcessState::kCancelled) != 0) {
       cancelled = true;
     } else {
-      lost = true;
+      lost_start = true;
     }
   }
   if (state.ran != 0) return;
-  if (lost) {
+  if (lost_start) {
     Break(Invariant::kNoLostStart);
   } else if (expired) {
     ++lost_by_expiry_;

@@ -39,6 +39,11 @@ enum class Mutation {
   kKilledKeepsPlace,
   kNoReservation,          // a replacer signals without a place in line
   kStandbyDoesNotGiveWay,  // to a replacer
+  // Of leased layers.
+  kFreedBeforeLapse,      // the server gives the layer away, and its holder does not know yet
+  kLapsingIsEstablished,  // a holder that is gone is not waited for
+  kLateIsUnavailable,     // a server that takes its time, as if it could not be reached
+  kCancelIsForgotten,     // what a cancelled try is granted is not given back
 };
 std::string_view ToString(Mutation mutation);
 
@@ -81,6 +86,12 @@ struct Configuration {
   bool restarts = false;  // whoever is gone may come back, as another process
   int kills = 0;          // SIGKILLs, at any step
   int expiries = 0;       // waits that expire
+  // Of the exclusive layers, those that a server decides: it answers later, and frees a layer by
+  // time and not because its holder is gone. A holder may lose its lease while it holds, which it
+  // knows before the server frees the layer. (Of worlds that do not hurry. A lease outlasts what a
+  // killed process may still do: where it does not, only a fencing token helps.)
+  Set leased = 0;
+  int lapses = 0;  // leases that run out while their holder holds
   // A layer that is unavailable to a process is so because of a stranger, who may be one of ours
   // for all that can be seen at first. (Of worlds that do not hurry.)
   bool strangers = false;
@@ -96,6 +107,7 @@ struct Configuration {
 
   int exclusive() const { return observer ? layers - 1 : layers; }
   bool IsExclusive(int layer) const { return layer < exclusive(); }
+  bool IsLeased(int layer) const { return Has(leased, layer); }
   bool IsAvailable(int process, int layer) const;
   Set AvailableTo(int process) const;
   // Whether some exclusive layer is one object to both.
@@ -145,22 +157,31 @@ struct ProcessState {
   std::uint8_t saw = 0;     // Set: who stood in line when it took its last layer, and still does
   // Set: who could have the name of the holder that it has ended. Until its own start has ended.
   std::uint16_t replaces = 0;
+  // Of leased layers. What it has asked of the server whose layer it tries:
+  enum Asked : std::uint8_t { kNothing, kSent, kAnswered };
+  std::uint8_t asked = kNothing;
+  std::uint8_t cancelled = 0;  // Set: asked, not wanted any more, and not answered yet
+  std::uint8_t unwanted = 0;   // Set: granted all the same
+  std::uint8_t lost = 0;       // Set: held, and the lease has run out
 };
 
 // All that matters of a moment. Plain bytes, no padding.
 struct State {
   static constexpr int kMaxObjects = 12;
   std::array<ProcessState, kMaxProcesses> process{};
-  // By object. Owner: process + 1 or 0. Record: kNoRecord, kStale (of a process that is gone), or
-  // of a process.
+  // By object. Owner: process + 1, or 0, or kLeft: leased, and whoever had it is gone. Record:
+  // kNoRecord, kStale (of a process that is gone), or of a process.
   static constexpr std::uint8_t kNoRecord = 0;
   static constexpr std::uint8_t kStale = 255;
+  static constexpr std::uint8_t kLeft = 255;
   std::array<std::uint8_t, kMaxObjects> owner{};
   std::array<std::uint8_t, kMaxObjects> record{};
   std::uint8_t kills = 0;
   std::uint8_t expiries = 0;
   std::uint8_t ran = 0;  // somebody has been the only instance
   std::uint8_t cancels = 0;
+  std::uint8_t lapses = 0;
+  std::uint8_t unused = 0;  // no padding
 
   friend bool operator==(const State& a, const State& b) {
     return std::memcmp(&a, &b, sizeof(State)) == 0;
@@ -181,6 +202,11 @@ struct Move {
     kRelease,
     kKill,
     kFree,        // a dying process loses `object`
+    kAnswer,      // the server of `object`, a layer, has decided what it was asked
+    kGiveBack,    // what was granted in vain
+    kLapse,       // the lease of `object`, a layer, has run out, and its holder knows
+    kTake,        // the server takes back the layer `object` of that holder
+    kExpireLeft,  // `object` is freed, whose holder is gone
     kUnregister,  // a dying process loses its registration
     kGo,          // and is gone
     kExit,
@@ -271,6 +297,18 @@ class World {
   Answer Mutate(Answer answer) const;
   // Whether the next try of p fails at once, and reads later.
   bool Fails(const State& state, int p, int layer) const;
+  std::uint8_t& Owner(State& state, int p, int layer) const {
+    return state.owner[static_cast<std::size_t>(
+        configuration_.object[static_cast<std::size_t>(p)][static_cast<std::size_t>(layer)])];
+  }
+  std::uint8_t Owner(const State& state, int p, int layer) const {
+    return state.owner[static_cast<std::size_t>(
+        configuration_.object[static_cast<std::size_t>(p)][static_cast<std::size_t>(layer)])];
+  }
+  void LeaseMoves(const State& state, int p, std::vector<Move>& moves) const;
+  void ApplyToLease(State& state, const Move& move);
+  void AskServer(State& state, int p, int layer);
+  bool HasLeftover(const State& state, int p) const;
   void Tell(State& state, int p, const Answer& answer);
   void CarryOut(State& state, int p);
   void Hurry(State& state, int p);
