@@ -677,11 +677,10 @@ void World::CarryOut(State& state, int p) {
     Leave(state, p);
   } else if (effect.kind == Effect::Kind::kCancel) {
     // One that is on its way is decided all the same.
-    if (process.asked == ProcessState::kSent) process.cancelled |= Bit(effect.layer);
-    if (process.asked == ProcessState::kAnswered && Owner(state, p, effect.layer) == p + 1) {
-      process.unwanted |= Bit(effect.layer);
-    }
-    process.asked = ProcessState::kNothing;
+    const bool decided = Has(process.answered, effect.layer);
+    if (Has(process.asked, effect.layer) && !decided) process.cancelled |= Bit(effect.layer);
+    if (decided && Owner(state, p, effect.layer) == p + 1) process.unwanted |= Bit(effect.layer);
+    process.asked = process.answered = 0;
   } else if (configuration_.IsExclusive(effect.layer)) {
     const auto object = Index(configuration_.object[Index(p)][Index(effect.layer)]);
     if (effect.kind == Effect::Kind::kPublish) {
@@ -821,7 +820,7 @@ void World::Moves(const State& state, std::vector<Move>& moves) const {
           default:
             break;
           case Question::Kind::kTry: {
-            if (process.asked != ProcessState::kNothing) break;  // LeaseMoves
+            if (process.asked != 0) break;  // LeaseMoves
             const bool probed = (process.flags & ProcessState::kProbed) != 0;
             const bool idle =
                 question.waits.has_value() &&
@@ -890,14 +889,12 @@ void World::LeaseMoves(const State& state, int p, std::vector<Move>& moves) cons
                      .object = static_cast<std::uint8_t>(layer),
                      .optional = optional});
   };
-  if (process.asked != ProcessState::kNothing && process.edge == Behaviour::kNoEdge) {
-    const int layer = QuestionOf(process, p).layer;
-    const bool answered = process.asked == ProcessState::kAnswered;
-    add(answered ? Move::Kind::kStep : Move::Kind::kAnswer, layer);
-    if (state.expiries < configuration_.expiries) add(Move::Kind::kExpire, layer, true);
-  }
+  const bool waits = process.asked != 0 && process.edge == Behaviour::kNoEdge;
+  if (waits && process.answered != 0) add(Move::Kind::kStep, 0);
+  if (waits && state.expiries < configuration_.expiries) add(Move::Kind::kExpire, 0, true);
   for (int layer = 0; layer < configuration_.exclusive(); ++layer) {
-    if (Has(process.cancelled, layer)) add(Move::Kind::kAnswer, layer);
+    const bool open = Has(process.asked, layer) && !Has(process.answered, layer);
+    if (open || Has(process.cancelled, layer)) add(Move::Kind::kAnswer, layer);
     if (Has(process.unwanted, layer) && process.phase == Phase::kStarted) {
       add(Move::Kind::kGiveBack, layer);
     }
@@ -913,8 +910,30 @@ void World::LeaseMoves(const State& state, int p, std::vector<Move>& moves) cons
   }
 }
 
+// Asks the server or, once that has decided, takes its answer.
+void World::TryLeased(State& state, int p, const Question& question) {
+  ProcessState& process = state.process[Index(p)];
+  const int layer = question.layer;
+  if (process.asked == 0) {
+    if (configuration_.mutation == Mutation::kLateIsUnavailable) {
+      Tell(state, p, {.kind = Answer::Kind::kUnavailable});
+      return;
+    }
+    process.asked = Bit(layer);
+    Tell(state, p, {.kind = Answer::Kind::kPending});
+    return;
+  }
+  const bool granted = Owner(state, p, layer) == p + 1;
+  const Answer refused = Mutate(Honest(state, p, layer, false));
+  process.answered = 0;
+  // Who was in the way is gone by now: the server is asked once more.
+  if (!granted && refused.kind == Answer::Kind::kHeld) return;
+  process.asked = 0;
+  Tell(state, p, granted ? Answer{.kind = Answer::Kind::kHeld} : refused);
+}
+
 // A server decides: it grants the layer, and publishes the candidate, in one step.
-void World::AskServer(State& state, int p, int layer) {
+void World::Grant(State& state, int p, int layer) {
   if (Owner(state, p, layer) != 0) return;
   Owner(state, p, layer) = static_cast<std::uint8_t>(p + 1);
   state.record[Index(configuration_.object[Index(p)][Index(layer)])] =
@@ -931,9 +950,9 @@ void World::ApplyToLease(State& state, const Move& move) {
   switch (move.kind) {
     case Move::Kind::kAnswer: {
       const bool had = Owner(state, p, layer) == p + 1;
-      AskServer(state, p, layer);
+      Grant(state, p, layer);
       if (!Has(process.cancelled, layer)) {
-        process.asked = ProcessState::kAnswered;
+        process.answered |= Bit(layer);
         break;
       }
       process.cancelled = without(process.cancelled);
@@ -965,10 +984,8 @@ void World::Kill(State& state, int p) {
   process.flags |= ProcessState::kKilled;
   process.flags &= static_cast<std::uint8_t>(~ProcessState::kProbed);
   process.phase = Phase::kDying;
-  if (process.asked == ProcessState::kSent) {
-    process.cancelled |= Bit(QuestionOf(process, p).layer);
-  }
-  process.asked = ProcessState::kNothing;
+  process.cancelled |= static_cast<std::uint8_t>(process.asked & ~process.answered);
+  process.asked = process.answered = 0;
   process.unwanted = 0;  // nobody is left to give it back
   EndStart(state, p);
   process.node = Behaviour::kStart;
@@ -1014,30 +1031,7 @@ void World::Apply(State& state, const Move& move) {
       }
       if (configuration_.IsLeased(question.layer) &&
           configuration_.IsAvailable(p, question.layer)) {
-        if (process.asked == ProcessState::kNothing) {
-          if (configuration_.mutation == Mutation::kLateIsUnavailable) {
-            Tell(state, p, {.kind = Answer::Kind::kUnavailable});
-            break;
-          }
-          process.asked = ProcessState::kSent;
-          if (!question.waits.has_value() || question.waits->kind != Answer::Kind::kPending) {
-            Tell(state, p, {.kind = Answer::Kind::kPending});
-          }
-          break;
-        }
-        if (Owner(state, p, question.layer) == p + 1) {
-          process.asked = ProcessState::kNothing;
-          Tell(state, p, {.kind = Answer::Kind::kHeld});
-          break;
-        }
-        const Answer refused = Mutate(Honest(state, p, question.layer, false));
-        process.asked = ProcessState::kNothing;
-        // What refused it is gone again: it is asked once more.
-        if (refused.kind == Answer::Kind::kHeld) {
-          process.asked = ProcessState::kSent;
-          break;
-        }
-        Tell(state, p, refused);
+        TryLeased(state, p, question);
         break;
       }
       if (configuration_.split_reads && !probed && Fails(state, p, question.layer)) {

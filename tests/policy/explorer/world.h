@@ -157,12 +157,13 @@ struct ProcessState {
   std::uint8_t saw = 0;     // Set: who stood in line when it took its last layer, and still does
   // Set: who could have the name of the holder that it has ended. Until its own start has ended.
   std::uint16_t replaces = 0;
-  // Of leased layers. What it has asked of the server whose layer it tries:
-  enum Asked : std::uint8_t { kNothing, kSent, kAnswered };
-  std::uint8_t asked = kNothing;
-  std::uint8_t cancelled = 0;  // Set: asked, not wanted any more, and not answered yet
-  std::uint8_t unwanted = 0;   // Set: granted all the same
-  std::uint8_t lost = 0;       // Set: held, and the lease has run out
+  // Of leased layers, each a Set:
+  std::uint8_t asked = 0;      // whose server was asked, and answers or has
+  std::uint8_t answered = 0;   // of these, whose server has decided
+  std::uint8_t cancelled = 0;  // asked, not wanted any more, and not decided yet
+  std::uint8_t unwanted = 0;   // granted all the same
+  std::uint8_t lost = 0;       // held, and the lease has run out
+  std::uint8_t unused = 0;     // no padding
 };
 
 // All that matters of a moment. Plain bytes, no padding.
@@ -307,7 +308,8 @@ class World {
   }
   void LeaseMoves(const State& state, int p, std::vector<Move>& moves) const;
   void ApplyToLease(State& state, const Move& move);
-  void AskServer(State& state, int p, int layer);
+  void TryLeased(State& state, int p, const Question& question);
+  void Grant(State& state, int p, int layer);
   bool HasLeftover(const State& state, int p) const;
   void Tell(State& state, int p, const Answer& answer);
   void CarryOut(State& state, int p);

@@ -299,6 +299,13 @@ class GuardedRun final : public Command {
     return true;
   }
 
+  // The next start on another machine waits for what its server has not confirmed.
+  static void SayUnfinished(const absl::Status& released) {
+    if (released.ok()) return;
+    Say(Text("the command has ended, and the release is not confirmed: ",
+             Said(released.message())));
+  }
+
   // Messages are answered from now on, in a thread of their own: after the last fork.
   static void TakeMessages(Guard& guard, const MessageHook& hook, const GuardianLink& guardian) {
     const absl::Status takes =
@@ -382,7 +389,7 @@ class GuardedRun final : public Command {
                                           .ended =
                                               [&guard, hook] {
                                                 if (hook != nullptr) hook->Stop();
-                                                guard.Release();
+                                                SayUnfinished(guard.ReleaseAndConfirm());
                                               }});
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;

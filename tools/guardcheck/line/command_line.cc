@@ -313,6 +313,7 @@ class CommandLine {
     const std::vector<std::string>& named = given_.Of(options_.front());  // --config
     const Config files(ConfigFile(named.empty() ? "" : named.front()),
                        called_->has_name() ? parsed_.call.operand : "", &IsSetting, TimeForFiles());
+    parsed_.call.common.options.profiles = files.profiles();
     for (const Option& option : options_) {
       const std::vector<std::string>& texts = given_.Of(option);
       if (texts.empty()) {

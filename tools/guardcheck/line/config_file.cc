@@ -22,7 +22,8 @@ namespace {
 
 using IsKnown = std::function<bool(const std::string& key)>;
 
-constexpr std::string_view kNames = "names";  // [names.trading_bot]
+constexpr std::string_view kNames = "names";        // [names.trading_bot]
+constexpr std::string_view kProfiles = "profiles";  // [profiles.prod]
 
 std::string At(const std::string& file, const toml::node& node) {
   return absl::StrCat(Escape(file).text(), ":", node.source().begin.line);
@@ -39,13 +40,13 @@ std::string TextOf(const std::string& file, const std::string& key, const toml::
   Refuse(file, node, absl::StrCat(key, ": expected a string, a whole number, true or false"));
 }
 
-// The settings of one table, but for its table of names.
+// The settings of one table, but for its tables of names and profiles.
 std::vector<Config::Setting> SettingsOf(const std::string& file, const toml::table& table,
                                         const IsKnown& is_known) {
   std::vector<Config::Setting> settings;
   for (const auto& [toml_key, node] : table) {
     const std::string key(toml_key.str());
-    if (key == kNames && node.is_table()) continue;
+    if ((key == kNames || key == kProfiles) && node.is_table()) continue;
     if (!is_known(key)) {
       Refuse(file, node,
              absl::StrCat("there is no setting '", Escape(key).text(),
@@ -66,7 +67,26 @@ std::vector<Config::Setting> SettingsOf(const std::string& file, const toml::tab
 struct Contents {
   std::vector<Config::Setting> of_the_name;
   std::vector<Config::Setting> of_all;
+  soleguard::Profiles profiles;
 };
+
+soleguard::Profiles ProfilesOf(const std::string& file, const toml::table& tables) {
+  soleguard::Profiles profiles;
+  for (const auto& [toml_name, node] : tables) {
+    const std::string name(toml_name.str());
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      Refuse(file, node, absl::StrCat("expected a table [profiles.", Escape(name).text(), "]"));
+    }
+    soleguard::Profile::Settings settings;
+    for (const auto& [toml_key, value] : *table) {
+      const std::string key(toml_key.str());
+      settings[key] = TextOf(file, Escape(key).text(), value);
+    }
+    profiles.emplace(name, std::move(settings));
+  }
+  return profiles;
+}
 
 // A mistake in another name's part is one too: it would wait there for its day.
 Contents Read(const std::string& file, const std::string& text, const std::string& name,
@@ -79,7 +99,10 @@ Contents Read(const std::string& file, const std::string& text, const std::strin
                                     std::string(error.description())));
     }
   }();
-  Contents contents{.of_the_name = {}, .of_all = SettingsOf(file, table, is_known)};
+  Contents contents{.of_the_name = {}, .of_all = SettingsOf(file, table, is_known), .profiles = {}};
+  if (const toml::table* profiles = table[kProfiles].as_table()) {
+    contents.profiles = ProfilesOf(file, *profiles);
+  }
   const toml::table* names = table[kNames].as_table();
   if (names == nullptr) return contents;
   for (const auto& [toml_key, node] : *names) {
@@ -138,6 +161,7 @@ Config::Config(const std::string& file, const std::string& name, const IsKnown& 
     std::move(contents.of_the_name.begin(), contents.of_the_name.end(),
               std::back_inserter(settings_));
     std::move(contents.of_all.begin(), contents.of_all.end(), std::back_inserter(of_all));
+    profiles_.merge(contents.profiles);
   }
   std::move(of_all.begin(), of_all.end(), std::back_inserter(settings_));
 }

@@ -8,6 +8,8 @@
 
 #include <absl/time/time.h>
 
+#include <soleguard/profile.h>
+
 namespace guardcheck {
 
 // What the files say about one name, in the order of their weight: of the name in the user's file,
@@ -35,8 +37,13 @@ class Config {
   // nullptr: the files do not say.
   const Setting* Find(const std::string& key) const;
 
+  // The tables [profiles.NAME], each from the first file that has it. Their values are secrets: no
+  // message has them.
+  const soleguard::Profiles& profiles() const { return profiles_; }
+
  private:
   std::vector<Setting> settings_;  // the first one of a key counts
+  soleguard::Profiles profiles_;
 };
 
 }  // namespace guardcheck

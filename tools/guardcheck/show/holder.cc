@@ -51,6 +51,16 @@ void AddProcess(Lines& lines, const ProcessDescription& process) {
                                            static_cast<double>(process.memory_bytes) / (1 << 20))));
 }
 
+// Why there is no process to be described.
+Shown StateOfUnseen(const HolderRecord& record, const ProcessIdentity& instance) {
+  if (!instance.machine.empty()) {
+    return Text("runs on another machine, ", Escape(record.hostname),
+                ", and cannot be seen from here");
+  }
+  if (LivenessOf(instance) == soleguard::Liveness::kGone) return "has ended";
+  return "cannot be seen from here";
+}
+
 void AddRecord(Lines& lines, const HolderRecord& record) {
   const ProcessIdentity& instance = record.running();
   Shown pid = Text(instance.pid);
@@ -70,7 +80,7 @@ void AddRecord(Lines& lines, const HolderRecord& record) {
       lines.Add("executable", Escape(record.executable));
       lines.Add("directory", Escape(record.working_directory));
     }
-    lines.Add("state", "cannot be seen from here");
+    lines.Add("state", StateOfUnseen(record, instance));
   }
   if (record.token != 0) lines.Add("token", Text(record.token));
   if (record.is_newer()) {
@@ -98,9 +108,20 @@ Shown SuspectText(const Holder& holder, const ProcessIdentity& process) {
   return lines.text();
 }
 
+// What a person waits for whose holder is on another machine, or gone.
+Shown LeaseText(const Holder& holder) {
+  const absl::Duration left = absl::Ceil(holder.free_at->Left(), absl::Seconds(1));
+  const Shown in = Text("runs out in ", absl::ToInt64Seconds(left), " s");
+  if (holder.standing != soleguard::Standing::kLapsing) {
+    return Text(in, ", if the holder does not renew it");
+  }
+  return Text(in, ": its holder is gone, and the name is free then");
+}
+
 // "what was seen; the holder is established".
 Shown SeenHolder(const Holder& holder) {
-  return Text(Said(holder.evidence), "; the holder is ", WordOf(holder.standing));
+  return Text(Said(holder.evidence), "; the holder is ", WordOf(holder.standing),
+              Said(FreeAtTheLatest(holder)));
 }
 
 Shown LayerLine(const std::string& layer, const Shown& said) {
@@ -137,6 +158,7 @@ Shown HolderText(const Holder& holder) {
   if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
     Lines lines;
     AddRecord(lines, *holder.record);
+    if (holder.free_at.has_value()) lines.Add("lease", LeaseText(holder));
     return lines.text();
   }
   Shown text;

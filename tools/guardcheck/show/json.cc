@@ -68,10 +68,12 @@ Json WordsJson(const std::vector<std::string>& words) {
 }
 
 Json IdentityJson(const ProcessIdentity& identity) {
-  return Json::Object({{"pid", identity.pid},
-                       {"start_ticks", identity.start_ticks},
-                       {"pid_namespace", identity.pid_namespace},
-                       {"boot_id", Escape(identity.boot_id)}});
+  Json object = Json::Object({{"pid", identity.pid},
+                              {"start_ticks", identity.start_ticks},
+                              {"pid_namespace", identity.pid_namespace},
+                              {"boot_id", Escape(identity.boot_id)}});
+  if (!identity.machine.empty()) object.Set("machine", Escape(identity.machine));
+  return object;
 }
 
 Json ProcessJson(const ProcessIdentity& identity) {
@@ -118,6 +120,9 @@ Json HolderJson(const Holder& holder) {
                               {"record", nullptr},
                               {"process", nullptr},
                               {"suspects", ArrayOf(holder.processes, &ProcessJson)}});
+  if (holder.free_at.has_value()) {
+    object.Set("free_in_seconds", absl::ToDoubleSeconds(holder.free_at->Left()));
+  }
   if (holder.record.has_value()) {
     object.Set("record", RecordJson(*holder.record));
     object.Set("process", ProcessJson(holder.record->running()));
