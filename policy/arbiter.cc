@@ -17,6 +17,7 @@
 
 #include "retry.h"
 #include "soleguard/process.h"
+#include "soleguard/text.h"
 
 namespace soleguard {
 namespace {
@@ -176,9 +177,9 @@ Arbiter::Next Arbiter::Settle(Contested contested, absl::Duration elapsed) {
   }
   if (standing == Standing::kDying && HasALiveInstance(unsettled)) return OnAnotherInstance();
   return Refuse(Decision::kUndetermined,
-                absl::DeadlineExceededError(absl::StrCat("layer ", reports_.back().layer,
-                                                         " is taken by ", Describe(unsettled),
-                                                         ", which did not settle in time")));
+                absl::DeadlineExceededError(
+                    absl::StrCat("layer ", EscapeBytes(reports_.back().layer), " is taken by ",
+                                 Describe(unsettled), ", which did not settle in time")));
 }
 
 // It is waited for by the clock, not by a number of tries: beside load a try takes as long as ten.
@@ -244,10 +245,12 @@ Arbiter::Next Arbiter::Decide() {
   if (Met()) PublishEstablished();
   if (!Met() && FirstContested() != nullptr) return Refuse(Decision::kDuplicate);
   if (!Met()) {
-    std::string why = absl::StrCat("too few layers can tell for policy ", policy_.ToString());
+    std::string why =
+        absl::StrCat("too few layers can tell for policy ", EscapeBytes(policy_.ToString()));
     for (const LayerReport& report : reports_) {
       if (report.outcome != LayerReport::Outcome::kUnavailable) continue;
-      absl::StrAppend(&why, "; ", report.layer, ": ", absl::string_view(report.status.message()));
+      absl::StrAppend(&why, "; ", EscapeBytes(report.layer), ": ",
+                      absl::string_view(report.status.message()));
     }
     return Refuse(Decision::kUndetermined, absl::UnavailableError(why));
   }

@@ -23,6 +23,7 @@
 #include "soleguard/layer.h"
 #include "soleguard/options.h"
 #include "soleguard/process.h"
+#include "soleguard/text.h"
 
 namespace soleguard {
 namespace {
@@ -250,7 +251,7 @@ absl::Status Guard::Core::Finish(const std::vector<Slot>& released) {
     if (slot.claim == nullptr) continue;
     const absl::Status finished = slot.claim->Finish();
     if (finished.ok() || !unfinished.ok()) continue;
-    unfinished = absl::Status(finished.code(), absl::StrCat(std::string(slot.member.layer->text()),
+    unfinished = absl::Status(finished.code(), absl::StrCat(EscapeBytes(slot.member.layer->text()),
                                                             ": ", finished.message()));
   }
   return unfinished;
@@ -267,8 +268,8 @@ absl::StatusOr<std::vector<UniqueFd>> Guard::Core::ShareWithChild(Renewed renewe
     for (UniqueFd& copy : *copies) shared.push_back(std::move(copy));
   }
   if (shared.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("no layer of policy ", record_.policy, " can be handed on; set hand_on"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no layer of policy ", EscapeBytes(record_.policy), " can be handed on; set hand_on"));
   }
   renewed_ = std::move(renewed);
   return shared;
@@ -488,22 +489,21 @@ class Guard::Core::Looking {
         std::move(candidate), core_.setup_.times);
   }
 
-  // False: released meanwhile.
+  // False: released meanwhile. Steps without the mutex, because a served filesystem may take its
+  // time. The race: it is released between the step that claims and what follows. Closed by asking
+  // again with the mutex: then the arbiter gives back what it holds, and Release waits for that.
   bool Drive(Arbiter& arbiter, std::size_t i) {
     const Clock::time_point begin = Clock::now();
-    while (true) {
-      Arbiter::Next next;
-      {
-        const std::lock_guard lock(core_.mutex_);
-        if (IsReleased()) return false;
-        next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
-        if (next.action == Arbiter::Next::Action::kDecided) {
-          Take(i, arbiter);
-          return true;
-        }
-      }
+    while (!IsReleasedNow()) {
+      const Arbiter::Next next = arbiter.Step(absl::FromChrono(Clock::now() - begin));
       if (next.action == Arbiter::Next::Action::kWait) Wait(next.wake, next.at_most);
+      if (next.action != Arbiter::Next::Action::kDecided) continue;
+      const std::lock_guard lock(core_.mutex_);
+      if (IsReleased()) return false;
+      Take(i, arbiter);
+      return true;
     }
+    return false;
   }
 
   void Wait(std::span<const UniqueFd> wake, absl::Duration at_most) const {

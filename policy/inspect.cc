@@ -13,6 +13,7 @@
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "soleguard/start.h"
+#include "soleguard/text.h"
 
 namespace soleguard {
 
@@ -98,9 +99,9 @@ absl::Status CheckSlots(const Policy& policy, std::uint32_t slots) {
   for (const LayerSpec& spec : policy.layers()) {
     const auto is_one_object = spec.kind->is_one_object;
     if (slots == 1 || is_one_object == nullptr || !is_one_object(spec.parameters)) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("layer ", spec.ToString(), " is one object and cannot be one for each of ",
-                     slots, " slots; write ", std::string(spec.kind->name), " without parameters"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "layer ", EscapeBytes(spec.ToString()), " is one object and cannot be one for each of ",
+        slots, " slots; write ", std::string(spec.kind->name), " without parameters"));
   }
   return absl::OkStatus();
 }

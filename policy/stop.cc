@@ -23,6 +23,7 @@
 #include "soleguard/name.h"
 #include "soleguard/options.h"
 #include "soleguard/send.h"
+#include "soleguard/text.h"
 #include "target.h"
 
 namespace soleguard {
@@ -171,8 +172,8 @@ absl::Status Stopper::Look() {
       seen_.push_back(std::move(taken->holder));
     } else if (const auto* unavailable = std::get_if<Unavailable>(&layer.sighting)) {
       if (blind_.ok()) {
-        blind_ = absl::UnavailableError(
-            absl::StrCat("layer ", layer.layer, " cannot tell: ", unavailable->status.message()));
+        blind_ = absl::UnavailableError(absl::StrCat(
+            "layer ", EscapeBytes(layer.layer), " cannot tell: ", unavailable->status.message()));
       }
     }
   }
@@ -201,7 +202,7 @@ void Stopper::LookForForeignLockers() {
     std::optional<Holder> locker = ForeignLockerOf(i);
     if (!locker.has_value()) continue;
     locker->evidence =
-        absl::StrCat("layer ", policy_.layers()[i].ToString(), ": ", locker->evidence);
+        absl::StrCat("layer ", EscapeBytes(policy_.layers()[i].ToString()), ": ", locker->evidence);
     seen_.push_back(*std::move(locker));
   }
 }
@@ -606,8 +607,8 @@ absl::StatusOr<std::optional<Holder>> CheckRunning(std::string_view name, const 
   for (const Inspection::LayerSighting& layer : inspection->layers) {
     const auto* unavailable = std::get_if<Unavailable>(&layer.sighting);
     if (unavailable == nullptr) continue;
-    return absl::UnavailableError(
-        absl::StrCat("layer ", layer.layer, " cannot tell: ", unavailable->status.message()));
+    return absl::UnavailableError(absl::StrCat("layer ", EscapeBytes(layer.layer),
+                                               " cannot tell: ", unavailable->status.message()));
   }
   return std::optional<Holder>();
 }
@@ -620,7 +621,7 @@ absl::StatusOr<StopReport> StopRunning(std::string_view name, const Policy& poli
                                     [](const LayerSpec& layer) { return layer.kind->observer; });
   if (stop_options.duplicates && !observes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("policy ", policy.ToString(),
+        absl::StrCat("policy ", EscapeBytes(policy.ToString()),
                      " has no observer layer that shows duplicates, such as scan"));
   }
   return Stopper(instance->Slot(stop_options.slot), policy, options, stop_options).Run();

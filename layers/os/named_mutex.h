@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,15 @@ class NamedMutex {
 
   std::size_t count() const { return ownership_.rule == Ownership::Rule::kGroup ? kKeys : 1; }
   absl::Status Find(Create create);
+  // What stands at the keys; what can be used is noted in at_ and id_.
+  struct Seen {
+    std::optional<std::size_t> vacant;  // the first key at which nothing stands
+    absl::Status refused;               // one that an outsider made
+    bool unsure = false;                // one changes just now: it is looked at again
+  };
+  // `patient`: a maker still has the time to finish what it has begun.
+  absl::StatusOr<Seen> LookAtKeys(Create create, bool patient);
+  absl::Status LookAtKey(std::size_t i, Create create, bool patient, Seen& seen);
   absl::StatusOr<bool> IsAnotherTaken();
 
   Keys keys_;

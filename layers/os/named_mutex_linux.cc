@@ -152,52 +152,62 @@ absl::Status NamedMutex::Find(Create create) {
   constexpr int kPatience = 100;  // looks, far more than a maker needs for its next system call
   constexpr int kMostLooks = 1000;
   for (int look = 0; look < kMostLooks; ++look) {
-    std::optional<std::size_t> vacant;
-    absl::Status refused;
-    bool again = false;
-    id_ = -1;
-    for (std::size_t i = 0; i < count() && !again; ++i) {
-      const int id = semget(keys_[i], 1, 0);
-      if (id < 0 && errno == ENOENT) {
-        if (!vacant.has_value()) vacant = i;
-        continue;
-      }
-      if (id < 0) return ErrnoStatus(errno, absl::StrCat("open ", NameOf(keys_[i])));
-      const absl::StatusOr<semid_ds> status = StatusOf(keys_[i], id);
-      absl::Status usable =
-          status.ok() ? CheckOwnership(keys_[i], *status, ownership_) : status.status();
-      if (usable.ok()) {
-        if (id_ >= 0 && semctl(id, 0, GETVAL) <= 0) continue;
-        at_ = i;
-        id_ = id;
-      } else if (absl::IsNotFound(usable) && create == Create::kYes) {
-        // Its maker is at work, or was killed. Only he and root can finish it; for others the next
-        // key serves. The race: its maker goes on and takes it meanwhile, so it is not removed.
-        again = look < kPatience || GiveToGroup(keys_[i], id, ownership_).ok();
-      } else if (absl::IsAborted(usable)) {
-        again = true;
-      } else if (!absl::IsNotFound(usable)) {
-        refused.Update(usable);
-      }
-    }
-    if (again) {
+    const absl::StatusOr<Seen> seen = LookAtKeys(create, look < kPatience);
+    if (!seen.ok()) return seen.status();
+    if (seen->unsure) {
       (void)sched_yield();
       continue;
     }
     if (id_ >= 0) return absl::OkStatus();
-    if (!refused.ok()) return refused;
+    if (!seen->refused.ok()) return seen->refused;
     if (create != Create::kYes) return absl::NotFoundError("nobody has made the semaphore");
-    if (!vacant.has_value()) {
+    if (!seen->vacant.has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(
           NameOf(keys_.front()),
           " and those in its place were left by members of the group who have not given them to "
           "it; root's next start does that (ipcs -s shows them)"));
     }
-    absl::Status made = Make(keys_[*vacant], ownership_);
+    absl::Status made = Make(keys_[*seen->vacant], ownership_);
     if (!made.ok() && !absl::IsAborted(made)) return made;
   }
   return absl::AbortedError(
       absl::StrCat(NameOf(keys_.front()), " was made and removed ", kMostLooks, " times"));
+}
+
+absl::StatusOr<NamedMutex::Seen> NamedMutex::LookAtKeys(Create create, bool patient) {
+  Seen seen;
+  id_ = -1;
+  for (std::size_t i = 0; i < count() && !seen.unsure; ++i) {
+    absl::Status looked = LookAtKey(i, create, patient, seen);
+    if (!looked.ok()) return looked;
+  }
+  return seen;
+}
+
+absl::Status NamedMutex::LookAtKey(std::size_t i, Create create, bool patient, Seen& seen) {
+  const int id = semget(keys_[i], 1, 0);
+  if (id < 0 && errno == ENOENT) {
+    if (!seen.vacant.has_value()) seen.vacant = i;
+    return absl::OkStatus();
+  }
+  if (id < 0) return ErrnoStatus(errno, absl::StrCat("open ", NameOf(keys_[i])));
+  const absl::StatusOr<semid_ds> status = StatusOf(keys_[i], id);
+  const absl::Status usable =
+      status.ok() ? CheckOwnership(keys_[i], *status, ownership_) : status.status();
+  if (usable.ok()) {
+    if (id_ >= 0 && semctl(id, 0, GETVAL) <= 0) return absl::OkStatus();
+    at_ = i;
+    id_ = id;
+  } else if (absl::IsAborted(usable)) {
+    seen.unsure = true;
+  } else if (!absl::IsNotFound(usable)) {
+    seen.refused.Update(usable);
+  } else if (create == Create::kYes) {
+    // Its maker is at work, or was killed. Only he and root can finish it; for others the next key
+    // serves. The race: its maker goes on and takes it meanwhile, so it is not removed.
+    seen.unsure = patient || GiveToGroup(keys_[i], id, ownership_).ok();
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> NamedMutex::IsAnotherTaken() {

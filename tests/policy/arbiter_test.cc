@@ -19,6 +19,7 @@
 #include "soleguard/event.h"
 #include "soleguard/layer.h"
 #include "soleguard/process.h"
+#include "soleguard/registry.h"
 
 namespace soleguard {
 namespace {
@@ -27,6 +28,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Action = Arbiter::Next::Action;
 using Decision = Arbiter::Decision;
 
@@ -207,6 +209,15 @@ TEST_F(ArbiterTest, TooFewLayersAreUndeterminedWithEachReason) {
   EXPECT_THAT(std::string(arbiter_->status().message()),
               AllOf(HasSubstr("/a: no entry"), HasSubstr("/c: disk full")));
   EXPECT_THAT(log_, ElementsAre("/a tried", "/b tried", "/c tried", "/b releasing", "/b freed"));
+}
+
+// A message is shown as it is.
+TEST_F(ArbiterTest, H34_ForeignBytesOfThePolicyAreEscapedInReasons) {
+  Make("all(file(path=/a\xff), file(path=/b))");
+  layer("/a\xff").WillAnswer(Unavailable{absl::PermissionDeniedError("no entry")});
+  ExpectDecision(Decision::kUndetermined);
+  EXPECT_THAT(std::string(arbiter_->status().message()),
+              AllOf(HasSubstr(R"(; /a\xff: no entry)"), Not(HasSubstr("\xff"))));
 }
 
 TEST_F(ArbiterTest, AHolderBehindAnUnavailableLayerIsStillADuplicate) {
@@ -593,6 +604,21 @@ TEST_F(ArbiterTest, H41_ARefusedStartLeavesTheLargestTokenInWhatItHeld) {
 }
 
 // ---- layers that a server decides
+
+TEST(TimeToDecideTest, IsLongerByTheTimeOfEachServer) {
+  const LayerKind faraway = {
+      .name = "faraway",
+      .check = [](const LayerParameters&) { return absl::OkStatus(); },
+      .make = [](const LayerContext&) { return std::unique_ptr<Layer>(); },
+      .remote = true,
+      .effect = [](enum Event, const LayerParameters&) { return Effect::kNone; }};
+  ASSERT_TRUE(RegisterLayerKind(faraway).ok());
+  const ArbiterTimes times{.settle = kSettle, .answer = absl::Seconds(3)};
+  EXPECT_EQ(TimeToDecide(*Policy::Parse("all(file, mutex)"), times), absl::Seconds(2));
+  EXPECT_EQ(TimeToDecide(*Policy::Parse("all(file, faraway)"), times), absl::Seconds(5));
+  EXPECT_EQ(TimeToDecide(*Policy::Parse("all(file, faraway(a), faraway(b))"), times),
+            absl::Seconds(8));
+}
 
 Pending Asked() {
   Pending pending;

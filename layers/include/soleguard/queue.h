@@ -15,8 +15,10 @@
 
 namespace soleguard {
 
-// It gives order, never exclusion: the process at its head still has to get the layers. A place
-// ends with its process. Nothing here blocks. Not thread-safe.
+// It gives order, never exclusion: the process at its head still has to get the layers. Its order
+// reaches as far as the name's directory does, so it is that of one machine; between machines a
+// remote layer has the order of its server. A place ends with its process. Nothing here blocks. Not
+// thread-safe.
 class Queue {
  public:
   virtual ~Queue() = default;

@@ -34,7 +34,8 @@ struct Inspection {
   bool blind() const;
 };
 // Only looks, and disturbs nobody: it takes no lock, not even for a moment, and creates nothing. It
-// does not wait, so the holder may be just deciding or dying. InvalidArgument for an invalid name.
+// waits for no holder, so that one may be just deciding or dying; for a server that a layer has to
+// ask it waits at most options.deadline, and two seconds. InvalidArgument for an invalid name.
 // Thread-safe.
 absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
                                    const Options& options = {});
