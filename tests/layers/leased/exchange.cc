@@ -22,8 +22,8 @@ namespace {
 
 namespace json = boost::json;
 
-// Records are 4,096 bytes, and JSON may need two for one of them.
-constexpr std::size_t kMostBytes = 16384;
+// Records are 4,096 bytes, and JSON may need six for one of them.
+constexpr std::size_t kMostBytes = 32768;
 
 std::string Text(const json::object& request) { return json::serialize(request); }
 
@@ -67,6 +67,10 @@ int Connect(int fd, const std::string& address) {
   return connect(fd, reinterpret_cast<const sockaddr*>(&at), size);
 }
 
+bool Send(const os::KeptFd& connection, std::string_view request) {
+  return send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL) >= 0;
+}
+
 }  // namespace
 
 std::string AcquireRequest(std::string_view key, std::string_view lease, absl::Duration time,
@@ -101,18 +105,17 @@ absl::Status Exchange::Gone(std::string_view why) const {
 
 absl::Status Exchange::Begin(const LeaseServer& server, std::string_view request) {
   called_ = server.called;
+  if (connection_.StillOurs() && Send(connection_, request)) return absl::OkStatus();
   absl::Status made = connection_.Keep("make a Unix socket", [] {
     return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   });
   if (!made.ok()) return made;
-  const bool sent = Connect(connection_.get(), server.address) == 0 &&
-                    send(connection_.get(), request.data(), request.size(), MSG_NOSIGNAL) >= 0;
+  const bool sent = Connect(connection_.get(), server.address) == 0 && Send(connection_, request);
   return sent ? absl::OkStatus() : Gone(std::strerror(errno));
 }
 
 void Exchange::Add(std::string_view request) const {
-  if (!connection_.StillOurs()) return;
-  (void)!send(connection_.get(), request.data(), request.size(), MSG_NOSIGNAL);
+  if (connection_.StillOurs()) (void)Send(connection_, request);
 }
 
 absl::StatusOr<std::optional<LeaseAnswer>> Exchange::Take() const {

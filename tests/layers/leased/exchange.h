@@ -41,14 +41,18 @@ struct LeaseAnswer {
   std::uint64_t token = 0;
 };
 
-// A connection of its own for each request: the server frees nothing because one is closed, and
-// answers in the order in which they were made. A forked child has none of them. For one thread.
+// A connection for one request, or for several whose answers are awaited one after the other: the
+// server answers in the order in which it was asked, and frees nothing because a connection is
+// closed. A forked child has none of them. For one thread.
 class Exchange {
  public:
-  // Connects and sends; does not block. Unavailable: the server is not there.
+  // Sends, on a connection that is made if there is none; does not block. Unavailable: the server
+  // is not there.
   absl::Status Begin(const LeaseServer& server, std::string_view request);
-  // One more on the same connection, which the server hears after the first. Does not block.
+  // One more, whose answer nobody awaits. Does not block, and needs no memory.
   void Add(std::string_view request) const;
+  // The next request is made on another connection, on which no answer to this one can come.
+  void Close() { connection_.Close(); }
 
   // The answer; nullopt: none yet. Unavailable: there will be none. Does not block.
   absl::StatusOr<std::optional<LeaseAnswer>> Take() const;

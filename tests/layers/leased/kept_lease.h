@@ -26,9 +26,10 @@ class KeptLease {
   KeptLease(LeaseServer server, std::string id)
       : server_(std::move(server)), id_(std::move(id)), request_(RenewRequest(id_)) {}
 
-  // Begins. It was granted for `time`, as answer to a request that was sent at `sent`.
-  static absl::Status Keep(const std::shared_ptr<KeptLease>& kept, BootTime sent,
-                           absl::Duration time);
+  // Begins. It was granted for `time`, as answer to the last request of `exchange`, which was sent
+  // at `sent`.
+  static absl::Status Keep(const std::shared_ptr<KeptLease>& kept,
+                           std::shared_ptr<Exchange> exchange, BootTime sent, absl::Duration time);
   // Does not wait for the thread.
   void Stop();
 
@@ -43,11 +44,14 @@ class KeptLease {
  private:
   void Run();
   bool IsStoppedBeforeTheNext();
-  void Renew();
+  bool Renew();  // false: no answer
 
   const LeaseServer server_;
   const std::string id_;
   const std::string request_;
+  // One connection for all renewals: each new one would be at the number of a standard descriptor
+  // for a moment, in a program that has closed these (AboveStandard).
+  std::shared_ptr<Exchange> exchange_;
   absl::Duration time_;
   BootTime asked_;  // the last time; the thread's
   Lease lease_;

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -15,20 +16,34 @@
 
 namespace soleguard::testing {
 
-// While it lives, the layer `lease` without a profile asks it, in this process and in those that it
-// starts.
-class LeaseServer {
+// A variable of this process's environment, and of those that it starts, as long as it lives.
+class EnvironmentVariable {
  public:
-  // `time`: of its leases.
-  explicit LeaseServer(absl::Duration time)
-      : program_({.argv = {Beside("lease_server"), kAddress}}) {
-    if (program_.ReadLine() != "ready") throw std::runtime_error(program_.Errors());
-    (void)setenv("SOLEGUARD_LEASE_SERVER", kAddress.c_str(), 1);
-    (void)setenv("SOLEGUARD_LEASE_TIME", absl::StrCat(absl::ToInt64Milliseconds(time)).c_str(), 1);
+  EnvironmentVariable(const char* name, const std::string& value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    (void)setenv(name, value.c_str(), 1);
+  }
+  EnvironmentVariable(const EnvironmentVariable&) = delete;
+  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
+  ~EnvironmentVariable() {
+    (void)(before_.has_value() ? setenv(name_, before_->c_str(), 1) : unsetenv(name_));
   }
 
-  // Of the abstract name space: other users reach it, whatever directories they see.
-  static const std::string& address() { return kAddress; }
+ private:
+  const char* const name_;
+  std::optional<std::string> before_;
+};
+
+// While it lives, the layer `lease` without a profile asks it.
+class LeaseServer {
+ public:
+  // `time`: of the leases that are asked for.
+  explicit LeaseServer(absl::Duration time)
+      : program_(Start()),
+        address_variable_("SOLEGUARD_LEASE_SERVER", address_),
+        time_variable_("SOLEGUARD_LEASE_TIME", absl::StrCat(absl::ToInt64Milliseconds(time))) {}
+
+  const std::string& address() const { return address_; }
 
   void Stop() {
     program_.Signal(SIGSTOP);
@@ -39,11 +54,28 @@ class LeaseServer {
     program_.Signal(SIGKILL);
     (void)program_.Wait();
   }
+  // Another one in its place, which knows of no lease.
+  void Restart() {
+    Kill();
+    program_ = Start();
+  }
 
  private:
-  static inline const std::string kAddress = absl::StrCat("@soleguard-lease-test/", getpid());
+  // Of the abstract name space: other users reach it, whatever directories they see.
+  static std::string NewAddress() {
+    static int count = 0;
+    return absl::StrCat("@soleguard-lease-test/", getpid(), "/", ++count);
+  }
+  Program Start() const {
+    Program program({.argv = {Beside("lease_server"), address_}});
+    if (program.ReadLine() != "ready") throw std::runtime_error(program.Errors());
+    return program;
+  }
 
+  const std::string address_ = NewAddress();
   Program program_;
+  const EnvironmentVariable address_variable_;
+  const EnvironmentVariable time_variable_;
 };
 
 }  // namespace soleguard::testing

@@ -7,10 +7,9 @@
 // Covered by  file, mutex and port, which keep the others of this machine out while it lives.
 //
 // It is the model of a layer that a server decides (docs/adding-a-layer.md), with a server that is
-// only for tests. What knows the server's language is in exchange.h.
-#include <algorithm>
+// only for tests: exchange.h knows how that is spoken to, kept_lease.h keeps a lease alive, and
+// target.h finds the server by a profile.
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <optional>
@@ -18,8 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include <absl/strings/ascii.h>
-#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
@@ -30,27 +27,18 @@
 #include "kit/ownership.h"
 #include "layers/leased/exchange.h"
 #include "layers/leased/kept_lease.h"
+#include "layers/leased/target.h"
 #include "os/path.h"
 #include "os/timer.h"
 #include "soleguard/boot_time.h"
 #include "soleguard/event.h"
 #include "soleguard/layer.h"
-#include "soleguard/name.h"
 #include "soleguard/patience.h"
 #include "soleguard/record.h"
-#include "soleguard/scope_view.h"
-#include "soleguard/text.h"
 #include "soleguard/watch.h"
 
 namespace soleguard {
 namespace {
-
-// What the server's side of one layer is called, and for how long it is asked for.
-struct Target {
-  LeaseServer server;
-  std::string key;
-  absl::Duration time;
-};
 
 std::string Encode(const HolderRecord& record) { return EncodeRecord(ForOtherMachines(record), 1); }
 
@@ -61,16 +49,16 @@ std::optional<HolderRecord> Decode(const std::optional<std::string>& text) {
 
 class LeaseClaim final : public OwnedClaim {
  public:
-  LeaseClaim(const Target& target, const std::string& id, std::string candidate)
+  LeaseClaim(const LeaseTarget& target, const std::string& id, std::string candidate)
       : kept_(std::make_shared<KeptLease>(target.server, id)),
         last_words_(ReleaseRequest(id, candidate)) {}
   ~LeaseClaim() override { Release(); }
 
-  // With the answer to a request that was sent at `sent`.
-  absl::Status Take(BootTime sent, const LeaseAnswer& granted) {
+  // With the answer to the request of `exchange`, which was sent at `sent`.
+  absl::Status Take(std::shared_ptr<Exchange> exchange, BootTime sent, const LeaseAnswer& granted) {
     token_ = granted.token;
     predecessor_ = Decode(granted.record);
-    absl::Status kept = KeptLease::Keep(kept_, sent, granted.time);
+    absl::Status kept = KeptLease::Keep(kept_, std::move(exchange), sent, granted.time);
     taken_ = kept.ok();
     return kept;
   }
@@ -146,7 +134,7 @@ class LeaseClaim final : public OwnedClaim {
 
 class LeaseLayerImpl final : public Layer {
  public:
-  LeaseLayerImpl(Scope scope, std::string text, absl::StatusOr<Target> target)
+  LeaseLayerImpl(Scope scope, std::string text, absl::StatusOr<LeaseTarget> target)
       : scope_(std::move(scope)), text_(std::move(text)), target_(std::move(target)) {}
   LeaseLayerImpl(const LeaseLayerImpl&) = delete;
   LeaseLayerImpl& operator=(const LeaseLayerImpl&) = delete;
@@ -165,7 +153,7 @@ class LeaseLayerImpl final : public Layer {
     std::string record;
     std::string release;
     BootTime sent;
-    Exchange exchange;
+    const std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>();
   };
 
   absl::Status CheckMayAsk() const;
@@ -177,7 +165,7 @@ class LeaseLayerImpl final : public Layer {
 
   const Scope scope_;
   const std::string text_;
-  const absl::StatusOr<Target> target_;
+  const absl::StatusOr<LeaseTarget> target_;
   std::unique_ptr<Asked> asked_;
 };
 
@@ -197,7 +185,7 @@ absl::Status LeaseLayerImpl::Ask(const HolderRecord& candidate) {
   const std::string request = AcquireRequest(target_->key, asked->id, target_->time, asked->record);
   // Before it is on its way: the lease may count from now.
   asked->sent = BootTime::Now();
-  absl::Status sent = asked->exchange.Begin(target_->server, request);
+  absl::Status sent = asked->exchange->Begin(target_->server, request);
   if (sent.ok()) asked_ = std::move(asked);
   return sent;
 }
@@ -207,7 +195,7 @@ Attempt LeaseLayerImpl::Try(const HolderRecord& candidate) {
     absl::Status sent = Ask(candidate);
     if (!sent.ok()) return Unavailable{std::move(sent)};
   }
-  const absl::StatusOr<std::optional<LeaseAnswer>> answer = asked_->exchange.Take();
+  const absl::StatusOr<std::optional<LeaseAnswer>> answer = asked_->exchange->Take();
   if (!answer.ok()) {
     asked_.reset();
     return Unavailable{answer.status()};
@@ -221,7 +209,7 @@ Attempt LeaseLayerImpl::Try(const HolderRecord& candidate) {
 }
 
 Attempt LeaseLayerImpl::Wait() {
-  absl::StatusOr<UniqueFd> event = asked_->exchange.Event();
+  absl::StatusOr<UniqueFd> event = asked_->exchange->Event();
   if (!event.ok()) {
     Cancel();
     return Unavailable{event.status()};
@@ -234,7 +222,7 @@ Attempt LeaseLayerImpl::Wait() {
 // If this throws, the request is still there to be cancelled.
 Attempt LeaseLayerImpl::Hold(const LeaseAnswer& granted) {
   auto claim = std::make_unique<LeaseClaim>(*target_, asked_->id, asked_->record);
-  absl::Status taken = claim->Take(asked_->sent, granted);
+  absl::Status taken = claim->Take(asked_->exchange, asked_->sent, granted);
   if (!taken.ok()) {
     Cancel();
     return Unavailable{std::move(taken)};
@@ -246,7 +234,7 @@ Attempt LeaseLayerImpl::Hold(const LeaseAnswer& granted) {
 // On the same connection: the server grants first and frees then, whenever it gets to it.
 void LeaseLayerImpl::Cancel() {
   if (asked_ == nullptr) return;
-  asked_->exchange.Add(asked_->release);
+  asked_->exchange->Add(asked_->release);
   asked_.reset();
 }
 
@@ -285,64 +273,9 @@ Sighting LeaseLayerImpl::Look() const {
   return Free{Decode(answer->record)};
 }
 
-absl::Status CheckParameters(const LayerParameters& parameters) {
-  for (const auto& [key, value] : parameters) {
-    if (key.empty() && !value.empty() &&
-        std::all_of(value.begin(), value.end(), [](char c) { return absl::ascii_isalnum(c); })) {
-      continue;
-    }
-    return absl::InvalidArgumentError("lease takes the name of a profile, of letters and digits");
-  }
-  return absl::OkStatus();
-}
-
-// `value`: of the setting "time", in milliseconds; nullptr: it is not set.
-absl::StatusOr<absl::Duration> TimeIn(const char* value) {
-  constexpr int kUnlessSet = 10'000;
-  int milliseconds = kUnlessSet;
-  const bool valid =
-      value == nullptr || (absl::SimpleAtoi(value, &milliseconds) && milliseconds > 0);
-  if (valid) return absl::Milliseconds(milliseconds);
-  return absl::InvalidArgumentError("the setting \"time\" of lease is no number of milliseconds");
-}
-
-absl::StatusOr<Target> TargetOf(const LayerContext& context) {
-  Target target;
-  target.key = EscapeBytes(absl::StrCat(IdentityOf(context.scope), "//", context.name.key()));
-  const auto name = context.parameters.find("");
-  const char* server = nullptr;
-  const char* time = nullptr;
-  if (name == context.parameters.end()) {
-    target.server.called = "the lease server of SOLEGUARD_LEASE_SERVER";
-    server = std::getenv("SOLEGUARD_LEASE_SERVER");
-    time = std::getenv("SOLEGUARD_LEASE_TIME");
-  } else {
-    target.server.called = absl::StrCat("the lease server of profile ", name->second);
-    if (!context.profile.has_value()) {
-      return absl::UnavailableError(absl::StrCat("there is no profile ", name->second));
-    }
-    const auto setting = [&](std::string_view key) {
-      const std::string* value = context.profile->Find(key);
-      return value != nullptr ? value->c_str() : nullptr;
-    };
-    server = setting("server");
-    time = setting("time");
-  }
-  if (server == nullptr) {
-    return absl::UnavailableError(absl::StrCat(target.server.called, " is not set"));
-  }
-  target.server.address = server;
-  absl::StatusOr<absl::Duration> lasts = TimeIn(time);
-  if (!lasts.ok()) return lasts.status();
-  target.time = *lasts;
-  return target;
-}
-
 std::unique_ptr<Layer> MakeLeaseLayer(const LayerContext& context) {
-  const auto name = context.parameters.find("");
-  std::string text =
-      name == context.parameters.end() ? "lease" : absl::StrCat("lease(", name->second, ")");
-  return std::make_unique<LeaseLayerImpl>(context.scope, std::move(text), TargetOf(context));
+  return std::make_unique<LeaseLayerImpl>(context.scope, LeaseTextOf(context.parameters),
+                                          LeaseTargetOf(context));
 }
 
 Effect EffectOf(Event event, const LayerParameters&) {
@@ -371,7 +304,7 @@ std::string CautionOf(const LayerParameters&) {
 
 LayerKind LeaseLayer() {
   return {.name = "lease",
-          .check = &CheckParameters,
+          .check = &CheckLeaseParameters,
           .make = &MakeLeaseLayer,
           .remote = true,
           .leased = true,
