@@ -16,6 +16,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "retry.h"
+#include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/text.h"
 
@@ -326,8 +327,15 @@ void Arbiter::GiveBack() {
     }
   }
   for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->claim->Release();
-  // After all are told: one server's silence keeps none of the others waiting.
-  for (const HeldLayer& held : held_) (void)held.claim->Finish();
+  // After all are told: one server's silence keeps none of the others waiting, and all together
+  // wait no longer than for one.
+  const Patience patience(Patience::kMost);
+  for (const HeldLayer& held : held_) {
+    try {
+      (void)held.claim->Finish();
+    } catch (const std::bad_alloc&) {
+    }
+  }
   while (!held_.empty()) held_.pop_back();
 }
 

@@ -78,6 +78,11 @@ std::vector<std::string> NextSteps(const InstanceName& name, const ConflictRepor
   }
   for (const Suspect& suspect : report.search.found) {
     if (!suspect.is_likely) continue;
+    if (!suspect.process.machine.empty()) {
+      next.push_back(absl::StrCat("look at pid ", suspect.process.pid,
+                                  " of another machine; if it is a second instance, end it there"));
+      continue;
+    }
     next.push_back(absl::StrCat("look at pid ", suspect.process.pid,
                                 "; if it is a second instance, end it (kill ", suspect.process.pid,
                                 ") and start it by guardcheck run ", EscapeBytes(name.text()),

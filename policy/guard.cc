@@ -134,6 +134,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                                              .scope = options.scope,
                                              .policy = policy,
                                              .times = times,
+                                             .profiles = options.profiles,
                                              .layers = layers,
                                              .released = [&names, key] { names.Forget(key); }},
                                  start.arbiter()));

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <ranges>
 #include <span>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "conflict_of.h"
 #include "soleguard/layer.h"
 #include "soleguard/options.h"
+#include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/text.h"
 
@@ -156,7 +158,8 @@ ConflictReport Guard::Core::ReportConflict(std::string_view complaint) const {
     }
     return true;
   }();
-  const Options options{.scope = setup_.scope, .subject = {.unknown = true}};
+  const Options options{
+      .scope = setup_.scope, .subject = {.unknown = true}, .profiles = setup_.profiles};
   return ConflictOf(setup_.name.Slot(record_.slot), complaint, setup_.policy, options,
                     has_claim ? &own : nullptr);
 }
@@ -244,15 +247,22 @@ std::vector<Guard::Core::Slot> Guard::Core::ReleaseClaims() {
   return std::exchange(held_, {});
 }
 
-// Without the lock, as a server may take its time.
+// Without the lock, as a server may take its time: all together no more than one may. A
+// destructor's, too.
 absl::Status Guard::Core::Finish(const std::vector<Slot>& released) {
+  const Patience patience(Patience::kMost);
   absl::Status unfinished;
   for (const Slot& slot : released) {
     if (slot.claim == nullptr) continue;
-    const absl::Status finished = slot.claim->Finish();
-    if (finished.ok() || !unfinished.ok()) continue;
-    unfinished = absl::Status(finished.code(), absl::StrCat(EscapeBytes(slot.member.layer->text()),
-                                                            ": ", finished.message()));
+    try {
+      const absl::Status finished = slot.claim->Finish();
+      if (finished.ok() || !unfinished.ok()) continue;
+      unfinished = absl::Status(
+          finished.code(),
+          absl::StrCat(EscapeBytes(slot.member.layer->text()), ": ", finished.message()));
+    } catch (const std::bad_alloc&) {  // it is not known, and there is no memory to say of which
+      unfinished.Update(absl::DeadlineExceededError(""));
+    }
   }
   return unfinished;
 }
@@ -324,7 +334,9 @@ absl::Status Guard::Core::UpdateSideFiles() {
 absl::Status Guard::Core::KeepOverExec() {
   const auto entered = Enter();
   if (!entered.ok()) return entered.status();
-  for (const Slot& slot : held_) {
+  // From the last one on: those of a server, which are refused, come behind those whose descriptors
+  // would be left to the next program all the same.
+  for (const Slot& slot : std::views::reverse(held_)) {
     absl::Status status = slot.claim != nullptr ? slot.claim->KeepOverExec() : slot.lost;
     if (!status.ok()) return status;
   }
@@ -353,7 +365,7 @@ class Guard::Core::Looking {
   std::vector<Incident> Run() {
     if (!Mend()) return {};
     for (std::size_t i = 0; i < found_.size(); ++i) {
-      if (found_[i].gone && !Retake(i)) return {};
+      if (found_[i].gone && !IsToldFirst(i) && !Retake(i)) return {};
     }
     return Conclude();
   }
@@ -445,6 +457,19 @@ class Guard::Core::Looking {
       open[index] = policy.layers()[index].kind->observer;
     }
     return !policy.MetBy(open);
+  }
+
+  // Whether the watch tells of a loss before it is made good: a server may take its time to answer,
+  // and others may have the layer by then. The next look, which follows at once, asks it.
+  bool IsToldFirst(std::size_t i) {
+    const std::lock_guard lock(core_.mutex_);
+    const Slot& slot = core_.held_[i];
+    if (watching_ == nullptr || slot.told.has_value() || !slot.member.index.has_value()) {
+      return false;
+    }
+    if (!core_.setup_.policy.layers()[*slot.member.index].kind->remote) return false;
+    found_[i].left = absl::UnavailableError("its server is asked for it again");
+    return true;
   }
 
   // The one layer, as a policy. A carrier's text has no parameters.
@@ -581,8 +606,10 @@ class Guard::Core::Looking {
       } else if (incident.holder.has_value() || (found.gone && !excludes)) {
         incident.outcome = Incident::Outcome::kCompromised;
       }
+      const bool names_another =
+          incident.holder.has_value() && !(told.has_value() && told->holder.has_value());
       const bool is_known = told.has_value() && told->outcome == incident.outcome &&
-                            told->exclusion_stood == incident.exclusion_stood;
+                            told->exclusion_stood == incident.exclusion_stood && !names_another;
       if (incident.outcome == Incident::Outcome::kRepaired) {
         told.reset();
       } else {

@@ -24,6 +24,7 @@
 #include "soleguard/name.h"
 #include "soleguard/policy.h"
 #include "soleguard/process_identity.h"
+#include "soleguard/profile.h"
 #include "soleguard/record.h"
 #include "soleguard/scope.h"
 #include "soleguard/side_file.h"
@@ -41,6 +42,7 @@ class Guard::Core {
     Scope scope;
     Policy policy;
     ArbiterTimes times;
+    Profiles profiles;
     std::shared_ptr<const void> layers;  // keeps what the arbiter's members point to
     std::function<void()> released;      // called by Release, in the process that acquired
   };

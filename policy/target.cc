@@ -56,6 +56,12 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
       if (holder.standing == Standing::kUnknown) return Unnamed(holder);
       return absl::NotFoundError(absl::StrCat("pid ", target->pid, " is gone"));
     case Liveness::kUnknown:
+      if (!target->machine.empty()) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "pid ", target->pid, " is on another machine (host ", EscapeBytes(record.hostname),
+            ") and cannot be seen from here: here that number is another process's or nobody's, so "
+            "nobody is signalled; do it there"));
+      }
       return absl::FailedPreconditionError(absl::StrCat(
           "pid ", target->pid, " is of another pid namespace (host ", EscapeBytes(record.hostname),
           "): here that number is another process's or nobody's, so nobody is signalled; do it "

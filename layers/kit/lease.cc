@@ -11,6 +11,8 @@ namespace soleguard {
 
 void Lease::Renew(BootTime sent, absl::Duration time) {
   const std::lock_guard lock(mutex_);
+  const bool was_valid = valid_until_ != BootTime();
+  if (was_valid && valid_until_ <= BootTime::Now()) return;
   valid_until_ = std::max(valid_until_, sent + (time - time / kMargin));
 }
 

@@ -24,7 +24,8 @@ class Lease {
   static constexpr int kMargin = 20;
 
   // The server has granted or renewed it for `time`, as answer to a request that was sent at
-  // `sent`. An answer that comes late never makes it shorter.
+  // `sent`. An answer that comes late never makes it shorter. One that has run out stays so, even
+  // if the server would let it go on: its holder may have been told that it is lost.
   void Renew(BootTime sent, absl::Duration time);
   // The server has said that it is over; `why` names the server.
   void Lose(absl::Status why);

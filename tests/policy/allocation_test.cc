@@ -35,6 +35,7 @@
 #include "soleguard/inspect.h"
 #include "soleguard/options.h"
 #include "soleguard/process.h"
+#include "soleguard/registry.h"
 #include "soleguard/send.h"
 #include "support/child.h"
 #include "support/shared.h"
@@ -107,7 +108,7 @@ int BlockedSignals() {
 }
 
 // The parameter: a policy.
-class Allocation : public ::testing::TestWithParam<const char*> {
+class Allocation : public ::testing::TestWithParam<std::string> {
  protected:
   Allocation() : scope_(GetParam()) {
     *left_ = -1;
@@ -242,7 +243,7 @@ class AllocationSoakTest : public Allocation {
   bool TriesEach() const override { return true; }
 };
 
-std::string NameOf(const ::testing::TestParamInfo<const char*>& policy) {
+std::string NameOf(const ::testing::TestParamInfo<std::string>& policy) {
   return testing::TestNameOf(policy.param);
 }
 
@@ -560,12 +561,17 @@ SOLEGUARD_ALLOCATION_TEST(OfSideFiles)
 SOLEGUARD_ALLOCATION_TEST(OfARepair)
 SOLEGUARD_ALLOCATION_TEST(OfAWatch)
 
-INSTANTIATE_TEST_SUITE_P(Policies, Allocation,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
-                         &NameOf);
-INSTANTIATE_TEST_SUITE_P(Policies, AllocationSoakTest,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
-                         &NameOf);
+// And each kind that the program has registered, beside a file.
+std::vector<std::string> Policies() {
+  std::vector<std::string> policies = {"file", "mutex", "port", "all(file, mutex, port)"};
+  for (const LayerKind& kind : LayerKinds()) {
+    if (kind.remote) policies.push_back(absl::StrCat("all(file, ", std::string(kind.name), ")"));
+  }
+  return policies;
+}
+
+INSTANTIATE_TEST_SUITE_P(Policies, Allocation, ::testing::ValuesIn(Policies()), &NameOf);
+INSTANTIATE_TEST_SUITE_P(Policies, AllocationSoakTest, ::testing::ValuesIn(Policies()), &NameOf);
 
 }  // namespace
 }  // namespace soleguard

@@ -33,9 +33,8 @@ class Claim {
   // OK when the claim still stands and excludes others; otherwise what was lost, and how:
   // FailedPrecondition (this process is a forked child of the owner), DataLoss (deleted, replaced,
   // closed by the program, its lease has run out). Another code, such as Unavailable: whether it
-  // stands is not known,
-  // because the process no longer sees what others see, or may not look (chroot, namespaces,
-  // dropped privileges). Does not block and disturbs nobody.
+  // stands is not known, because the process no longer sees what others see, or may not look
+  // (chroot, namespaces, dropped privileges). Does not block and disturbs nobody.
   virtual absl::Status Verify() const = 0;
 
   // Until when it stands if it is not renewed once more; each renewal moves it on. From then on
@@ -73,7 +72,8 @@ class Claim {
   // not block.
   virtual Mended Mend(const HolderRecord& record);
 
-  // Frees the layer. Publish kReleasing first. A second call does nothing. Does not block.
+  // Frees the layer. Publish kReleasing first. A second call does nothing. Does not block, and does
+  // not throw: what a server has to be told is ready before.
   virtual void Release() = 0;
 
   // After Release: OK once others can have the layer. Waits for the server's word, at most for

@@ -84,7 +84,8 @@ class Layer {
   virtual Attempt Try(const HolderRecord& candidate) = 0;
 
   // Gives up a try that is Pending. What the server may grant all the same is given back as soon as
-  // it says so, and at the latest lapses. Does not block.
+  // it says so, and at the latest lapses. Does not block, and needs no memory: a destructor calls
+  // it.
   virtual void Cancel() {}
 
   // As Try, but called when a layer has been unsettled for as long as an instance could need: it
@@ -142,7 +143,7 @@ struct LayerKind {
   // A claim of it can be handed on to a child, so it can carry what `guardcheck run` holds.
   bool carries = false;
   // A server decides, which processes of other machines ask too. Its records come from other
-  // machines (kit/remote_record.h), and its tries can be Pending.
+  // machines (ForOtherMachines, kit/lease.h), and its tries can be Pending.
   bool remote = false;
   // A claim is freed by time and not by the end of its owner: see Claim::valid_until.
   bool leased = false;

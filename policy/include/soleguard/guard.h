@@ -98,7 +98,8 @@ class Guard {
   // steps, crashes and reboots, as long as the scope's state directory keeps what was written to
   // it. False when that could be neither read nor written, was lost or damaged since the last
   // start, or is not shared by all users that may have the name (a group's scope without a state
-  // directory of its own, Scope::WithStateDirectory): then nothing claims an order.
+  // directory of its own, Scope::WithStateDirectory): then nothing claims an order. Of a server's
+  // number it is true, and says so of the Guards that held the server's layer, and of no others.
   bool token_is_durable() const;
 
   // The record of an established holder before this one that ended without releasing (a crash, a
@@ -164,9 +165,9 @@ class Guard {
 
   // For use when a remote says that another instance acts under the same key. Verifies each claim,
   // and looks on this host for processes that could be that instance. `complaint` is what the
-  // remote said, for the report. Does not wait and signals nobody; walks the process table. In a
-  // forked child and after Release it reports as for a process without a claim. The result is in
-  // soleguard/conflict.h.
+  // remote said, for the report. Waits for nobody but a remote layer's server (Patience) and
+  // signals nobody; walks the process table. In a forked child and after Release it reports as for
+  // a process without a claim. The result is in soleguard/conflict.h.
   ConflictReport ReportConflict(std::string_view complaint) const;
 
   // Ends the claim. Waits for a report of Watch and for an answer that are going on in other

@@ -44,6 +44,14 @@ TEST(LeaseTest, ThatHasRunOutSaysSinceWhen) {
   EXPECT_THAT(std::string(lost.message()), HasSubstr("ran out 5s ago"));
 }
 
+// A program that was told of its loss acts on that.
+TEST(LeaseTest, ThatHasRunOutIsNotRenewed) {
+  Lease lease;
+  lease.Renew(BootTime::Now() + -kTime, kTime);
+  lease.Renew(BootTime::Now(), kTime);
+  EXPECT_TRUE(absl::IsDataLoss(lease.Check()));
+}
+
 // The server knows better, whatever the clock says, and does not change its mind.
 TEST(LeaseTest, ThatTheServerHasEndedIsOver) {
   Lease lease;
