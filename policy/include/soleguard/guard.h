@@ -138,10 +138,11 @@ class Guard {
   // Repairs, as above, whenever something happens to an object of the claim (a file of it is
   // deleted, replaced, truncated or moved, a semaphore or segment removed, a socket shut down), and
   // every `period` for what has no event. The first look is at once. `report` is called for each
-  // incident, within milliseconds, unless another process has to be waited for. It is called from a
-  // thread of the library's own, which has all signals blocked, one incident at a time, and may
-  // call everything of this Guard, Release and its destructor included. An exception that leaves it
-  // ends the program.
+  // incident, within milliseconds, unless another process has to be waited for; the loss of a
+  // remote layer before its server is asked for it again. It is called from a thread of the
+  // library's own, which has all signals blocked, one incident at a time, and may call everything
+  // of this Guard, Release and its destructor included. An exception that leaves it ends the
+  // program.
   //
   // The watch ends with Release, which waits for a report that is going on in another thread.
   // Neither a forked child nor a program after exec is watched.

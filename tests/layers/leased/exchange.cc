@@ -27,7 +27,9 @@ constexpr std::size_t kMostBytes = 32768;
 
 std::string Text(const json::object& request) { return json::serialize(request); }
 
-// A server may say anything.
+// A server may say anything. A day is long enough for what it says of time.
+constexpr std::uint64_t kMostMilliseconds = 86'400'000;
+
 std::uint64_t NumberIn(const json::object& answer, std::string_view member) {
   const json::value* value = answer.if_contains(member);
   json::error_code failed;
@@ -46,7 +48,8 @@ std::optional<LeaseAnswer> Parse(std::string_view packet) {
   const json::value value = json::parse(packet, failed);
   if (failed || !value.is_object()) return std::nullopt;
   const json::object& answer = value.get_object();
-  const auto milliseconds = std::max(NumberIn(answer, "time_ms"), NumberIn(answer, "left_ms"));
+  const auto milliseconds = std::min(
+      std::max(NumberIn(answer, "time_ms"), NumberIn(answer, "left_ms")), kMostMilliseconds);
   return LeaseAnswer{.word = TextIn(answer, "answer").value_or(""),
                      .record = TextIn(answer, "record"),
                      .time = absl::Milliseconds(milliseconds),
