@@ -95,6 +95,9 @@ class Place {
 
   absl::Status Open(os::Create create) {
     if (!plain()) return directory_.Open(create);
+    // Who is not known to himself could not tell the file that he makes from others'.
+    const absl::Status known = os::OwnershipOfCaller().status();
+    if (!known.ok()) return known;
     const std::size_t name = std::max<std::size_t>(plain_path_.rfind('/'), 1);
     return os::AwaitAnswer(plain_path_.substr(0, name), os::Create::kNo);
   }
@@ -671,18 +674,19 @@ Sighting FileLayerImpl::LookForLockers(const Place& place, const absl::Status& n
 }
 
 Sighting FileLayerImpl::Forecast() const {
-  if (!target_.plain()) {
-    Place place(target_);
-    const absl::Status opened = place.Open(os::Create::kAsIf);
-    if (!opened.ok() && !absl::IsNotFound(opened)) return Unavailable{opened};
-  }
-  Sighting sighting = Look();
-  if (!std::holds_alternative<Free>(sighting)) return sighting;
   Place place(target_);
-  absl::Status could_be = place.Open(os::Create::kAsIf);
-  if (absl::IsNotFound(could_be)) return sighting;  // and it could be made
-  if (could_be.ok()) could_be = os::CheckFile(place.Lock(), place.ownership(), 0);
-  if (could_be.ok()) could_be = os::CheckFile(place.Record(), place.ownership(), kRecordSize);
+  const absl::Status opened = place.Open(os::Create::kAsIf);
+  const auto check = [&place](const os::Entry& entry, std::size_t size) {
+    return os::CheckFile(entry, place.ownership(), size);
+  };
+  absl::Status could_be = absl::IsNotFound(opened) ? absl::OkStatus() : opened;
+  // Nothing else is locked: a start opens it before it finds out who has it.
+  if (could_be.ok() && place.plain()) could_be = check(place.Lock(), 0);
+  if (!could_be.ok()) return Unavailable{could_be};
+  Sighting sighting = Look();
+  if (!std::holds_alternative<Free>(sighting) || !opened.ok()) return sighting;
+  could_be = check(place.Lock(), 0);
+  if (could_be.ok()) could_be = check(place.Record(), kRecordSize);
   if (!could_be.ok()) return Unavailable{could_be};
   return sighting;
 }
@@ -849,7 +853,6 @@ Effect EffectOf(Event event, const LayerParameters& parameters) {
     case Event::kLockFileDeleted:
       return Effect::kBlinds;
     case Event::kHiddenPlace:
-    case Event::kHiddenUser:
     case Event::kScopeDirectoryRemoved:
     case Event::kScopeDirectorySquatted:
     case Event::kDiskFull:  // of the scope; nothing of this layer is there

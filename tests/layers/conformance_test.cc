@@ -1,16 +1,20 @@
-// What every layer has to do, asked of each that is registered. An observer excludes nobody: it is
-// asked beside the first exclusive layer, whose behaviour it must not spoil.
+// What every layer has to do, asked of each that is registered. What it answers about others'
+// objects, and what events do to it, is in the files beside this one.
+#include "layers/conformance.h"
+
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -18,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -28,7 +33,6 @@
 #include <gtest/gtest.h>
 
 #include "kit/key.h"
-#include "soleguard/event.h"
 #include "soleguard/fd.h"
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
@@ -39,68 +43,27 @@
 #include "support/attempt.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/forked.h"
 #include "support/repeater.h"
 #include "support/temp_dir.h"
+#include "support/test_scope.h"
 #include "support/traced.h"
 
 namespace soleguard {
 namespace {
 
 using ::testing::AllOf;
+using testing::Candidate;
 using testing::Claimant;
+using testing::Conformance;
+using testing::Established;
+using testing::EveryKind;
 using ::testing::HasSubstr;
+using testing::Say;
 using ::testing::StartsWith;
 using testing::Traced;
 
-std::vector<std::string> Kinds() {
-  std::vector<std::string> kinds;
-  for (const LayerKind& kind : LayerKinds()) kinds.emplace_back(kind.name);
-  return kinds;
-}
-
-HolderRecord Candidate(const Scope& scope) {
-  HolderRecord record;
-  record.name = "x";
-  record.scope = scope.ToString();
-  record.identity = *OwnIdentity();
-  return record;
-}
-
-// A layer under test, in a scope of its own.
-class Conformance : public ::testing::TestWithParam<std::string> {
- protected:
-  Claimant Start(const std::string& name = "x") {
-    return Claimant({.scope = directory_.path(), .name = name, .policy = policy()});
-  }
-  static const LayerKind& kind() { return *FindLayerKind(GetParam()); }
-  static std::string policy() {
-    if (!kind().observer) return GetParam();
-    return absl::StrCat("all(", std::string(CarrierKind().name), ", ", GetParam(), ")");
-  }
-  std::unique_ptr<Layer> Make(const std::string& name = "x") const {
-    return kind().make(
-        {.scope = scope(), .name = *InstanceName::Parse(name), .kinds = LayerKinds()});
-  }
-  Attempt Try(const std::string& name = "x") const {
-    return testing::OutcomeOf(*Make(name), Candidate(scope()));
-  }
-  Scope scope() const { return *Scope::Directory(directory_.path()); }
-  Verdict Acquire(absl::Duration settle = absl::Seconds(1)) const {
-    return Guard::Acquire("x", *Policy::Parse(policy()), {.scope = scope(), .settle = settle});
-  }
-  bool IsFree() const {
-    const Verdict verdict = Acquire();
-    return std::holds_alternative<Unique>(verdict);
-  }
-  static void Kill(Claimant& claimant) {
-    claimant.program().Signal(SIGKILL);
-    (void)claimant.program().Wait();
-  }
-
-  const testing::TempDir directory_;
-};
-
-INSTANTIATE_TEST_SUITE_P(Layers, Conformance, ::testing::ValuesIn(Kinds()),
+INSTANTIATE_TEST_SUITE_P(Layers, Conformance, ::testing::ValuesIn(EveryKind()),
                          [](const auto& kind) { return kind.param; });
 
 TEST_P(Conformance, ASecondProcessIsRefusedAndLearnsWho) {
@@ -413,8 +376,7 @@ TEST_P(Conformance, H08_TheNextClaimKnowsWhoHadItBefore) {
 TEST_P(Conformance, H04_EachObjectThatItWatchesIsMissedAndPutRight) {
   if (kind().observer) GTEST_SKIP() << "an observer has nothing to lose";
   if (kind().remote) GTEST_SKIP() << "its objects are a server's";
-  HolderRecord established = Candidate(scope());
-  established.state = RecordState::kEstablished;
+  const HolderRecord established = Established(scope());
   std::size_t objects = 1;
   for (std::size_t i = 0; i < objects; ++i) {
     Attempt attempt = Try();
@@ -480,60 +442,155 @@ TEST_P(Conformance, AfterExecItIsHeldAsKeepOverExecSays) {
   EXPECT_TRUE(IsFree());
 }
 
+// A holder that has handed its claim on to a child, which does nothing but keep it.
+class HandedOn {
+ public:
+  explicit HandedOn(const std::function<std::unique_ptr<Layer>()>& make, const Scope& scope) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_.data()) != 0) std::abort();
+    owner_ = fork();
+    if (owner_ == 0) BeOwner(*make(), scope);
+    if (read(ends_[0], &keeper_, sizeof keeper_) != sizeof keeper_) keeper_ = -1;
+  }
+  HandedOn(const HandedOn&) = delete;
+  HandedOn& operator=(const HandedOn&) = delete;
+  ~HandedOn() {
+    KillOwner();
+    KillKeeper();
+    for (const int end : ends_) (void)close(end);
+  }
+
+  // Whether there was something to hand on.
+  bool kept() const { return keeper_ > 0; }
+  // The owner lives on, and has given up its share.
+  void Release() const {
+    char byte = 0;
+    EXPECT_EQ(write(ends_[0], &byte, 1), 1);
+    EXPECT_EQ(read(ends_[0], &byte, 1), 1);
+  }
+  void KillOwner() {
+    if (owner_ <= 0) return;
+    (void)kill(owner_, SIGKILL);
+    (void)waitpid(std::exchange(owner_, 0), nullptr, 0);
+  }
+  void KillKeeper() {
+    if (keeper_ > 0) (void)kill(std::exchange(keeper_, 0), SIGKILL);
+  }
+
+ private:
+  [[noreturn]] void BeOwner(Layer& layer, const Scope& scope) const {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Attempt attempt = testing::OutcomeOf(layer, Candidate(scope));
+    Claim& claim = *std::get<Held>(attempt).claim;
+    HolderRecord record = Established(scope);
+    (void)claim.Publish(record);
+    const pid_t keeper = HandOn(claim);
+    (void)!write(ends_[1], &keeper, sizeof keeper);
+    char byte = 0;
+    (void)!read(ends_[1], &byte, 1);
+    record.state = RecordState::kReleasing;
+    (void)claim.Publish(record);
+    claim.Release();
+    (void)!write(ends_[1], &byte, 1);
+    Linger();
+  }
+  // To a child that has copies of its own. 0: there is nothing to hand on.
+  static pid_t HandOn(Claim& claim) {
+    const absl::StatusOr<std::vector<UniqueFd>> shared = claim.Share();
+    if (!shared.ok() || shared->empty()) return 0;
+    const pid_t keeper = testing::ForkAndWait(testing::Until::kForkReturned);
+    if (keeper == 0) Linger();
+    return keeper;
+  }
+  [[noreturn]] static void Linger() {
+    (void)alarm(60);
+    while (true) pause();
+  }
+
+  std::array<int, 2> ends_{};
+  pid_t owner_ = -1;
+  pid_t keeper_ = -1;
+};
+
 // A claim that was handed on is held after its owner's SIGKILL, until the last one who has it ends.
 TEST_P(Conformance, H11_WhatIsHandedOnOutlivesItsOwner) {
   if (kind().observer) GTEST_SKIP() << "an observer holds nothing";
-  int said[2];
-  ASSERT_EQ(pipe2(said, O_CLOEXEC), 0);
-  const pid_t owner = fork();
-  if (owner == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    Attempt attempt = Try();
-    absl::StatusOr<std::vector<UniqueFd>> shared = std::get<Held>(attempt).claim->Share();
-    pid_t keeper = 0;
-    if (shared.ok() && !shared->empty()) keeper = fork();
-    if (shared.ok() && !shared->empty() && keeper == 0) {
-      (void)alarm(60);
-      while (true) pause();
-    }
-    (void)!write(said[1], &keeper, sizeof keeper);
-    while (true) pause();
+  HandedOn claim([&] { return Make(); }, scope());
+  EXPECT_EQ(claim.kept(), kind().carries) << "the kind says whether a claim can be handed on";
+  claim.KillOwner();
+  if (claim.kept()) {
+    EXPECT_THAT(Say(Try()), StartsWith("contested"));
   }
-  (void)close(said[1]);
-  pid_t keeper = -1;
-  EXPECT_EQ(read(said[0], &keeper, sizeof keeper), static_cast<ssize_t>(sizeof keeper));
-  (void)close(said[0]);
-  EXPECT_EQ(keeper > 0, kind().carries) << "the kind says whether a claim can be handed on";
-  EXPECT_EQ(kill(owner, SIGKILL), 0);
-  (void)waitpid(owner, nullptr, 0);
-  if (keeper > 0) {
-    EXPECT_TRUE(std::holds_alternative<Contested>(Try()));
-    EXPECT_EQ(kill(keeper, SIGKILL), 0);
+  claim.KillKeeper();
+  EXPECT_TRUE(IsFree());
+}
+
+// Whoever has a share of a claim keeps it: its owner gives up no more than its own.
+TEST_P(Conformance, H11_AReleaseLeavesTheShareOfAChild) {
+  if (!kind().carries) GTEST_SKIP() << "nothing can be handed on";
+  HandedOn claim([&] { return Make(); }, scope());
+  ASSERT_TRUE(claim.kept());
+  claim.Release();
+  EXPECT_THAT(Say(Try()), StartsWith("contested"));
+  claim.KillKeeper();
+  EXPECT_TRUE(IsFree());
+}
+
+// What wakes who waits for the end of a claim is handed on with it: it neither wakes them when only
+// the owner has ended, nor is missing for those who come then.
+TEST_P(Conformance, H11_WhoWaitsForAClaimThatWasHandedOnIsWokenByItsEnd) {
+  if (!kind().carries) GTEST_SKIP() << "nothing can be handed on";
+  for (const bool killed : {false, true}) {
+    SCOPED_TRACE(killed ? "the owner was killed" : "the owner released");
+    HandedOn claim([&] { return Make(); }, scope());
+    ASSERT_TRUE(claim.kept());
+    const Attempt early = Try();
+    killed ? claim.KillOwner() : claim.Release();
+    const Attempt late = Try();
+    for (const Attempt* attempt : {&early, &late}) {
+      const auto* contested = std::get_if<Contested>(attempt);
+      ASSERT_NE(contested, nullptr) << Say(*attempt);
+      EXPECT_FALSE(contested->wake.empty())
+          << "nothing will wake who came " << (attempt == &early ? "before" : "after");
+      EXPECT_FALSE(WaitForAny(contested->wake, absl::ZeroDuration())) << "it has not ended";
+    }
+    claim.KillKeeper();
+    for (const Attempt* attempt : {&early, &late}) {
+      EXPECT_TRUE(WaitForAny(std::get<Contested>(*attempt).wake, absl::Seconds(10)));
+    }
   }
   EXPECT_TRUE(IsFree());
 }
 
-// What explain and doctor say of the layer rests on this.
-TEST_P(Conformance, SaysWhatEachEventDoesToIt) {
-  ASSERT_NE(kind().effect, nullptr);
-  for (const EventInfo& event : Events()) {
-    const Effect effect = kind().effect(event.event, {});
-    EXPECT_TRUE(effect == Effect::kNone || effect == Effect::kBlinds ||
-                effect == Effect::kUnavailable)
-        << event.id;
+// The command of a holder that was killed lives on, and the kernel has nothing of the claim any
+// more: what the record says refuses until the command ends, and stays as it is.
+TEST_P(Conformance, H11_ARecordOfAnInstanceThatLivesRefusesAfterAllElseIsGone) {
+  if (kind().observer) GTEST_SKIP() << "an observer has no record";
+  if (kind().leased) GTEST_SKIP() << "what time frees is free, whoever lives";
+  testing::Child instance([] { return "runs"; });
+  HolderRecord record = Established(scope());
+  record.instance = *IdentityOf(instance.pid());
+  testing::Child owner([&] {
+    record.identity = *OwnIdentity();
+    static Attempt attempt = Try();
+    return std::get<Held>(attempt).claim->Publish(record).ToString();
+  });
+  ASSERT_EQ(owner.answer(), "OK");
+  owner.Kill();
+  for (int i = 0; i < 2; ++i) {
+    SCOPED_TRACE(i == 0 ? "at first" : "once more");
+    EXPECT_EQ(testing::Say(Make()->Look()), absl::StrCat("taken by ", owner.pid(), " established"));
+    EXPECT_EQ(testing::Say(Make()->Forecast()),
+              absl::StrCat("taken by ", owner.pid(), " established"));
+    EXPECT_EQ(Say(Try()), absl::StrCat("contested ", owner.pid(), " established"));
   }
-  EXPECT_EQ(kind().effect(Event::kAnotherHost, {}),
-            kind().remote ? Effect::kNone : Effect::kBlinds);
-  if (kind().remote) {
-    EXPECT_EQ(kind().effect(Event::kServerUnreachable, {}), Effect::kUnavailable);
-  }
-  if (kind().leased) {
-    EXPECT_EQ(kind().effect(Event::kLeaseLapsed, {}), Effect::kBlinds);
-  }
+  instance.Kill();
+  EXPECT_EQ(testing::Say(Make()->Look()), "free");
+  EXPECT_TRUE(IsFree());
 }
 
-// The files in the name's directory are the ones that the kind says: gc removes no others.
-TEST_P(Conformance, HasNoOtherFilesThanItsKindSays) {
+// The files in the name's directory are the ones that the kind says: gc removes no others, and
+// leaves a name alone in which it finds one that no kind knows.
+TEST_P(Conformance, HasTheFilesThatItsKindSaysAndNoOther) {
   if (kind().observer) GTEST_SKIP() << "an observer has no files";
   Attempt attempt = Try();
   ASSERT_TRUE(std::holds_alternative<Held>(attempt));
@@ -542,10 +599,11 @@ TEST_P(Conformance, HasNoOtherFilesThanItsKindSays) {
     return;
   }
   ASSERT_NE(kind().files, nullptr);
-  const std::vector<std::string> said = kind().files({});
+  std::vector<std::string> there;
   for (const auto& file : std::filesystem::directory_iterator(directory_ / "names/x")) {
-    EXPECT_THAT(said, ::testing::Contains(file.path().filename().string()));
+    there.push_back(file.path().filename().string());
   }
+  EXPECT_THAT(there, ::testing::UnorderedElementsAreArray(kind().files({})));
 }
 
 // A holder that is stopped at each of its system calls, and who waits for it.
@@ -579,26 +637,21 @@ class WakeUp : public Conformance {
     if (!woken && !WaitForAny(contested->wake, at_most)) return Contested{};
     return Try();
   }
-
-  HolderRecord Established() const {
-    HolderRecord record = Candidate(scope());
-    record.state = RecordState::kEstablished;
-    return record;
-  }
 };
 
-INSTANTIATE_TEST_SUITE_P(Layers, WakeUp, ::testing::ValuesIn(Kinds()),
+INSTANTIATE_TEST_SUITE_P(Layers, WakeUp, ::testing::ValuesIn(EveryKind()),
                          [](const auto& kind) { return kind.param; });
 
 TEST_P(WakeUp, WhoIsWokenByAReleaseFindsTheLayerFree) {
   // As Guard releases: until it says so, its record refuses by itself.
-  const Attempt attempt = TryWhenWoken([&](Claim& claim) { (void)claim.Publish(Established()); },
-                                       [&](Claim& claim) {
-                                         HolderRecord releasing = Established();
-                                         releasing.state = RecordState::kReleasing;
-                                         (void)claim.Publish(releasing);
-                                         claim.Release();
-                                       });
+  const Attempt attempt =
+      TryWhenWoken([&](Claim& claim) { (void)claim.Publish(Established(scope())); },
+                   [&](Claim& claim) {
+                     HolderRecord releasing = Established(scope());
+                     releasing.state = RecordState::kReleasing;
+                     (void)claim.Publish(releasing);
+                     claim.Release();
+                   });
   if (const auto* contested = std::get_if<Contested>(&attempt)) {
     FAIL() << "still taken: \"" << contested->holder.evidence << '"';
   }
@@ -607,7 +660,7 @@ TEST_P(WakeUp, WhoIsWokenByAReleaseFindsTheLayerFree) {
 
 TEST_P(WakeUp, WhoIsWokenByADecisionReadsIt) {
   const Attempt attempt =
-      TryWhenWoken([](Claim&) {}, [&](Claim& claim) { (void)claim.Publish(Established()); });
+      TryWhenWoken([](Claim&) {}, [&](Claim& claim) { (void)claim.Publish(Established(scope())); });
   const auto* contested = std::get_if<Contested>(&attempt);
   ASSERT_NE(contested, nullptr);
   EXPECT_EQ(contested->holder.standing, Standing::kEstablished) << contested->holder.evidence;

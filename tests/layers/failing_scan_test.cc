@@ -21,6 +21,7 @@
 #include "soleguard/guard.h"
 #include "support/child.h"
 #include "support/failing.h"
+#include "support/kinds.h"
 #include "support/looker.h"
 #include "support/program.h"
 #include "support/start.h"
@@ -195,7 +196,7 @@ class FailingScanBesideAnotherJobSoakTest
 };
 
 INSTANTIATE_TEST_SUITE_P(GuardedBy, FailingScanBesideAnotherJobSoakTest,
-                         ::testing::Combine(::testing::Values("file", "mutex", "port"),
+                         ::testing::Combine(::testing::ValuesIn(testing::ExclusiveKinds()),
                                             ::testing::Values(Error{EMFILE, "EMFILE"},
                                                               Error{ENOMEM, "ENOMEM"},
                                                               Error{EIO, "EIO"})),

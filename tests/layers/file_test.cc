@@ -267,6 +267,17 @@ TEST_F(PlainFile, BoostsFileLockIsRefusedWhileItIsHeldAndNotAfter) {
   EXPECT_EQ(BoostLocker()->answer(), "locked");
 }
 
+// It could not tell the file that it would make from others'.
+TEST_F(PlainFile, H47_InAUserNamespaceWithoutAMapNoFileIsMade) {
+  const std::string said = InChild([this]() -> std::string {
+    return unshare(CLONE_NEWUSER) == 0 ? Say(Acquire()) : "skip: no user namespaces here";
+  });
+  if (said.starts_with("skip:")) GTEST_SKIP() << said;
+  EXPECT_THAT(said, StartsWith("undetermined"));
+  EXPECT_THAT(said, HasSubstr("user namespace that does not map its user"));
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
 TEST_F(PlainFile, RefusedAsLongAsBoostsFileLockHasItAndNamesTheProcess) {
   { ASSERT_TRUE(IsUnique(Acquire())); }  // leaves a record, of a process that lives
   const std::unique_ptr<Child> locker = BoostLocker();

@@ -22,6 +22,7 @@
 
 #include "soleguard/guard.h"
 #include "support/child.h"
+#include "support/kinds.h"
 #include "support/start.h"
 #include "support/test_scope.h"
 #include "support/traced.h"
@@ -99,8 +100,8 @@ class InterruptedStart : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Policy, InterruptedStart,
-                         ::testing::Values("file", "mutex", "port", "all(file, scan)",
-                                           "all(file, mutex, port)"),
+                         ::testing::ValuesIn(testing::EachAnd({"all(file, scan)",
+                                                               testing::AllExclusive()})),
                          [](const auto& policy) { return TestNameOf(policy.param); });
 
 TEST_P(InterruptedStart, H02_H09_FrozenAnywhereLeavesOneHolderAndIsNamed) {

@@ -35,9 +35,9 @@
 #include "soleguard/inspect.h"
 #include "soleguard/options.h"
 #include "soleguard/process.h"
-#include "soleguard/registry.h"
 #include "soleguard/send.h"
 #include "support/child.h"
+#include "support/kinds.h"
 #include "support/shared.h"
 #include "support/system_v.h"
 #include "support/test_scope.h"
@@ -561,12 +561,15 @@ SOLEGUARD_ALLOCATION_TEST(OfSideFiles)
 SOLEGUARD_ALLOCATION_TEST(OfARepair)
 SOLEGUARD_ALLOCATION_TEST(OfAWatch)
 
-// And each kind that the program has registered, beside a file.
+// And each kind that a server decides, beside a file.
 std::vector<std::string> Policies() {
-  std::vector<std::string> policies = {"file", "mutex", "port", "all(file, mutex, port)"};
-  for (const LayerKind& kind : LayerKinds()) {
-    if (kind.remote) policies.push_back(absl::StrCat("all(file, ", std::string(kind.name), ")"));
+  std::vector<std::string> policies;
+  for (const LayerKind& kind : testing::Kinds()) {
+    const std::string name(kind.name);
+    if (!kind.observer)
+      policies.push_back(kind.remote ? absl::StrCat("all(file, ", name, ")") : name);
   }
+  policies.emplace_back("all(file, mutex, port)");
   return policies;
 }
 

@@ -29,6 +29,7 @@
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/referee.h"
 #include "support/repeater.h"
 #include "support/shared.h"
@@ -60,8 +61,8 @@ class CheckTest : public ::testing::Test {
                                                       : Decision::kUndetermined;
   }
   void ExpectTheAnswerOfAStart(const std::string& situation) const {
-    for (const char* policy : {"file", "mutex", "port", "all(file, mutex, port)",
-                               "any(file, mutex, port)", "at_least(2, file, mutex, port)"}) {
+    for (const std::string& policy : testing::EachAnd(
+             {testing::AllExclusive(), testing::AnyExclusive(), testing::TwoExclusive()})) {
       EXPECT_EQ(Ask(policy).decision, Start(policy)) << situation << ", " << policy;
     }
   }
@@ -94,7 +95,7 @@ TEST_F(CheckTest, SaysWhatAStartWouldFind) {
     holder.program().Signal(SIGKILL);
   }
   ExpectTheAnswerOfAStart("free after a SIGKILL");
-  for (const char* policy : {"file", "mutex", "port"}) {
+  for (const std::string& policy : testing::ExclusiveKinds()) {
     Claimant holder({.scope = path(), .policy = policy});
     ASSERT_TRUE(holder.unique()) << holder.verdict();
     ExpectTheAnswerOfAStart(std::string("held under ") + policy);

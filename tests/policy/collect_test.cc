@@ -26,6 +26,7 @@
 #include "soleguard/record.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/shared.h"
 #include "support/system_v.h"
 #include "support/test_scope.h"
@@ -87,7 +88,7 @@ TEST_F(CollectTest, TokensGrowOnAfterIt) {
 }
 
 TEST_F(CollectTest, WhatSomebodyHoldsUnderAnyPolicyStays) {
-  for (const std::string policy : {"file", "mutex", "port", "all(file, mutex, port)"}) {
+  for (const std::string& policy : testing::EachAnd({testing::AllExclusive()})) {
     Claimant::Setup setup = scope_.Another();
     setup.policy = policy;
     Claimant holder(setup);

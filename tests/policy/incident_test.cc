@@ -41,6 +41,7 @@
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/eventually.h"
+#include "support/kinds.h"
 #include "support/sockets.h"
 #include "support/system_v.h"
 #include "support/test_scope.h"
@@ -124,7 +125,7 @@ TEST_P(LossTest, H03_H04_IsReportedAndRepairedWhileTheOtherClaimsKeepEverybodyOu
 
   // Each layer is there again, also for whoever asks it alone.
   EXPECT_EQ(holder.Ask("verify"), "ok");
-  for (const char* policy : {kAll, "file", "mutex", "port"}) {
+  for (const std::string& policy : testing::EachAnd({kAll})) {
     Claimant::Setup setup = field.Another();
     setup.policy = policy;
     Claimant newcomer(setup);
@@ -284,7 +285,7 @@ TEST(Incident, H13_AHolderThatWasStoppedMeanwhileLearnsThatItIsCompromised) {
   ASSERT_TRUE(newcomer.unique()) << newcomer.verdict();
 
   ASSERT_TRUE(SendSignal(stopped, SIGCONT).ok());
-  for (const char* layer : {"file", "mutex", "port"}) {
+  for (const std::string& layer : testing::ExclusiveKinds()) {
     EXPECT_THAT(holder.Ask("incident"),
                 StartsWith(absl::StrCat(layer, " compromised open ", newcomer.pid(), " ")));
   }

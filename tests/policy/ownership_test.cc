@@ -31,6 +31,7 @@
 #include "soleguard/options.h"
 #include "soleguard/process.h"
 #include "support/child.h"
+#include "support/kinds.h"
 #include "support/start.h"
 #include "support/test_scope.h"
 #include "support/traced.h"
@@ -100,8 +101,8 @@ class GroupOfUsers : public ::testing::TestWithParam<std::string> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(Policy, GroupOfUsers,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "at_least(2, file, mutex, port)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               testing::TwoExclusive()})),
                          [](const auto& policy) { return TestNameOf(policy.param); });
 
 // N1_GroupScopeNeverStarts: whoever made the objects, every member starts, excludes the others and
@@ -165,7 +166,7 @@ TEST_P(GroupOfUsers, H38_AMemberWhoIsKilledAnywhereInTheMakingIsInNobodysWay) {
 // A user's own directory, and a umask that hides what he makes from himself.
 using UserAlone = GroupOfUsers;
 INSTANTIATE_TEST_SUITE_P(Policy, UserAlone,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive()})),
                          [](const auto& policy) { return TestNameOf(policy.param); });
 
 TEST_P(UserAlone, H38_AStartThatIsKilledUnderAStrictUmaskIsNotInTheWayOfItsUser) {

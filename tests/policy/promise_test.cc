@@ -39,6 +39,7 @@
 #include "soleguard/suspect.h"
 #include "soleguard/watch.h"
 #include "support/child.h"
+#include "support/kinds.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
 
@@ -80,7 +81,7 @@ void BecomeNobodyElse() {
   }
 }
 
-class Promise : public ::testing::TestWithParam<const char*> {
+class Promise : public ::testing::TestWithParam<std::string> {
  protected:
   // In a child that is a user of its own, with a scope that is his.
   static std::string AsAUser(const std::function<std::string(const Options&)>& body) {
@@ -101,8 +102,8 @@ class Promise : public ::testing::TestWithParam<const char*> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Policies, Promise, ::testing::Values("file", "mutex", "port"),
-                         [](const auto& policy) { return std::string(policy.param); });
+INSTANTIATE_TEST_SUITE_P(Policies, Promise, ::testing::ValuesIn(testing::ExclusiveKinds()),
+                         [](const auto& policy) { return policy.param; });
 
 TEST_P(Promise, AWatchWithoutAThreadIsResourceExhaustedAndWatchesNothing) {
   EXPECT_EQ(AsAUser([](const Options& options) -> std::string {

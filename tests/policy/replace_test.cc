@@ -23,6 +23,7 @@
 #include "soleguard/options.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/program.h"
 #include "support/referee.h"
 #include "support/shared.h"
@@ -80,8 +81,9 @@ class ReplaceEachTest : public ReplaceTest, public ::testing::WithParamInterface
 };
 
 INSTANTIATE_TEST_SUITE_P(Policies, ReplaceEachTest,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "any(file, mutex, port)", "all(file, scan)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               testing::AnyExclusive(),
+                                                               "all(file, scan)"})),
                          [](const auto& tested) { return testing::TestNameOf(tested.param); });
 
 TEST_P(ReplaceEachTest, TheHolderIsAskedAndTheNameTaken) {
@@ -261,8 +263,8 @@ class TryingNewcomer {
 class ReplaceStorm : public ReplaceEachTest {};
 
 INSTANTIATE_TEST_SUITE_P(Policies, ReplaceStorm,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "all(file, scan)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               "all(file, scan)"})),
                          [](const auto& tested) { return testing::TestNameOf(tested.param); });
 
 TEST_P(ReplaceStorm, TwentyInARowAreNeverOvertaken) {

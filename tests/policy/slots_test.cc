@@ -29,6 +29,7 @@
 #include "soleguard/process.h"
 #include "soleguard/registry.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/temp_dir.h"
 #include "support/test_scope.h"
 
@@ -77,8 +78,8 @@ class SlotsTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Policies, SlotsTest,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "all(file, scan)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               "all(file, scan)"})),
                          [](const auto& tested) { return TestNameOf(tested.param); });
 
 TEST_P(SlotsTest, C7_EachStartGetsTheLowestFreeSlotAndOneTooManyIsRefusedByAllHolders) {
@@ -244,8 +245,8 @@ class SlotsStorm : public SlotsTest {
 };
 
 INSTANTIATE_TEST_SUITE_P(Policies, SlotsStorm,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "all(file, scan)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               "all(file, scan)"})),
                          [](const auto& tested) { return TestNameOf(tested.param); });
 
 TEST_P(SlotsStorm, H01_AsManyStartsAtOnceAsSlotsAllRun) {

@@ -28,6 +28,7 @@
 #include "soleguard/queue.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/referee.h"
 #include "support/shared.h"
 #include "support/start.h"
@@ -67,8 +68,9 @@ class StandbyTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Policies, StandbyTest,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "any(file, mutex, port)", "all(file, scan)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               testing::AnyExclusive(),
+                                                               "all(file, scan)"})),
                          [](const auto& tested) {
                            std::string name;
                            for (const char c : tested.param) {

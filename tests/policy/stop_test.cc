@@ -24,6 +24,7 @@
 #include "soleguard/process.h"
 #include "support/child.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/program.h"
 #include "support/stranger.h"
 #include "support/test_scope.h"
@@ -93,8 +94,9 @@ class StopEachTest : public StopTest, public ::testing::WithParamInterface<std::
 };
 
 INSTANTIATE_TEST_SUITE_P(Policies, StopEachTest,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "any(file, mutex, port)", "all(file, scan)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               testing::AnyExclusive(),
+                                                               "all(file, scan)"})),
                          [](const auto& tested) { return testing::TestNameOf(tested.param); });
 
 TEST_P(StopEachTest, B7_CheckRunningNamesTheHolderAndTakesNothing) {

@@ -14,6 +14,7 @@
 #include "soleguard/inspect.h"
 #include "soleguard/layer.h"
 #include "support/claimant.h"
+#include "support/kinds.h"
 #include "support/stranger.h"
 #include "support/system_v.h"
 #include "support/test_scope.h"
@@ -53,8 +54,8 @@ class H3_InstanceStillLives : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Policies, H3_InstanceStillLives,
-                         ::testing::Values("file", "mutex", "port", "all(file, mutex, port)",
-                                           "any(file, mutex, port)"),
+                         ::testing::ValuesIn(testing::EachAnd({testing::AllExclusive(),
+                                                               testing::AnyExclusive()})),
                          [](const auto& tested) { return testing::TestNameOf(tested.param); });
 
 TEST_P(H3_InstanceStillLives, RunAndCheckAreRefusedUntilItEnds) {

@@ -25,6 +25,7 @@
 
 #include "soleguard/process.h"
 #include "soleguard/send.h"
+#include "support/kinds.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -447,7 +448,7 @@ TEST(O1_OverlapAfterReclaim, TheGuardianGetsWhatWasClaimedAnew) {
 // ---- H3: the instance lives, and all that the kernel had is free
 
 TEST(H3_InstanceStillLives, ItRefusesWhateverTheKernelHasFreed) {
-  for (const std::string policy : {"file", "mutex", "port", "all(file, mutex, port)"}) {
+  for (const std::string& policy : EachAnd({AllExclusive()})) {
     const Guardcheck guardcheck;
     Guarded run({.argv = guardcheck.InstanceWords({"--policy", policy}, {"--closefrom"})});
     KillBothGuards(run);

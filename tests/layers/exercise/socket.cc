@@ -112,6 +112,7 @@ class SocketLayerImpl final : public Layer {
   Attempt Try(const HolderRecord& candidate) override;
   Attempt TryFinally(const HolderRecord& candidate) override;
   Sighting Look() const override;
+  Sighting Forecast() const override;
   void Disown(const HolderRecord& record) override { target_.Record().Disown(record); }
   std::vector<ProcessIdentity> Suspects() const override;
 
@@ -186,6 +187,15 @@ Sighting SocketLayerImpl::Look() const {
   if (owner.ok()) return Taken{JudgeHolder(std::move(record), Evidence())};
   if (auto survivor = published.Survivor(record)) return Taken{std::move(survivor->holder)};
   return Free{std::move(record)};
+}
+
+Sighting SocketLayerImpl::Forecast() const {
+  Sighting sighting = Look();
+  if (!std::holds_alternative<Free>(sighting)) return sighting;
+  // Without a place for its record nobody can hold the layer.
+  const absl::Status could_be = target_.Record().CheckMayBegin();
+  if (!could_be.ok()) return Unavailable{could_be};
+  return sighting;
 }
 
 std::vector<ProcessIdentity> SocketLayerImpl::Suspects() const {

@@ -21,6 +21,7 @@
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/file_scope.h"
+#include "support/kinds.h"
 #include "support/temp_dir.h"
 
 namespace soleguard {
@@ -167,9 +168,9 @@ TEST(ObjectWatch, OtherProcessesAtTheNameWakeNobody) {
   Verdict verdict = scope.Acquire();
   ASSERT_TRUE(testing::IsUnique(verdict)) << testing::Say(verdict);
   Alarm alarm;
-  for (const char* kind : {"file", "mutex", "port"}) {
+  for (const std::string& kind : testing::ExclusiveKinds()) {
     // The objects of the one who holds, by the names that each layer's page has.
-    alarm.files.push_back(scope.Object(std::string("end.") + kind));
+    alarm.files.push_back(scope.Object("end." + kind));
   }
   for (const char* file : {"lock", "record", "record.port"}) {
     alarm.files.push_back(scope.Object(file));
