@@ -110,7 +110,7 @@ class Directories {
 
  private:
   const ProcessMark process_;
-  const Directories* const inherited_;  // of the parent: kept reachable, never used
+  [[maybe_unused]] const Directories* const inherited_;  // of the parent: kept reachable, no more
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<const Filesystem>> served_;
   std::map<std::string, UniqueFd> helpers_;

@@ -277,6 +277,40 @@ bool IsMountedOver(const std::vector<Mount>& mounts, const std::string& path) {
   });
 }
 
+// What is mounted over the place, or is the place, of this mount namespace alone.
+absl::Status LookAtMounts(const std::vector<Mount>& mounts, const std::string& parent) {
+  const bool is_tmp = parent == kTmp;
+  for (const char* const path : {kRun, kLock, kTmp}) {
+    if (path == std::string_view(kTmp) && !is_tmp) continue;
+    if (!IsMountedOver(mounts, path)) continue;
+    return Hidden(parent, absl::StrCat("one of this process's mount namespace, in which something "
+                                       "is mounted over ",
+                                       path));
+  }
+  for (const Mount& mount : mounts) {
+    if (!is_tmp || mount.filesystem.mount_point != kTmp) continue;
+    if (!absl::StrContains(mount.filesystem.root, "systemd-private-")) continue;
+    return Hidden(parent,
+                  absl::StrCat(EscapeBytes(mount.filesystem.root), " outside (PrivateTmp=)"));
+  }
+  return absl::OkStatus();
+}
+
+// A sandbox of an ordinary user has directories of that user's where the system has root's.
+absl::Status LookAtOwners(const std::string& parent, bool is_in_container) {
+  const bool is_tmp = parent == kTmp;
+  struct stat proc = {};
+  if (stat("/proc", &proc) != 0) return absl::OkStatus();
+  for (const char* const path : {"/", is_tmp ? kTmp : kRun, is_tmp ? kTmp : kLock}) {
+    struct stat status = {};
+    if (stat(path, &status) != 0 || status.st_uid == proc.st_uid) continue;
+    if (is_in_container && status.st_uid == 0) continue;  // of an ordinary user: its root has them
+    return Hidden(
+        parent, absl::StrCat("one of a sandbox: ", path, " does not belong to the system's root"));
+  }
+  return absl::OkStatus();
+}
+
 // `is_certain`: what is said of this place will not be another answer the next time.
 absl::Status LookAtPlace(const std::string& parent, bool& is_certain) {
   const bool is_in_container = IsInContainer();
@@ -288,38 +322,14 @@ absl::Status LookAtPlace(const std::string& parent, bool& is_certain) {
       return *same ? absl::OkStatus() : Hidden(parent, "another directory to process 1");
     }
   }
-  const bool is_tmp = parent == kTmp;
   // Without a table there is no evidence.
   const absl::StatusOr<std::vector<Mount>> mounts = Mounts();
   is_certain = mounts.ok();
-  for (const char* const path : {kRun, kLock, kTmp}) {
-    if (!mounts.ok() || (path == std::string_view(kTmp) && !is_tmp)) continue;
-    if (!IsMountedOver(*mounts, path)) continue;
-    return Hidden(parent, absl::StrCat("one of this process's mount namespace, in which something "
-                                       "is mounted over ",
-                                       path));
+  if (mounts.ok()) {
+    absl::Status seen = LookAtMounts(*mounts, parent);
+    if (!seen.ok()) return seen;
   }
-  if (is_tmp && mounts.ok()) {
-    for (const Mount& mount : *mounts) {
-      if (mount.filesystem.mount_point != kTmp) continue;
-      if (absl::StrContains(mount.filesystem.root, "systemd-private-")) {
-        return Hidden(parent,
-                      absl::StrCat(EscapeBytes(mount.filesystem.root), " outside (PrivateTmp=)"));
-      }
-    }
-  }
-  if (!IsInUserNamespace()) return absl::OkStatus();
-  // A sandbox of an ordinary user has directories of that user's where the system has root's.
-  struct stat proc = {};
-  if (stat("/proc", &proc) != 0) return absl::OkStatus();
-  for (const char* const path : {"/", is_tmp ? kTmp : kRun, is_tmp ? kTmp : kLock}) {
-    struct stat status = {};
-    if (stat(path, &status) != 0 || status.st_uid == proc.st_uid) continue;
-    if (is_in_container && status.st_uid == 0) continue;  // of an ordinary user: its root has them
-    return Hidden(
-        parent, absl::StrCat("one of a sandbox: ", path, " does not belong to the system's root"));
-  }
-  return absl::OkStatus();
+  return IsInUserNamespace() ? LookAtOwners(parent, is_in_container) : absl::OkStatus();
 }
 
 struct Place {

@@ -40,9 +40,10 @@ inline HolderRecord Established(const Scope& scope) {
   return record;
 }
 
-// "held", "contested PID STANDING", "unsettled" or "unavailable REASON".
+// "held", "pending", "contested PID STANDING", "unsettled" or "unavailable REASON".
 inline std::string Say(const Attempt& attempt) {
   if (std::holds_alternative<Held>(attempt)) return "held";
+  if (std::holds_alternative<Pending>(attempt)) return "pending";
   if (const auto* unavailable = std::get_if<Unavailable>(&attempt)) {
     return absl::StrCat("unavailable ", std::string(unavailable->status.message()));
   }

@@ -31,47 +31,53 @@ bool MayBeKnown(const soleguard::Scope& scope, const std::string& name) {
                      [&name](const InstanceName& one) { return one.text() == name; });
 }
 
+struct ToCollect {
+  std::vector<InstanceName> names;  // a name behind its slots: it can go once they are gone
+  bool is_there = true;             // something of what was asked for
+};
+
+absl::StatusOr<ToCollect> NamesToCollect(const soleguard::Scope& scope, const std::string& asked) {
+  ToCollect found{.names = {}, .is_there = asked.empty() || MayBeKnown(scope, asked)};
+  absl::StatusOr<std::vector<InstanceName>> names =
+      asked.empty() ? soleguard::KnownNames(scope)
+                    : soleguard::KnownSlots(scope, *InstanceName::Parse(asked));
+  if (!names.ok() && !absl::IsNotFound(names.status())) return names.status();
+  if (names.ok()) found.names = *std::move(names);
+  for (InstanceName& name : soleguard::NamesOutside(scope)) {
+    if (!asked.empty() && name.text() != asked) continue;
+    found.is_there = true;
+    const bool is_known =
+        std::find(found.names.begin(), found.names.end(), name) != found.names.end();
+    if (!is_known) found.names.push_back(std::move(name));
+  }
+  std::stable_sort(found.names.begin(), found.names.end(), [](const auto& one, const auto& other) {
+    return one.text() != other.text() ? one.text() > other.text() : one.slot() > other.slot();
+  });
+  return found;
+}
+
 class Gc final : public Command {
  public:
   int Run(const Call& call) override {
     const soleguard::Scope& scope = call.common.options.scope;
-    bool is_there = call.operand.empty() || MayBeKnown(scope, call.operand);
-    absl::StatusOr<std::vector<InstanceName>> names =
-        call.operand.empty() ? soleguard::KnownNames(scope)
-                             : soleguard::KnownSlots(scope, *InstanceName::Parse(call.operand));
-    if (absl::IsNotFound(names.status())) names = std::vector<InstanceName>();
-    if (!names.ok()) return CannotLook(names.status());
-    for (InstanceName& name : soleguard::NamesOutside(scope)) {
-      const bool is_asked = call.operand.empty() || name.text() == call.operand;
-      const bool is_known = std::find(names->begin(), names->end(), name) != names->end();
-      is_there = is_there || is_asked;
-      if (is_asked && !is_known) names->push_back(std::move(name));
-    }
-    // A name can go once its slots are gone.
-    std::stable_sort(names->begin(), names->end(), [](const auto& one, const auto& other) {
-      return one.text() != other.text() ? one.text() > other.text() : one.slot() > other.slot();
-    });
-
+    const absl::StatusOr<ToCollect> found = NamesToCollect(scope, call.operand);
+    if (!found.ok()) return CannotLook(found.status());
     int code = kYes;
     Json entries = Json::Array();
-    for (const InstanceName& name : *names) {
+    for (const InstanceName& name : found->names) {
       // Also one without a directory, which somebody may have deleted: what else it has is removed.
       const absl::Status collected = soleguard::Collect(name, scope);
       // That it is in use is an answer, not a failure.
       if (!collected.ok() && !absl::IsFailedPrecondition(collected)) code = kUndetermined;
-      const bool removed = collected.ok() && is_there;
-      const Shown shown = NameAndSlot(name);
-      const Shown why = collected.ok() ? Text("nothing of ", shown, " is there, in scope ",
-                                              Escape(scope.ToString()))
+      const bool removed = collected.ok() && found->is_there;
+      const Shown why = collected.ok() ? Text("nothing of ", NameAndSlot(name),
+                                              " is there, in scope ", Escape(scope.ToString()))
                                        : Said(collected.message());
       if (call.common.json) {
-        Json entry = Json::Object(
-            {{"name", Escape(name.text())}, {"slot", name.slot()}, {"removed", removed}});
-        if (!removed) entry.Set("reason", why);
-        entries.Add(entry);
+        entries.Add(Entry(name, removed, why));
       } else {
-        Shown line = removed ? Text("removed ", shown) : why;
-        if (!collected.ok()) line = Text("kept ", shown, ": ", why);
+        Shown line = removed ? Text("removed ", NameAndSlot(name)) : why;
+        if (!collected.ok()) line = Text("kept ", NameAndSlot(name), ": ", why);
         (void)std::puts(line.text().c_str());
       }
     }
@@ -79,6 +85,14 @@ class Gc final : public Command {
       Print(Json::Object({{"schema", 1}, {"scope", Escape(scope.ToString())}, {"names", entries}}));
     }
     return code;
+  }
+
+ private:
+  static Json Entry(const InstanceName& name, bool removed, const Shown& why) {
+    Json entry =
+        Json::Object({{"name", Escape(name.text())}, {"slot", name.slot()}, {"removed", removed}});
+    if (!removed) entry.Set("reason", why);
+    return entry;
   }
 };
 

@@ -46,7 +46,7 @@ Json FindingJson(const Finding& finding) {
 Json::Json(const Shown& text) : value_(TextOf(text)) {}
 
 Json Json::Object(std::initializer_list<Member> members) {
-  Json object(boost::json::value(boost::json::object_kind));
+  auto object = Json(boost::json::value(boost::json::object_kind));
   for (const auto& [key, value] : members) object.Set(key, value);
   return object;
 }
