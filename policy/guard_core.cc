@@ -4,8 +4,8 @@
 //   Release, ReleaseClaims     ends inbox and watch first, then publishes "releasing" and frees the
 //                              layers in reverse order, and waits for what a server must confirm
 //   Looking                    one look at everything: Mend in place, Retake what is gone, Conclude
-//   Watch, KeepWatch           the thread that looks whenever the kernel says that something
-//   changed
+//   Watch, KeepWatch           the thread that looks whenever the kernel says that something has
+//                              changed
 //
 // look_ is taken before mutex_, and for one look at a time. What is called back (reports, answers)
 // is called without either.
@@ -199,8 +199,8 @@ absl::Status Guard::Core::Release() {
   }
   absl::Status finished = Finish(released);  // before this process may ask for it again
   if (first) setup_.released();
-  return finished;
   // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
+  return finished;
 }
 
 // A destructor's, too: nothing of it needs memory but what others are told.

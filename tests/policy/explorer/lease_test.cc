@@ -36,7 +36,7 @@ Configuration ConfigurationOf(const Case& world) {
   Configuration configuration;
   configuration.policy = world.policy;
   configuration.layers = 2;
-  configuration.processes = static_cast<int>(world.available.size());
+  configuration.SetAvailable(world.available);
   configuration.leased = world.leased;
   configuration.kills = world.kills;
   configuration.lapses = world.lapses;
@@ -45,12 +45,6 @@ Configuration ConfigurationOf(const Case& world) {
   configuration.restarts = world.restarts;
   configuration.exits = true;
   configuration.hurry = false;
-  for (std::size_t p = 0; p < world.available.size(); ++p) {
-    for (int layer = 0; layer < configuration.layers; ++layer) {
-      configuration.object[p][static_cast<std::size_t>(layer)] = static_cast<std::int8_t>(
-          Has(world.available[p], layer) ? 3 * layer : Configuration::kUnavailable);
-    }
-  }
   return configuration;
 }
 

@@ -39,7 +39,7 @@ class MutationTest : public ::testing::TestWithParam<Case> {
     Configuration configuration;
     configuration.policy = each.policy;
     configuration.layers = each.layers;
-    configuration.processes = static_cast<int>(each.available.size());
+    configuration.SetAvailable(each.available);
     configuration.kills = each.kills;
     configuration.expiries = each.expiries;
     configuration.releases = each.releases;
@@ -47,12 +47,6 @@ class MutationTest : public ::testing::TestWithParam<Case> {
     configuration.starts = each.starts;
     configuration.standbys = each.standbys;
     configuration.replacers = each.replacers;
-    for (std::size_t p = 0; p < each.available.size(); ++p) {
-      for (int layer = 0; layer < each.layers; ++layer) {
-        configuration.object[p][static_cast<std::size_t>(layer)] = static_cast<std::int8_t>(
-            Has(each.available[p], layer) ? 3 * layer : Configuration::kUnavailable);
-      }
-    }
     return configuration;
   }
 };

@@ -126,6 +126,16 @@ std::string_view ToString(Invariant invariant) {
   return "";
 }
 
+void Configuration::SetAvailable(const std::vector<Set>& available) {
+  processes = static_cast<int>(available.size());
+  for (std::size_t p = 0; p < available.size(); ++p) {
+    for (int layer = 0; layer < layers; ++layer) {
+      object[p][Index(layer)] =
+          static_cast<std::int8_t>(Has(available[p], layer) ? 3 * layer : kUnavailable);
+    }
+  }
+}
+
 bool Configuration::IsAvailable(int process, int layer) const {
   return object[Index(process)][Index(layer)] != kUnavailable;
 }

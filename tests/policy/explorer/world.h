@@ -108,6 +108,8 @@ struct Configuration {
   int exclusive() const { return observer ? layers - 1 : layers; }
   bool IsExclusive(int layer) const { return layer < exclusive(); }
   bool IsLeased(int layer) const { return Has(leased, layer); }
+  // As many processes as sets, and of `layers` those that work for each; each is one object to all.
+  void SetAvailable(const std::vector<Set>& available);
   bool IsAvailable(int process, int layer) const;
   Set AvailableTo(int process) const;
   // Whether some exclusive layer is one object to both.
