@@ -312,12 +312,13 @@ bool CallByCall::IsOneOfMany() {
 }
 
 bool CallByCall::RunToNext(Traced& child) {
-  for (std::optional<Traced::Call> call = child.RunTo(next_); call.has_value();
-       call = child.Next()) {
-    ++next_;
+  int reached = 0;
+  for (std::optional<Traced::Call> call = child.Next(); call.has_value(); call = child.Next()) {
     call_ = *call;
     object_ = child.ObjectOf(call_);
-    if (!matters_(call_, object_) || IsOneOfMany()) continue;
+    if (!matters_(call_, object_) || reached++ < next_) continue;
+    ++next_;
+    if (IsOneOfMany()) continue;
     ++visited_;
     return true;
   }

@@ -108,7 +108,9 @@ class CallByCall {
   const Matters matters_;
   Traced::Call call_;
   std::string object_;
-  int next_ = 0;  // the number of the first call that was not reached yet
+  // The number, among those that matter, of the first that was not reached yet. The others vary
+  // from run to run, with what else the machine does, and are not counted.
+  int next_ = 0;
   int visited_ = 0;
   std::map<std::string, int> of_strangers_;
 };
