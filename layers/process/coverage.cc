@@ -53,12 +53,8 @@ absl::Status CheckMayBeNamed(const Scope& scope, const ProcessIdentity& process)
                                       ", who does not share the scope"));
 }
 
-}  // namespace
-
-Coverage::Coverage(Scope scope, InstanceName name)
-    : scope_(std::move(scope)), name_(std::move(name)) {}
-
-absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) const {
+// The process and its ancestors. Refused: it is this process or one of its ancestors.
+absl::StatusOr<std::vector<ProcessIdentity>> LineOfAnother(const ProcessIdentity& process) {
   Family family;
   absl::StatusOr<os::Kin> own = os::OwnKin();
   if (!own.ok()) return own.status();
@@ -66,13 +62,20 @@ absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) con
   if (!own_line.ok()) return own_line.status();
   if (process == own->process) return Refuse(process, "is this very process");
   if (Has(*own_line, process)) return Refuse(process, "is an ancestor of this process");
-
   absl::StatusOr<os::Kin> kin = os::KinOf(process.pid);
   if (!kin.ok()) return kin.status();
   if (kin->process != process) return absl::NotFoundError("it is gone");
-  const absl::StatusOr<std::vector<ProcessIdentity>> line = family.LineOf(*kin);
-  if (!line.ok()) return line.status();
+  return family.LineOf(*kin);
+}
 
+}  // namespace
+
+Coverage::Coverage(Scope scope, InstanceName name)
+    : scope_(std::move(scope)), name_(std::move(name)) {}
+
+absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) const {
+  const absl::StatusOr<std::vector<ProcessIdentity>> line = LineOfAnother(process);
+  if (!line.ok()) return line.status();
   Registrations registrations;
   absl::Status opened = registrations.Open(scope_);
   if (!opened.ok()) return opened;

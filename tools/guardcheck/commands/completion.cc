@@ -41,6 +41,20 @@ Values ValuesOf(std::string_view value) {
   return {};
 }
 
+// What bash does behind `option` of `command`.
+std::string BashCase(std::string_view command, const Option& option) {
+  const Values values = ValuesOf(option.value);
+  std::string compgen;
+  if (!values.words.empty()) absl::StrAppend(&compgen, " -W '", values.words, "'");
+  if (values.files) absl::StrAppend(&compgen, " -f");
+  if (values.directories) absl::StrAppend(&compgen, " -d");
+  if (values.programs) absl::StrAppend(&compgen, " -c");
+  const bool paths = values.files || values.directories;
+  return absl::StrCat(
+      "    ", std::string(command), ",", option.name, ") ", paths ? "_guardcheck_quote; " : "",
+      compgen.empty() ? "" : absl::StrCat("_guardcheck_reply", compgen, "; "), "return ;;\n");
+}
+
 std::string Bash() {
   std::vector<std::string> names;
   std::string options;
@@ -50,17 +64,7 @@ std::string Bash() {
     std::vector<std::string> words = {"--help"};
     for (const Option& option : DocumentedOptions(kind)) {
       words.push_back(option.name);
-      const Values of = ValuesOf(option.value);
-      std::string compgen;
-      if (!of.words.empty()) absl::StrAppend(&compgen, " -W '", of.words, "'");
-      if (of.files) absl::StrAppend(&compgen, " -f");
-      if (of.directories) absl::StrAppend(&compgen, " -d");
-      if (of.programs) absl::StrAppend(&compgen, " -c");
-      if (option.is_flag()) continue;
-      absl::StrAppend(&values, "    ", std::string(kind.name), ",", option.name, ") ",
-                      of.files || of.directories ? "_guardcheck_quote; " : "",
-                      compgen.empty() ? "" : absl::StrCat("_guardcheck_reply", compgen, "; "),
-                      "return ;;\n");
+      if (!option.is_flag()) absl::StrAppend(&values, BashCase(kind.name, option));
     }
     const Values operand = ValuesOf(kind.operand);
     absl::StrAppend(&options, "    ", std::string(kind.name), ") options='",
@@ -145,6 +149,18 @@ std::string ZshValues(const Values& values) {
   return values.directories ? "_files -/" : " ";
 }
 
+// An argument of zsh's _arguments: "--wait=-[help]::DURATION: ".
+std::string ZshArgument(const Option& option) {
+  const std::string head = absl::StrCat(option.repeats ? "*" : "", option.name,
+                                        option.is_flag()      ? ""
+                                        : option.bare.empty() ? "="
+                                                              : "=-",
+                                        "[", ZshText(option.help), "]");
+  if (option.is_flag()) return head;
+  return absl::StrCat(head, option.bare.empty() ? ":" : "::", ZshText(option.value), ":",
+                      ZshValues(ValuesOf(option.value)));
+}
+
 std::string Zsh() {
   std::vector<std::string> commands;
   std::string cases;
@@ -153,15 +169,7 @@ std::string Zsh() {
         Quoted(absl::StrCat(std::string(kind.name), ":", ZshText(std::string(kind.help)))));
     std::vector<std::string> arguments;
     for (const Option& option : DocumentedOptions(kind)) {
-      std::string argument = option.repeats ? "*" : "";
-      absl::StrAppend(&argument, option.name);
-      if (!option.is_flag()) absl::StrAppend(&argument, option.bare.empty() ? "=" : "=-");
-      absl::StrAppend(&argument, "[", ZshText(option.help), "]");
-      if (!option.is_flag()) {
-        absl::StrAppend(&argument, option.bare.empty() ? ":" : "::", ZshText(option.value), ":",
-                        ZshValues(ValuesOf(option.value)));
-      }
-      arguments.push_back(Quoted(argument));
+      arguments.push_back(Quoted(ZshArgument(option)));
     }
     const Values operand = ValuesOf(kind.operand);
     if (kind.has_name()) arguments.emplace_back("'1:NAME:_guardcheck_names'");

@@ -47,7 +47,7 @@ class Running {
   // with it the guarded command's end. Empty: it has; else why not.
   std::string Talk(std::string_view said, std::string& answer, const UniqueFd& stop) {
     const Clock::time_point begin = Clock::now();
-    while (true) {
+    while (!IsOver()) {
       if (said.empty()) input_.reset();
       const absl::Duration left = kLongest - absl::FromChrono(Clock::now() - begin);
       if (left <= absl::ZeroDuration()) {
@@ -68,17 +68,16 @@ class Running {
       if (answer.size() > soleguard::kMaxPayloadBytes) {
         return absl::StrCat("wrote more than ", soleguard::kMaxPayloadBytes, " bytes");
       }
-      if (end_.has_value() && (end_->error != 0 || !output_)) {
-        const HookDone done;
-        (void)send(life_.get(), &done, sizeof done, MSG_NOSIGNAL | MSG_DONTWAIT);
-        return "";
-      }
     }
+    const HookDone done;
+    (void)send(life_.get(), &done, sizeof done, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return "";
   }
 
   const HookEnd& end() const { return *end_; }
 
  private:
+  bool IsOver() const { return end_.has_value() && (end_->error != 0 || !output_); }
   // False: nothing more is heard.
   bool HearOfItsEnd() {
     HookEnd end;

@@ -57,7 +57,11 @@ class LogFollower {
   void WatchDirectory() const;
   static void Take(Source& source, std::string_view bytes, const Visit& visit);
   static void Flush(Source& source, const Visit& visit);
-  absl::Status Drain(Source& source, const Visit& visit, std::size_t& budget, News& news) const;
+  void Drain(Source& source, const Visit& visit, std::size_t& budget, News& news) const;
+  // The file at the path becomes the current one.
+  void TakeUp(const Visit& visit, std::size_t& budget, News& news);
+  // The current one was renamed away, or removed.
+  void Retire(const Visit& visit);
 
   const std::string path_;
   soleguard::UniqueFd changes_;

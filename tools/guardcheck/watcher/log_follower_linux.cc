@@ -97,11 +97,11 @@ void LogFollower::Flush(Source& source, const Visit& visit) {
   source.skips = false;
 }
 
-absl::Status LogFollower::Drain(Source& source, const Visit& visit, std::size_t& budget,
-                                News& news) const {
+void LogFollower::Drain(Source& source, const Visit& visit, std::size_t& budget, News& news) const {
   struct stat status = {};
   if (fstat(source.fd.get(), &status) != 0) {
-    return Error(errno, "fstat " + Escape(path_).text());
+    news.status = Error(errno, "fstat " + Escape(path_).text());
+    return;
   }
   if (static_cast<std::uint64_t>(status.st_size) < source.offset) {
     Flush(source, visit);
@@ -114,15 +114,20 @@ absl::Status LogFollower::Drain(Source& source, const Visit& visit, std::size_t&
       return pread(source.fd.get(), buffer.data(), std::min(buffer.size(), budget),
                    static_cast<off_t>(source.offset));
     });
-    if (got < 0) return Error(errno, "read " + Escape(path_).text());
-    if (got == 0) return absl::OkStatus();
+    if (got < 0) news.status = Error(errno, "read " + Escape(path_).text());
+    if (got <= 0) return;
     const auto size = static_cast<std::size_t>(got);
     Take(source, {buffer.data(), size}, visit);
     source.offset += size;
     budget -= size;
   }
   news.more = true;
-  return absl::OkStatus();
+}
+
+void LogFollower::Retire(const Visit& visit) {
+  if (!current_.has_value()) return;
+  if (previous_.has_value()) Flush(*previous_, visit);
+  previous_ = std::exchange(current_, std::nullopt);
 }
 
 LogFollower::News LogFollower::Read(const Visit& visit) {
@@ -132,48 +137,39 @@ LogFollower::News LogFollower::Read(const Visit& visit) {
     // What happened is looked at below: events can be lost when there are too many (inotify(7)).
   }
   std::size_t budget = kMaxRead;
-  if (previous_.has_value()) news.status = Drain(*previous_, visit, budget, news);
+  if (previous_.has_value()) Drain(*previous_, visit, budget, news);
 
   struct stat status = {};
   const bool exists = stat(path_.c_str(), &status) == 0;
   const int error = exists ? 0 : errno;
   // The race: renamed after this line. Its last lines are read below all the same, and the new file
   // at the next call, for which the rename is an event.
-  if (current_.has_value()) {
-    absl::Status drained = Drain(*current_, visit, budget, news);
-    if (!drained.ok()) news.status = std::move(drained);
-  }
+  if (current_.has_value()) Drain(*current_, visit, budget, news);
   if (news.more) return news;
-  if (!exists && error != ENOENT) {
+  if (exists) {
+    const bool is_the_same = current_.has_value() && current_->file == IdentityOf(status);
+    if (!is_the_same) TakeUp(visit, budget, news);
+  } else if (error != ENOENT) {
     news.status = Error(error, "stat " + Escape(path_).text());
-    return news;
+  } else if (current_.has_value()) {
+    news.changes.push_back(Change::kVanished);
+    Retire(visit);
   }
-  if (current_.has_value() && exists && current_->file == IdentityOf(status)) return news;
-  if (!exists) {
-    if (current_.has_value()) {
-      news.changes.push_back(Change::kVanished);
-      if (previous_.has_value()) Flush(*previous_, visit);
-      previous_ = std::exchange(current_, std::nullopt);
-    }
-    return news;
-  }
+  return news;
+}
+
+void LogFollower::TakeUp(const Visit& visit, std::size_t& budget, News& news) {
   std::optional<Source> next;
   absl::Status opened = Open(next);
   if (!opened.ok()) news.status = std::move(opened);
-  if (!next.has_value()) return news;
-  if (current_.has_value()) {
-    if (previous_.has_value()) Flush(*previous_, visit);
-    previous_ = std::exchange(current_, std::nullopt);
-    news.changes.push_back(Change::kReplaced);
-  } else {
-    news.changes.push_back(previous_.has_value() ? Change::kReplaced : Change::kAppeared);
-  }
+  if (!next.has_value()) return;
+  const bool had_one = current_.has_value() || previous_.has_value();
+  news.changes.push_back(had_one ? Change::kReplaced : Change::kAppeared);
+  Retire(visit);
   current_ = std::move(next);
-  WatchDirectory();  // its directory may have been made anew, too
+  WatchDirectory();  // its directory may be another one, too
   WatchFile(*current_);
-  absl::Status drained = Drain(*current_, visit, budget, news);
-  if (!drained.ok()) news.status = std::move(drained);
-  return news;
+  Drain(*current_, visit, budget, news);
 }
 
 }  // namespace guardcheck
