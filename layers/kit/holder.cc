@@ -134,8 +134,7 @@ Holder JudgeLeaseholder(std::optional<HolderRecord> record, BootTime free_at,
 
 std::string FreeAtTheLatest(const Holder& holder) {
   if (!holder.free_at.has_value()) return "";
-  const absl::Duration left = absl::Ceil(holder.free_at->Left(), absl::Seconds(1));
-  return absl::StrCat("; free in ", absl::ToInt64Seconds(left), " s at the latest");
+  return absl::StrCat("; free in ", holder.free_at->SecondsLeft(), " s at the latest");
 }
 
 std::optional<Contested> Survivor(const std::optional<HolderRecord>& last, std::string_view where) {

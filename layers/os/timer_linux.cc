@@ -17,6 +17,10 @@ BootTime BootTime::Now() {
 
 absl::Duration BootTime::Left() const { return std::max(*this - Now(), absl::ZeroDuration()); }
 
+std::int64_t BootTime::SecondsLeft() const {
+  return absl::ToInt64Seconds(absl::Ceil(Left(), absl::Seconds(1)));
+}
+
 int os::MakeTimer() { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK); }
 
 void os::SetTimer(int timer, BootTime at) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <compare>
+#include <cstdint>
 
 #include <absl/time/time.h>
 
@@ -21,6 +22,8 @@ class BootTime {
   constexpr absl::Duration since_boot() const { return since_boot_; }
   // How long from now; never below zero.
   absl::Duration Left() const;
+  // The same in whole seconds, rounded up, for a person who waits.
+  std::int64_t SecondsLeft() const;
 
   friend BootTime operator+(BootTime time, absl::Duration by) {
     return BootTime(time.since_boot_ + by);

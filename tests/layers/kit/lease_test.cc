@@ -1,6 +1,8 @@
 // A lease as its holder knows it: valid for less time than the server has granted.
 #include "kit/lease.h"
 
+#include <cstdint>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -80,6 +82,14 @@ HolderRecord OwnRecord() {
   record.identity = *OwnIdentity();
   record.instance = *OwnIdentity();
   return record;
+}
+
+TEST(BootTimeTest, WholeSecondsAreRoundedUp) {
+  const BootTime soon = BootTime::Now() + absl::Milliseconds(10'500);
+  const std::int64_t seconds = soon.SecondsLeft();
+  EXPECT_GE(absl::Seconds(seconds), soon.Left());
+  EXPECT_LE(seconds, 11);
+  EXPECT_EQ(BootTime().SecondsLeft(), 0);
 }
 
 TEST(ForOtherMachinesTest, NamesThisOneForEveryProcess) {

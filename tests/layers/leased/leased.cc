@@ -108,10 +108,9 @@ class LeaseClaim final : public OwnedClaim {
     absl::Status answered = released_;
     if (answered.ok()) answered = release_.Await(Patience::Left()).status();
     if (answered.ok() || kept_->end() < BootTime::Now()) return absl::OkStatus();
-    const absl::Duration left = absl::Ceil(kept_->end().Left(), absl::Seconds(1));
     return absl::DeadlineExceededError(
         absl::StrCat(answered.message(), "; what it has given is free when the lease ends, in ",
-                     absl::ToInt64Seconds(left), " s at the latest"));
+                     kept_->end().SecondsLeft(), " s at the latest"));
   }
   std::optional<HolderRecord> Predecessor() const override { return predecessor_; }
   // The next program would not keep the lease alive.

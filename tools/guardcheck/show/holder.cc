@@ -110,8 +110,7 @@ Shown SuspectText(const Holder& holder, const ProcessIdentity& process) {
 
 // What a person waits for whose holder is on another machine, or gone.
 Shown LeaseText(const Holder& holder) {
-  const absl::Duration left = absl::Ceil(holder.free_at->Left(), absl::Seconds(1));
-  const Shown in = Text("runs out in ", absl::ToInt64Seconds(left), " s");
+  const Shown in = Text("runs out in ", holder.free_at->SecondsLeft(), " s");
   if (holder.standing != soleguard::Standing::kLapsing) {
     return Text(in, ", if the holder does not renew it");
   }
