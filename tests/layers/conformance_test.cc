@@ -27,6 +27,7 @@
 #include <vector>
 
 #include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 #include <gmock/gmock.h>
@@ -439,6 +440,42 @@ TEST_P(Conformance, AfterExecItIsHeldAsKeepOverExecSays) {
   }
   EXPECT_EQ(kill(child, SIGKILL), 0);
   (void)waitpid(child, nullptr, 0);
+  EXPECT_TRUE(IsFree());
+}
+
+// What it has started meanwhile keeps the claim, and what wakes who waits for its end is kept by
+// the same processes: the program that was executed has ended, and nobody can wait for its process.
+TEST_P(Conformance, H11_AfterExecWhoWaitsIsWokenByTheEndOfWhatItLeft) {
+  if (!kind().carries) GTEST_SKIP() << "nothing is left of the claim when the program has ended";
+  int left[2];
+  ASSERT_EQ(pipe2(left, 0), 0);  // the pid of what is left
+  const pid_t child = fork();
+  if (child == 0) {
+    Attempt attempt = Try();
+    auto* const held = std::get_if<Held>(&attempt);
+    if (held == nullptr || !held->claim->Publish(Established(scope())).ok() ||
+        !held->claim->KeepOverExec().ok()) {
+      _exit(1);
+    }
+    (void)dup2(left[1], STDOUT_FILENO);
+    execlp("sh", "sh", "-c", "sleep 60 & echo $!", nullptr);
+    _exit(127);
+  }
+  (void)close(left[1]);
+  std::string text(20, '\0');
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(read(left[0], text.data(), 20), 0)));
+  (void)close(left[0]);
+  (void)waitpid(child, nullptr, 0);
+  pid_t sleeper = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(text, &sleeper)) << text;
+
+  const Attempt attempt = Try();
+  const auto* contested = std::get_if<Contested>(&attempt);
+  ASSERT_NE(contested, nullptr) << Say(attempt);
+  EXPECT_FALSE(contested->wake.empty()) << "nothing will wake who waits";
+  EXPECT_FALSE(WaitForAny(contested->wake, absl::ZeroDuration())) << "it has not ended";
+  EXPECT_EQ(kill(sleeper, SIGKILL), 0);
+  EXPECT_TRUE(WaitForAny(contested->wake, absl::Seconds(10)));
   EXPECT_TRUE(IsFree());
 }
 
