@@ -3,8 +3,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include <absl/status/statusor.h>
+
+#include "soleguard/fd.h"
+#include "soleguard/process_identity.h"
 
 namespace soleguard::os {
 
@@ -34,6 +38,15 @@ absl::StatusOr<bool> TryOfdLock(int fd, Range range);
 absl::StatusOr<bool> SeesOfdLock(int fd, Range range);
 // One of the locks there, whichever; its size is 0 when it has no end.
 absl::StatusOr<std::optional<Range>> FindOfdLock(int fd, Range range);
+
+// The OFD locks on `file` and who has them, among the processes whose descriptors the caller may
+// see: a process for each share of a lock. One pass over the process table and its descriptors
+// (/proc/PID/fdinfo, Linux 4.1), for people and not for a hot path. Takes no lock.
+struct OfdLockOwner {
+  ProcessIdentity process;
+  std::uint64_t offset = 0;  // where the lock begins
+};
+std::vector<OfdLockOwner> OfdLockOwners(const FileIdentity& file);
 
 // Whether flock and fcntl locks on one description are independent, as on local filesystems. On NFS
 // and SMB they are emulated by each other and would conflict.

@@ -3,11 +3,16 @@
 #include <sys/sysmacros.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 
 #include "os/error.h"
+#include "os/lock.h"
 #include "os/proc_process_linux.h"
 #include "soleguard/process.h"
 
@@ -39,36 +44,76 @@ bool HasOpen(const proc::OpenProcess& process, const FileIdentity& file) {
   return found;
 }
 
-// Whether an fdinfo has a line such as "lock:	1: FLOCK  ADVISORY  WRITE 359 fe:00:1691 0 EOF".
-// Leases are listed there as well. The numbers of device and inode are not looked at: on overlayfs
-// they are those of the file below.
-bool ShowsLock(std::string_view descriptor_info) {
+// A lock of an fdinfo: "lock:	1: FLOCK  ADVISORY  WRITE 359 fe:00:1691 0 EOF". The numbers of
+// device and inode are not looked at: on overlayfs they are those of the file below.
+struct Lock {
+  std::string_view kind;
+  std::uint64_t offset = 0;
+};
+
+// The first lock in what is left of an fdinfo, which is taken off it. Leases are listed there too.
+std::optional<Lock> NextLock(std::string_view& descriptor_info) {
   while (std::optional<std::string_view> line = proc::LineAfter(descriptor_info, "lock:")) {
     descriptor_info.remove_prefix(
         static_cast<std::size_t>(line->data() + line->size() - descriptor_info.data()));
     (void)proc::NextField(*line);  // "1:"
-    const std::string_view kind = proc::NextField(*line);
-    if (kind == "FLOCK" || kind == "POSIX" || kind == "OFDLCK") return true;
+    Lock lock{.kind = proc::NextField(*line)};
+    if (lock.kind != "FLOCK" && lock.kind != "POSIX" && lock.kind != "OFDLCK") continue;
+    for (int other = 0; other < 4; ++other) (void)proc::NextField(*line);
+    (void)proc::ParseNumber(proc::NextField(*line), lock.offset);
+    return lock;
   }
-  return false;
+  return std::nullopt;
 }
 
-}  // namespace
+proc::LongReading DescriptorInfo(const proc::OpenProcess& process, const char* name) {
+  return proc::ReadUpTo(process.readable(), absl::StrCat("fdinfo/", name).c_str(),
+                        kDescriptorInfoLimit);
+}
 
-std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
-  std::vector<ProcessIdentity> found;
+// Visits each process that may be looked into.
+template <typename Visit>
+void ForEachProcess(Visit visit) {
   const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
   const absl::StatusOr<std::vector<std::int64_t>> pids = AllPids();
-  if (!self.ok() || !pids.ok()) return found;
+  if (!self.ok() || !pids.ok()) return;
   for (const std::int64_t pid : *pids) {
     absl::StatusOr<proc::OpenProcess> process = proc::OpenPid(**self, pid);
     if (!process.ok()) continue;
     const ProcessIdentity identity = proc::IdentityFrom(**self, pid, process->stat);
     if (proc::HasEnded(process->stat))
       (void)proc::UseAnotherThread(*process);  // else nothing is seen open
-    if (HasOpen(*process, file)) found.push_back(identity);
+    visit(*process, identity);
   }
+}
+
+}  // namespace
+
+std::vector<ProcessIdentity> ProcessesWithOpen(const FileIdentity& file) {
+  std::vector<ProcessIdentity> found;
+  ForEachProcess([&](const proc::OpenProcess& process, const ProcessIdentity& identity) {
+    if (HasOpen(process, file)) found.push_back(identity);
+  });
   return found;
+}
+
+std::vector<os::OfdLockOwner> os::OfdLockOwners(const FileIdentity& file) {
+  std::vector<OfdLockOwner> owners;
+  ForEachProcess([&](const proc::OpenProcess& process, const ProcessIdentity& identity) {
+    (void)proc::ForEachNumber(
+        process.readable(), "fd", [&](auto, int descriptors, const char* name) {
+          FileIdentity opened;
+          if (DescriptorFile(descriptors, name, opened) != 0 || !(opened == file)) return true;
+          const proc::LongReading info = DescriptorInfo(process, name);
+          std::string_view rest = info.text;
+          while (const std::optional<Lock> lock = NextLock(rest)) {
+            if (lock->kind == "OFDLCK")
+              owners.push_back({.process = identity, .offset = lock->offset});
+          }
+          return true;
+        });
+  });
+  return owners;
 }
 
 namespace {
@@ -115,10 +160,10 @@ absl::StatusOr<bool> HoldsLock(const ProcessIdentity& identity, const FileIdenti
     if (error == EACCES || error == EPERM) unseen = error;
     // Any other failure is a descriptor that was closed meanwhile, or a file that does not answer.
     if (error != 0 || !(opened == file)) return false;
-    const proc::LongReading info = proc::ReadUpTo(
-        process.readable(), absl::StrCat("fdinfo/", name).c_str(), kDescriptorInfoLimit);
+    const proc::LongReading info = DescriptorInfo(process, name);
     if (info.error != 0 && info.error != ENOENT) unseen = info.error;
-    return ShowsLock(info.text);
+    std::string_view text = info.text;
+    return NextLock(text).has_value();
   });
 }
 

@@ -13,8 +13,10 @@
 
 #include <cstdint>
 #include <new>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 
@@ -40,10 +42,14 @@ class QueueOfName final : public Queue {
   void Leave() override;
   absl::StatusOr<std::optional<Ahead>> WhoIsAhead() override;
   std::vector<ProcessIdentity> Suspects() const override;
+  absl::StatusOr<std::vector<Waiter>> Waiters();
 
  private:
   absl::Status Open(os::Create create);
-  // The last place that is taken from `begin` on and below `end`.
+  // The place that the kernel shows first of those taken from `begin` on and below `end`.
+  absl::StatusOr<std::optional<Place>> AnyIn(Place begin, Place end) const;
+  absl::StatusOr<std::set<Place>> AllTaken() const;
+  // The last place that is taken there.
   absl::StatusOr<std::optional<Place>> LastIn(Place begin, Place end) const;
   absl::StatusOr<std::optional<Place>> Head() const;
   os::Entry FifoOf(Place place) const { return directory_.EntryOf(absl::StrCat("queue.", place)); }
@@ -57,7 +63,18 @@ class QueueOfName final : public Queue {
 };
 
 constexpr Place kFirstStandby = 1'000'000;
+Queue::Line LineOf(Place place) {
+  return place < kFirstStandby ? Queue::Line::kReplacers : Queue::Line::kStandbys;
+}
 constexpr Place kEnd = Place{1} << 62;  // an off_t is signed
+
+std::vector<ProcessIdentity> At(Place place, const std::vector<os::OfdLockOwner>& owners) {
+  std::vector<ProcessIdentity> processes;
+  for (const os::OfdLockOwner& owner : owners) {
+    if (owner.offset == place) processes.push_back(owner.process);
+  }
+  return processes;
+}
 
 absl::Status QueueOfName::Open(os::Create create) {
   if (file_) return absl::OkStatus();
@@ -82,21 +99,45 @@ absl::Status QueueOfName::Open(os::Create create) {
   return usable;
 }
 
+absl::StatusOr<std::optional<Place>> QueueOfName::AnyIn(Place begin, Place end) const {
+  absl::StatusOr<std::optional<os::Range>> found =
+      os::FindOfdLock(file_.get(), {.offset = begin, .size = end - begin});
+  if (!found.ok()) return found.status();
+  if (!found->has_value()) return std::optional<Place>();
+  if ((*found)->size != 1) {
+    return absl::UnavailableError(
+        absl::StrCat("another program has a lock on ", EscapeBytes(directory_.path()), "/queue"));
+  }
+  return std::optional((*found)->offset);
+}
+
 absl::StatusOr<std::optional<Place>> QueueOfName::LastIn(Place begin, Place end) const {
   std::optional<Place> last;
   while (begin < end) {
-    absl::StatusOr<std::optional<os::Range>> found =
-        os::FindOfdLock(file_.get(), {.offset = begin, .size = end - begin});
+    absl::StatusOr<std::optional<Place>> found = AnyIn(begin, end);
     if (!found.ok()) return found.status();
     if (!found->has_value()) break;
-    if ((*found)->size != 1) {
-      return absl::UnavailableError(
-          absl::StrCat("another program has a lock on ", EscapeBytes(directory_.path()), "/queue"));
-    }
-    last = (*found)->offset;
+    last = **found;
     begin = *last + 1;
   }
   return last;
+}
+
+absl::StatusOr<std::set<Place>> QueueOfName::AllTaken() const {
+  std::set<Place> taken;
+  std::vector<std::pair<Place, Place>> unseen = {{0, kEnd}};
+  while (!unseen.empty()) {
+    const auto [begin, end] = unseen.back();
+    unseen.pop_back();
+    absl::StatusOr<std::optional<Place>> found =
+        begin < end ? AnyIn(begin, end) : std::optional<Place>();
+    if (!found.ok()) return found.status();
+    if (!found->has_value()) continue;
+    taken.insert(**found);
+    unseen.emplace_back(begin, **found);
+    unseen.emplace_back(**found + 1, end);
+  }
+  return taken;
 }
 
 absl::StatusOr<std::optional<Place>> QueueOfName::Head() const {
@@ -155,8 +196,8 @@ absl::StatusOr<std::optional<Queue::Ahead>> QueueOfName::WhoIsAhead() {
   absl::StatusOr<std::optional<Place>> found = place_.has_value() ? LastIn(0, *place_) : Head();
   if (!found.ok()) return found.status();
   // One that was killed has left its FIFO. Nobody takes a place ahead of ours in our line any more.
-  const bool same_line = place_.has_value() && ahead_.has_value() &&
-                         (*place_ < kFirstStandby) == (*ahead_ < kFirstStandby);
+  const bool same_line =
+      place_.has_value() && ahead_.has_value() && LineOf(*place_) == LineOf(*ahead_);
   if (same_line && ahead_ != *found) {
     os::RemoveEntry(FifoOf(*ahead_));
   }
@@ -170,20 +211,32 @@ absl::StatusOr<std::optional<Queue::Ahead>> QueueOfName::WhoIsAhead() {
 
 std::vector<ProcessIdentity> QueueOfName::Suspects() const {
   if (!ahead_.has_value()) return {};
-  const UniqueFd fifo = os::WatchPresence(FifoOf(*ahead_), directory_.ownership());
-  if (!fifo) return {};
-  const absl::StatusOr<FileIdentity> file = os::IdentityOfFile(fifo.get());
-  if (!file.ok()) return {};
-  std::vector<ProcessIdentity> suspects = ProcessesWithOpen(*file);
-  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
-  if (own.ok()) std::erase(suspects, *own);
-  return suspects;
+  return At(*ahead_, os::OfdLockOwners(file_.file()));
+}
+
+absl::StatusOr<std::vector<Waiter>> QueueOfName::Waiters() {
+  absl::Status opened = Open(os::Create::kNo);
+  if (absl::IsNotFound(opened)) return std::vector<Waiter>();
+  if (!opened.ok()) return opened;
+  const absl::StatusOr<std::set<Place>> taken = AllTaken();
+  if (!taken.ok()) return taken.status();
+  if (taken->empty()) return std::vector<Waiter>();
+  const std::vector<os::OfdLockOwner> owners = os::OfdLockOwners(file_.file());
+  std::vector<Waiter> waiters;
+  for (const Place place : *taken) {
+    waiters.push_back({.line = LineOf(place), .processes = At(place, owners)});
+  }
+  return waiters;
 }
 
 }  // namespace
 
 std::unique_ptr<Queue> MakeQueue(const Scope& scope, const InstanceName& name) {
   return std::make_unique<QueueOfName>(scope, name);
+}
+
+absl::StatusOr<std::vector<Waiter>> WaitersOf(const Scope& scope, const InstanceName& name) {
+  return QueueOfName(scope, name.Slot(0)).Waiters();
 }
 
 }  // namespace soleguard

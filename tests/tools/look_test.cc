@@ -59,7 +59,7 @@ TEST(Status, JsonHasTheKeysOfTheReference) {
   EXPECT_EQ(free.code, 3);
   boost::json::object json = ParseObject(free.output);
   EXPECT_THAT(Keys(json), ElementsAre("schema", "name", "scope", "policy", "running", "holder",
-                                      "layers", "slots"));
+                                      "layers", "slots", "waiting"));
   EXPECT_EQ(json.at("running"), false);
   EXPECT_TRUE(json.at("holder").is_null());
   EXPECT_THAT(Keys(json.at("layers").at(0)), ElementsAre("layer", "sighting"));
@@ -177,7 +177,7 @@ TEST(Look, H34_EveryNameWorks) {
   EXPECT_THAT(Keys(list), ElementsAre("schema", "scope", "running"));
   Words listed;
   for (const boost::json::value& entry : list.at("running").as_array()) {
-    EXPECT_THAT(Keys(entry), ElementsAre("name", "slot", "holder", "layers"));
+    EXPECT_THAT(Keys(entry), ElementsAre("name", "slot", "holder", "layers", "waiting"));
     listed.push_back(UnescapeBytes(std::string(entry.at("name").as_string())));
   }
   EXPECT_THAT(listed, ::testing::UnorderedElementsAreArray(names));

@@ -1,6 +1,7 @@
 // guardcheck run --wait: starts that wait for their turn.
 #include <signal.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +16,10 @@
 namespace soleguard::testing {
 namespace {
 
+using ::testing::ContainsRegex;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class WaitTest : public ::testing::Test {
  protected:
@@ -42,6 +46,44 @@ TEST_F(WaitTest, TakesOverWhenTheHolderEndsAndSaysWhomItWaitsFor) {
   (void)next.command();  // the referee saw no overlap
   EXPECT_FALSE(SomebodyIsInLine());
   EXPECT_EQ(next.Exit(0), 0);
+}
+
+TEST_F(WaitTest, H02_StatusAndListShowWhoWaitsAndInWhichPlace) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  EXPECT_THAT(guardcheck_.Call({"status", "x"}).output, Not(HasSubstr("Who waits")));
+  Guarded first = guardcheck_.Start({"--wait"});
+  (void)WhomItWaitsFor(first.program());
+  Guarded second = guardcheck_.Start({"--wait"});
+  (void)WhomItWaitsFor(second.program());
+
+  const std::string status = guardcheck_.Call({"status", "x"}).output;
+  EXPECT_THAT(status, HasSubstr(absl::StrCat("Who waits, the next one first\n  1  pid ",
+                                             first.wrapper(), " (")));
+  EXPECT_THAT(status, HasSubstr(absl::StrCat("\n  2  pid ", second.wrapper(), " (")));
+  const std::string list = guardcheck_.Call({"list"}).output;
+  EXPECT_THAT(list, ContainsRegex(absl::StrCat("\n  waits: 1 +", first.wrapper(), " ")));
+  EXPECT_THAT(list, ContainsRegex(absl::StrCat("\n  waits: 2 +", second.wrapper(), " ")));
+
+  const auto pids = [](const boost::json::value& waiting) {
+    std::vector<std::int64_t> all;
+    for (const auto& place : waiting.as_array()) {
+      EXPECT_EQ(place.at("replaces"), false);
+      all.push_back(place.at("processes").at(0).at("pid").as_int64());
+    }
+    return all;
+  };
+  const auto line = ElementsAre(first.wrapper(), second.wrapper());
+  EXPECT_THAT(pids(ParseObject(guardcheck_.Call({"status", "x", "--json"}).output).at("waiting")),
+              line);
+  EXPECT_THAT(pids(ParseObject(guardcheck_.Call({"list", "--json"}).output)
+                       .at("running")
+                       .at(0)
+                       .at("waiting")),
+              line);
+  EXPECT_EQ(holder.Exit(0), 0);
+  EXPECT_EQ(first.Exit(0), 0);
+  EXPECT_EQ(second.Exit(0), 0);
 }
 
 TEST_F(WaitTest, H11_TakesOverOnceNothingIsLeftOfAHolderWhoseWrapperWasKilled) {

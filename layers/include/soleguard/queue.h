@@ -50,4 +50,13 @@ class Queue {
 // The queue of `name` in `scope`, in the name's directory.
 std::unique_ptr<Queue> MakeQueue(const Scope& scope, const InstanceName& name);
 
+// A place in it that is taken.
+struct Waiter {
+  Queue::Line line = Queue::Line::kStandbys;
+  std::vector<ProcessIdentity> processes;  // several: a fork shares the place; none: not visible
+};
+// All of them, the head of the line first, whatever the name's slot. Creates nothing, and does not
+// block. Walks the process table once when there are any. Thread-safe.
+absl::StatusOr<std::vector<Waiter>> WaitersOf(const Scope& scope, const InstanceName& name);
+
 }  // namespace soleguard

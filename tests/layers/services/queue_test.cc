@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,12 @@
 namespace soleguard {
 namespace {
 
+using ::testing::AllOf;
 using testing::Child;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::Traced;
 
 class QueueTest : public ::testing::Test {
@@ -37,13 +41,15 @@ class QueueTest : public ::testing::Test {
   std::unique_ptr<Queue> Make() const {
     return MakeQueue(*Scope::Directory(directory_ / "scope"), *InstanceName::Parse("x"));
   }
+  // Joins the line, in a child, until that ends.
+  std::string Join(Queue::Line line) const {
+    static std::unique_ptr<Queue> queue;
+    queue = Make();
+    return queue->Join(line).ToString();
+  }
   // A process that joins the line and stays in it.
   Child Joined() const {
-    return Child([this] {
-      static std::unique_ptr<Queue> queue;
-      queue = Make();
-      return queue->Join(Queue::Line::kStandbys).ToString();
-    });
+    return Child([this] { return Join(Queue::Line::kStandbys); });
   }
   static bool SomebodyIsAheadOf(Queue& queue) {
     const auto ahead = queue.WhoIsAhead();
@@ -173,7 +179,40 @@ TEST_F(QueueTest, H02_WhoeverStandsAheadIsNamed) {
   const auto queue = Make();
   ASSERT_TRUE(queue->Join(Queue::Line::kStandbys).ok());
   EXPECT_TRUE(SomebodyIsAheadOf(*queue));
+  // Who only watches that place, as each newcomer does, is not at it.
+  const Child newcomer([this] {
+    static std::unique_ptr<Queue> looked;
+    static absl::StatusOr<std::optional<Queue::Ahead>> head;
+    looked = Make();
+    head = looked->WhoIsAhead();
+    return head.status().ToString();
+  });
+  ASSERT_EQ(newcomer.answer(), "OK");
   EXPECT_THAT(queue->Suspects(), ElementsAre(*IdentityOf(ahead.pid())));
+}
+
+TEST_F(QueueTest, H02_EachWhoWaitsIsNamedInTheOrderOfTheLine) {
+  const auto waiters = [this] {
+    return *WaitersOf(*Scope::Directory(directory_ / "scope"), *InstanceName::Parse("x"));
+  };
+  EXPECT_THAT(waiters(), IsEmpty());
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path())) << "looking creates nothing";
+  std::vector<std::unique_ptr<Child>> standbys;
+  for (int i = 0; i < 3; ++i) {
+    standbys.push_back(std::make_unique<Child>([this] { return Join(Queue::Line::kStandbys); }));
+    ASSERT_EQ(standbys.back()->answer(), "OK");
+  }
+  const Child replacer([this] { return Join(Queue::Line::kReplacers); });
+  ASSERT_EQ(replacer.answer(), "OK");
+  standbys[1]->Kill();
+
+  const auto is = [](Queue::Line line, const Child& child) {
+    return AllOf(Field(&Waiter::line, line),
+                 Field(&Waiter::processes, ElementsAre(*IdentityOf(child.pid()))));
+  };
+  EXPECT_THAT(waiters(), ElementsAre(is(Queue::Line::kReplacers, replacer),
+                                     is(Queue::Line::kStandbys, *standbys[0]),
+                                     is(Queue::Line::kStandbys, *standbys[2])));
 }
 
 TEST_F(QueueTest, H10_AForkedChildNeitherKeepsNorGivesUpItsParentsPlace) {

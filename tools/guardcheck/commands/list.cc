@@ -59,6 +59,22 @@ Row RowOf(const Listed& listed) {
   return row;
 }
 
+// Below the name that they wait for.
+void AddWaiters(const Listed& listed, std::vector<Row>& rows) {
+  if (!listed.waiters.ok()) return;
+  std::size_t place = 0;
+  for (const soleguard::Waiter& waiter : *listed.waiters) {
+    Row& row = rows.emplace_back(Row{.name = Text("  waits: ", ++place)});
+    if (waiter.processes.empty()) continue;
+    row.pid = Text(waiter.processes.front().pid);
+    const auto process = Live(waiter.processes.front());
+    if (!process.has_value()) continue;
+    row.started = Stamp(process->started);
+    row.user = Escape(process->user);
+    row.command = CommandLine(process->argv);
+  }
+}
+
 Shown ListText(const std::vector<Listed>& running) {
   if (running.empty()) return "No guarded program is running in this scope.\n";
   std::vector<Row> rows = {{.name = "NAME",
@@ -67,7 +83,10 @@ Shown ListText(const std::vector<Listed>& running) {
                             .user = "USER",
                             .seen_by = "SEEN BY",
                             .command = "COMMAND"}};
-  for (const Listed& listed : running) rows.push_back(RowOf(listed));
+  for (const Listed& listed : running) {
+    rows.push_back(RowOf(listed));
+    AddWaiters(listed, rows);
+  }
   std::size_t name_width = 0;
   std::size_t seen_width = 0;
   constexpr std::size_t kMaxWidth = 40;
@@ -88,11 +107,11 @@ Json ListJson(const Common& common, const std::vector<Listed>& running) {
   return Json::Object({{"schema", 1},
                        {"scope", Escape(common.options.scope.ToString())},
                        {"running", ArrayOf(running, [](const Listed& listed) {
-                          return Json::Object(
-                              {{"name", Escape(listed.name.text())},
-                               {"slot", listed.name.slot()},
-                               {"holder", HolderJson(*listed.inspection.holder())},
-                               {"layers", SightingsJson(listed.inspection.layers)}});
+                          return Json::Object({{"name", Escape(listed.name.text())},
+                                               {"slot", listed.name.slot()},
+                                               {"holder", HolderJson(*listed.inspection.holder())},
+                                               {"layers", SightingsJson(listed.inspection.layers)},
+                                               {"waiting", WaitersJson(listed.waiters)}});
                         })}});
 }
 
@@ -116,8 +135,7 @@ class List final : public Command {
     std::vector<Listed> running;
     bool blind = false;
     for (const soleguard::InstanceName& name : *names) {
-      Listed listed{.name = name,
-                    .inspection = soleguard::Inspect(name, common.policy, ToLook(common))};
+      Listed listed = LookAt(name, common);
       if (listed.inspection.holder() != nullptr) {
         running.push_back(std::move(listed));
       } else if (listed.inspection.blind()) {

@@ -8,7 +8,6 @@
 
 #include "command.h"
 #include "exit_code.h"
-#include "look.h"
 #include "show/terminal.h"
 #include "soleguard/names.h"
 
@@ -28,9 +27,7 @@ class Status final : public Command {
     bool running = false;
     bool blind = false;
     for (const soleguard::InstanceName& slot : *known) {
-      slots.push_back(
-          {.name = slot,
-           .inspection = soleguard::Inspect(slot, call.common.policy, ToLook(call.common))});
+      slots.push_back(LookAt(slot, call.common));
       running = running || slots.back().inspection.holder() != nullptr;
       blind = blind || slots.back().inspection.blind();
     }

@@ -1,14 +1,23 @@
 #include "show/status.h"
 
+#include "look.h"
 #include "show/holder.h"
 #include "show/words.h"
 
 namespace guardcheck {
 using soleguard::Holder;
 
+Listed LookAt(const soleguard::InstanceName& slot, const Common& common) {
+  Listed listed{.name = slot,
+                .inspection = soleguard::Inspect(slot, common.policy, ToLook(common)),
+                .waiters = std::vector<soleguard::Waiter>()};
+  if (slot.slot() == 0) listed.waiters = soleguard::WaitersOf(common.options.scope, slot);
+  return listed;
+}
+
 Shown StatusText(const std::string& name, const std::vector<Listed>& slots) {
   std::vector<Shown> texts;
-  for (const auto& [slot, inspection] : slots) {
+  for (const auto& [slot, inspection, waiters] : slots) {
     const Holder* holder = inspection.holder();
     Shown text;
     if (holder != nullptr) {
@@ -21,15 +30,20 @@ Shown StatusText(const std::string& name, const std::vector<Listed>& slots) {
     }
     texts.push_back(Text(text, SightingsText(inspection)));
   }
-  if (!texts.empty()) return Join(texts, "\n");
-  return Text(Escape(name), " is not running.\n", SightingsText(slots.front().inspection));
+  if (texts.empty()) {
+    texts.push_back(
+        Text(Escape(name), " is not running.\n", SightingsText(slots.front().inspection)));
+  }
+  const Shown waiting = WaitersText(slots.front().waiters);
+  if (!waiting.empty()) texts.push_back(waiting);
+  return Join(texts, "\n");
 }
 
 Json StatusJson(const std::string& name, const Common& common, const std::vector<Listed>& slots) {
   Json object = Head(name, common);
   const Holder* first = nullptr;
   bool blind = false;
-  for (const auto& [slot, inspection] : slots) {
+  for (const auto& [slot, inspection, waiters] : slots) {
     if (first == nullptr) first = inspection.holder();
     blind = blind || inspection.blind();
   }
@@ -42,6 +56,7 @@ Json StatusJson(const std::string& name, const Common& common, const std::vector
                                     {"holder", HolderOrNull(listed.inspection.holder())},
                                     {"layers", SightingsJson(listed.inspection.layers)}});
              }));
+  object.Set("waiting", WaitersJson(slots.front().waiters));
   return object;
 }
 

@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "show/json.h"
+#include "show/waiters.h"
 #include "shown.h"
 #include <soleguard/guard.h>
 #include <soleguard/inspect.h>
@@ -17,7 +18,10 @@ namespace guardcheck {
 struct Listed {
   soleguard::InstanceName name;
   soleguard::Inspection inspection;
+  Waiters waiters;  // of all slots, in that of slot 0
 };
+// Looks now.
+Listed LookAt(const soleguard::InstanceName& slot, const Common& common);
 
 // `slots`: those of the name that are known, at least one.
 Shown StatusText(const std::string& name, const std::vector<Listed>& slots);
