@@ -611,7 +611,7 @@ SLIPS = [
          "    if (head == 0U) return head;\n", "    return head;\n",
          "a newcomer waits for any in line"),
     Slip("queue-lock-of-another-program", "layers/services/queue.cc",
-         "    if ((*found)->size != 1) {", "    if (false) {",
+         "  if ((*found)->size != 1) {", "  if (false) {",
          "a foreign lock on the file is a place in line"),
     Slip("queue-child-leaves", "layers/services/queue.cc",
          "  if (!place_.has_value() || !owner_.IsCurrent()) return;", "  if (!place_.has_value()) return;",
@@ -639,8 +639,10 @@ SLIPS = [
          "  if (local.ok() && !*local) {", "  if (false) {",
          "a lock that may outlive its process is a place in line",
          equivalent="needs a network filesystem; tests/layers/os has what tells one"),
-    Slip("queue-suspects-itself", "layers/services/queue.cc",
-         "  if (own.ok()) std::erase(suspects, *own);\n", "", "a start suspects itself"),
+    Slip("queue-suspects-everybody", "layers/services/queue.cc",
+         "if (owner.offset == place) processes", "processes", "a start suspects itself"),
+    Slip("queue-waiters-of-the-first-half", "layers/services/queue.cc",
+         "    unseen.emplace_back(**found + 1, end);\n", "", "who waits is not shown"),
 
     # ---- layers/kit/holder.cc --------------------------------------------------------------------------
     Slip("holder-releasing-is-established", "layers/kit/holder.cc",

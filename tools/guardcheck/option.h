@@ -18,9 +18,9 @@ struct Option {
   std::string value;  // what the help calls its value: "DURATION"; empty: a flag, "true" or "false"
   std::string help;
   Reader read;
-  std::string standard = "";  // what holds when nobody says it, for the help
-  std::string bare = "";      // the text of the option without a value; empty: it needs one
-  bool repeats = false;       // read once for each time that it is given
+  std::string standard;  // what holds when nobody says it, for the help
+  std::string bare;      // the text of the option without a value; empty: it needs one
+  bool repeats = false;  // read once for each time that it is given
   // Whether the environment and the configuration files may say it too, where the command line does
   // not: SOLEGUARD_GRACE, and grace.
   bool is_setting = true;

@@ -151,11 +151,11 @@ std::string ZshValues(const Values& values) {
 
 // An argument of zsh's _arguments: "--wait=-[help]::DURATION: ".
 std::string ZshArgument(const Option& option) {
-  const std::string head = absl::StrCat(option.repeats ? "*" : "", option.name,
-                                        option.is_flag()      ? ""
-                                        : option.bare.empty() ? "="
-                                                              : "=-",
-                                        "[", ZshText(option.help), "]");
+  std::string head = absl::StrCat(option.repeats ? "*" : "", option.name,
+                                  option.is_flag()      ? ""
+                                  : option.bare.empty() ? "="
+                                                        : "=-",
+                                  "[", ZshText(option.help), "]");
   if (option.is_flag()) return head;
   return absl::StrCat(head, option.bare.empty() ? ":" : "::", ZshText(option.value), ":",
                       ZshValues(ValuesOf(option.value)));

@@ -68,7 +68,7 @@ absl::Status LogFollower::Open(std::optional<Source>& source) const {
   if (!S_ISREG(status.st_mode)) {
     return absl::FailedPreconditionError(absl::StrCat(shown, " is no regular file"));
   }
-  source.emplace();
+  source = Source();
   source->fd = std::move(fd);
   source->file = IdentityOf(status);
   return absl::OkStatus();
