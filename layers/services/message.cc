@@ -4,7 +4,8 @@
 // are as the machine has them: both ends are on it.
 //
 //   message  "SGmsg\0\0\1"  count, then for each argument its size and bytes; the same for the
-//            working directory and for the payload
+//            working directory and for the payload; and, if there are any, for the activation token
+//            and the startup id
 //   answer   "SGans\0\0\1"  one byte, 1 or 0 for ok, and the text
 //
 // The sender sends one message and keeps the connection open: its end is how the holder learns that
@@ -93,7 +94,9 @@ void AppendText(std::string& body, const std::string& text) {
 }
 
 absl::StatusOr<std::string> Encode(const Message& message) {
+  const bool has_tokens = !message.activation_token.empty() || !message.startup_id.empty();
   std::size_t arguments = message.working_directory.size() + 4;
+  if (has_tokens) arguments += message.activation_token.size() + message.startup_id.size() + 8;
   for (const std::string& argument : message.argv) arguments += argument.size() + 4;
   if (arguments > kMaxArgumentBytes) {
     return absl::InvalidArgumentError(absl::StrCat("arguments and working directory have ",
@@ -109,6 +112,10 @@ absl::StatusOr<std::string> Encode(const Message& message) {
   for (const std::string& argument : message.argv) AppendText(body, argument);
   AppendText(body, message.working_directory);
   AppendText(body, message.payload);
+  if (has_tokens) {
+    AppendText(body, message.activation_token);
+    AppendText(body, message.startup_id);
+  }
   return Framed(kMessage, body);
 }
 
@@ -151,6 +158,10 @@ std::optional<Message> Decode(std::string_view body) {
   }
   message.working_directory = fields.Text();
   message.payload = fields.Text();
+  if (!fields.complete()) {
+    message.activation_token = fields.Text();
+    message.startup_id = fields.Text();
+  }
   return fields.complete() && Encode(message).ok() ? std::optional(std::move(message))
                                                    : std::nullopt;
 }

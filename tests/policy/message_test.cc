@@ -128,13 +128,17 @@ TEST_F(MessageTest, TheHolderGetsWhatWasSentFromWhomTheKernelSaysItIs) {
   const Child child([&] {
     const absl::StatusOr<Answer> answer = SendTo({.argv = {"prog", "", "a b\n\xff"},
                                                   .working_directory = "/tmp/x",
-                                                  .payload = std::string("p\0q", 3)});
+                                                  .payload = std::string("p\0q", 3),
+                                                  .activation_token = std::string("a\0t", 3),
+                                                  .startup_id = ""});
     return answer.ok() ? absl::StrCat(answer->ok, " ", answer->text) : answer.status().ToString();
   });
   EXPECT_EQ(child.answer(), "1 opened");
   EXPECT_THAT(message.argv, ElementsAre("prog", "", "a b\n\xff"));
   EXPECT_EQ(message.working_directory, "/tmp/x");
   EXPECT_EQ(message.payload, std::string("p\0q", 3));
+  EXPECT_EQ(message.activation_token, std::string("a\0t", 3));
+  EXPECT_EQ(message.startup_id, "");
   EXPECT_EQ(sender.identity, *IdentityOf(child.pid()));
   EXPECT_EQ(sender.uid, geteuid());
 }

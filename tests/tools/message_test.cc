@@ -51,12 +51,15 @@ TEST_F(MessageTest, AProgramAnswersWhatIsSent) {
   EXPECT_EQ(sent.code, 0) << sent.errors;
   const auto message = ParseObject(sent.output);
   EXPECT_THAT(Keys(message),
-              ::testing::ElementsAre("schema", "name", "slot", "sender", "argv", "cwd", "payload"));
+              ::testing::ElementsAre("schema", "name", "slot", "sender", "argv", "cwd", "payload",
+                                     "activation_token", "startup_id"));
   EXPECT_EQ(message.at("name"), "x");
   EXPECT_EQ(message.at("argv").as_array().size(), 2U);
   EXPECT_EQ(message.at("argv").at(1), "a file\\xff");
   EXPECT_EQ(message.at("cwd"), "/tmp");
   EXPECT_EQ(message.at("sender").at("uid"), geteuid());
+  EXPECT_TRUE(message.at("activation_token").is_null());
+  EXPECT_TRUE(message.at("startup_id").is_null());
   EXPECT_EQ(holder.Exit(0), 0);
 }
 
@@ -93,6 +96,21 @@ TEST_F(MessageTest, ARefusedStartForwardsItsWordsAndEndsWithTheAnswer) {
   EXPECT_EQ(message.at("argv").at(0), "viewer");
   EXPECT_EQ(message.at("argv").at(1), "page.html");
   EXPECT_EQ(forwarded.errors, "");
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
+// Without them a desktop keeps the window of the instance behind that of the launcher.
+TEST_F(MessageTest, WhatADesktopGaveTheRefusedStartForItsWindowIsHandedOver) {
+  Guarded holder = Start("cat");
+  (void)Send();
+  const Finished forwarded =
+      RunProgram({.argv = guardcheck_.Run({"viewer"}, {"--forward=30s"}),
+                  .environment = {{"XDG_ACTIVATION_TOKEN", "t\xff"},
+                                  {"DESKTOP_STARTUP_ID", "viewer-1_TIME2"}}});
+  EXPECT_EQ(forwarded.code, 0) << forwarded.errors;
+  const auto message = ParseObject(forwarded.output);
+  EXPECT_EQ(message.at("activation_token"), "t\\xff");
+  EXPECT_EQ(message.at("startup_id"), "viewer-1_TIME2");
   EXPECT_EQ(holder.Exit(0), 0);
 }
 

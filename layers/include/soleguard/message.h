@@ -22,9 +22,15 @@ struct Message {
   std::vector<std::string> argv = {};
   std::string working_directory = {};
   std::string payload = {};
+  // With these the holder may bring its window to the front, which a desktop otherwise prevents:
+  // what the sender was started with as XDG_ACTIVATION_TOKEN (xdg-activation of Wayland) and
+  // DESKTOP_STARTUP_ID (freedesktop.org's Startup Notification, X11). Each is good for one use.
+  // Empty: it had none.
+  std::string activation_token = {};
+  std::string startup_id = {};
 };
-// The largest size of the arguments and the working directory together, with 4 bytes for each; and
-// the largest of a payload, and of an answer.
+// The largest size of all but the payload together, with 4 bytes for each; and the largest of a
+// payload, and of an answer.
 inline constexpr std::size_t kMaxArgumentBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kMaxPayloadBytes = std::size_t{1} << 20;
 

@@ -107,7 +107,9 @@ Json MessageJson(const Guard& guard, const soleguard::Sender& sender,
                        {"sender", from},
                        {"argv", WordsJson(message.argv)},
                        {"cwd", Escape(message.working_directory)},
-                       {"payload", Escape(message.payload)}});
+                       {"payload", Escape(message.payload)},
+                       {"activation_token", OrNull(Escape(message.activation_token))},
+                       {"startup_id", OrNull(Escape(message.startup_id))}});
 }
 
 class GuardedRun final : public Command {

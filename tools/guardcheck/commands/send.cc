@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <vector>
 
@@ -109,8 +111,15 @@ class Send final : public Command {
 }  // namespace
 
 soleguard::Message MessageOf(const std::vector<std::string>& words) {
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
   std::error_code removed;  // then it is empty
-  return {.argv = words, .working_directory = std::filesystem::current_path(removed).string()};
+  return {.argv = words,
+          .working_directory = std::filesystem::current_path(removed).string(),
+          .activation_token = variable("XDG_ACTIVATION_TOKEN"),
+          .startup_id = variable("DESKTOP_STARTUP_ID")};
 }
 
 void ShowAnswer(const Call& call, const soleguard::Answer& answer) {

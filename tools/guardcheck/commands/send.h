@@ -10,7 +10,7 @@
 
 namespace guardcheck {
 
-// The words and the working directory of this process.
+// The words, and of this process its working directory and what a desktop gave it for its window.
 soleguard::Message MessageOf(const std::vector<std::string>& words);
 
 // Shows an answer on standard output, or on standard error if it is not ok.
