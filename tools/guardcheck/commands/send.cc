@@ -127,6 +127,7 @@ CommandKind SendCommand() {
           .help = "hand a message to the holder, and show its answer",
           .operand = "NAME",
           .behind = CommandKind::Behind::kMayBeCommand,
+          .behind_name = "WORDS",
           .make = [] { return std::unique_ptr<Command>(std::make_unique<Send>()); }};
 }
 
