@@ -237,6 +237,7 @@ class GuardedRun final : public Command {
     Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
     const absl::Status written = guard.WriteSideFiles(files_);
     if (!written.ok()) throw UsageError(SideFileOptions() + std::string(written.message()));
+    MentionUnsafe(call.common.policy);
     MentionPredecessor(guard);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);

@@ -16,6 +16,7 @@
 #include "input.h"
 #include "look.h"
 #include "show/json.h"
+#include "show/other_names.h"
 #include "show/terminal.h"
 #include "shown.h"
 #include <soleguard/guard.h>
@@ -81,6 +82,9 @@ class Send final : public Command {
     (void)std::fprintf(stderr, "guardcheck: not delivered to %s: %s\n",
                        Escape(call.operand).text().c_str(),
                        std::string(answer.status().message()).c_str());
+    if (absl::IsNotFound(answer.status()) && !call.common.json) {
+      Show(OtherNamesText(call.operand, call.common), stderr);
+    }
     return ExitCodeOf(answer.status());
   }
 
