@@ -94,6 +94,24 @@ std::optional<Pair> Divide(Function& met, LayerSet a, LayerSet b, LayerSet share
   return divided.has_value() ? divided : Divide(met, a & ~next, b, shared & ~next);
 }
 
+// Two sets that both meet the policy and share no exclusive layer.
+struct Apart {
+  std::optional<Pair> sets;
+  bool decided = true;  // false: they were not found, and the search was cut
+};
+
+Apart FindApart(const Policy& policy) {
+  const LayerSet all = AllLayers(policy);
+  Function met([&policy](LayerSet set) { return policy.MetBy(set); });
+  const std::optional<Pair> sets = Divide(met, all, all, ExclusiveLayers(policy));
+  return {.sets = sets, .decided = sets.has_value() || !met.exhausted()};
+}
+
+Analysis::Safety SafetyOf(const Policy& policy, const Apart& apart) {
+  if (!policy.veto() || apart.sets.has_value()) return Analysis::Safety::kUnsafe;
+  return apart.decided ? Analysis::Safety::kSafe : Analysis::Safety::kUndecided;
+}
+
 LayerSet WithoutNeedless(const Policy& policy, LayerSet set) {
   for (LayerSet rest = set; rest != 0; rest &= rest - 1) {
     const LayerSet layer = rest & -rest;
@@ -174,6 +192,11 @@ bool MayBothHold(const Policy& policy, LayerSet works_for_a, LayerSet works_for_
   return Divide(met, works_for_a, works_for_b, shared).has_value() || met.exhausted();
 }
 
+Analysis::Safety SafetyOf(const Policy& policy) {
+  if (!policy.veto()) return Analysis::Safety::kUnsafe;
+  return SafetyOf(policy, FindApart(policy));
+}
+
 Analysis Analyse(const Policy& policy) {
   const LayerSet all = AllLayers(policy);
   const LayerSet exclusive = ExclusiveLayers(policy);
@@ -183,22 +206,16 @@ Analysis Analyse(const Policy& policy) {
   analysis.minimal_sets = std::move(confirming.sets);
   analysis.minimal_sets_complete = confirming.complete;
 
-  Function met([&policy](LayerSet set) { return policy.MetBy(set); });
-  std::optional<Pair> apart = Divide(met, all, all, exclusive);
-  const bool decided = apart.has_value() || !met.exhausted();
+  Apart apart = FindApart(policy);
+  analysis.safety = SafetyOf(policy, apart);
   if (confirming.complete) {
     const Pair pair = LeastSharing(analysis.minimal_sets, exclusive);
     analysis.claims_to_destroy_at_worst = std::popcount(pair.first & pair.second & exclusive);
-    if (apart.has_value()) apart = pair;
+    if (apart.sets.has_value()) apart.sets = pair;
   }
-  if (apart.has_value()) {
-    analysis.counter_example =
-        Pair(WithoutNeedless(policy, apart->first), WithoutNeedless(policy, apart->second));
-  }
-  if (apart.has_value() || !policy.veto()) {
-    analysis.safety = Analysis::Safety::kUnsafe;
-  } else if (decided) {
-    analysis.safety = Analysis::Safety::kSafe;
+  if (apart.sets.has_value()) {
+    analysis.counter_example = Pair(WithoutNeedless(policy, apart.sets->first),
+                                    WithoutNeedless(policy, apart.sets->second));
   }
 
   // The sets of layers without which nothing meets the policy: the same search on the dual.

@@ -20,6 +20,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "soleguard/layer.h"
+#include "soleguard/nearest.h"
 #include "soleguard/registry.h"
 #include "soleguard/text.h"
 
@@ -157,6 +158,17 @@ std::string KindNames() {
   return names;
 }
 
+// The words with which an expression begins; `outermost`: of the whole text.
+std::vector<std::string> FirstWords(bool outermost) {
+  std::vector<std::string> words = {std::string(kAllWord), std::string(kAnyWord),
+                                    std::string(kAtLeastWord)};
+  for (const LayerKind& kind : LayerKinds()) words.emplace_back(kind.name);
+  for (const Name& name : kNames) {
+    if (outermost) words.emplace_back(name.word);
+  }
+  return words;
+}
+
 // Reads one policy. Positions are byte offsets from 0; errors print them as columns from 1.
 class Parser {
  public:
@@ -167,6 +179,8 @@ class Parser {
 
   std::vector<LayerSpec>& layers() { return layers_; }
   bool veto() const { return veto_; }
+  // Whether Run found more policies behind the first one.
+  bool is_list() const { return is_list_; }
 
  private:
   absl::StatusOr<Node> ParseExpression(int level);
@@ -200,6 +214,7 @@ class Parser {
   std::size_t position_ = 0;
   std::vector<LayerSpec> layers_;
   bool veto_ = true;
+  bool is_list_ = false;
 };
 
 absl::StatusOr<Node> Parser::Run() {
@@ -210,8 +225,9 @@ absl::StatusOr<Node> Parser::Run() {
   absl::StatusOr<Node> root = ParseExpression(/*level=*/1);
   if (!root.ok()) return root;
   SkipBlanks();
-  if (!AtEnd()) return Expected(position_, "the end");
-  return root;
+  if (AtEnd()) return root;
+  is_list_ = text_[position_] == ',';
+  return Expected(position_, "the end");
 }
 
 absl::StatusOr<Node> Parser::ParseExpression(int level) {
@@ -232,7 +248,8 @@ absl::StatusOr<Node> Parser::ParseExpression(int level) {
   const std::string names =
       level == 1 ? absl::StrCat("; named policies: ", NamesOfPolicies()) : std::string();
   return Error(start, absl::StrCat("expected a layer, all(, any( or at_least(, found ",
-                                   Found(start), "; layers built: ", KindNames(), names));
+                                   Found(start), DidYouMean(word, FirstWords(level == 1)),
+                                   "; layers built: ", KindNames(), names));
 }
 
 absl::StatusOr<Node> Parser::ParseNamed(const Name& name, int level, std::size_t start) {
@@ -438,6 +455,15 @@ std::string Parser::Found(std::size_t position) const {
   return absl::StrCat("'", EscapeBytes(word.substr(0, kMaxQuotedInError)), cut ? "...'" : "'");
 }
 
+// "all(file, mutex)" of "file,mutex"; empty: that is no policy either.
+std::string AsGroup(std::string_view text) {
+  const std::string group = absl::StrCat("all(", std::string(text), ")");
+  Parser parser(group);
+  const absl::StatusOr<Node> root = parser.Run();
+  // veto=off is nothing to suggest.
+  return root.ok() && parser.veto() ? Print(*root, parser.layers()) : "";
+}
+
 }  // namespace
 
 std::string LayerSpec::ToString() const {
@@ -460,7 +486,12 @@ Policy::Policy(std::shared_ptr<const Node> root, std::vector<LayerSpec> layers, 
 absl::StatusOr<Policy> Policy::Parse(std::string_view text) {
   Parser parser(text);
   absl::StatusOr<Node> root = parser.Run();
-  if (!root.ok()) return root.status();
+  if (!root.ok()) {
+    const std::string group = parser.is_list() ? AsGroup(text) : "";
+    if (group.empty()) return root.status();
+    return absl::InvalidArgumentError(
+        absl::StrCat(root.status().message(), "; several layers stand in a group: ", group));
+  }
   SortLayers(*root, parser.layers());
   Policy policy(std::make_shared<const Node>(*std::move(root)), std::move(parser.layers()),
                 parser.veto());

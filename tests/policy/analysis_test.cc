@@ -294,6 +294,16 @@ TEST(Unsafe, VetoOffIsUnsafeWhateverTheGroupIs) {
   EXPECT_EQ(Analyse(Parse("any(file, port)")).claims_to_destroy, 2);
 }
 
+// What a start asks is what explain says.
+TEST(SafetyOf, IsTheSafetyOfTheWholeAnalysis) {
+  for (const char* text :
+       {"default", "strict", "available", "mutex", "scan", "any(file, port)", "any(file, scan)",
+        "all(file, any(mutex, port))", "at_least(2, file, mutex, scan)",
+        "all(file, port, veto=off)", "any(all(file, mutex), all(file, port))"}) {
+    EXPECT_EQ(SafetyOf(Parse(text)), Analyse(Parse(text)).safety) << text;
+  }
+}
+
 // --- events ---
 
 const EventAnalysis* Find(const Analysis& analysis, const std::string& id) {
@@ -392,6 +402,7 @@ TEST(Bounds, APolicyOfTooManySetsEndsAndSaysWhatWasCut) {
     }
   }
   EXPECT_EQ(Analyse(Parse(Of32("at_least(17, "))).safety, Safety::kUndecided);
+  EXPECT_EQ(SafetyOf(Parse(Of32("at_least(17, "))), Safety::kUndecided);
   // Too cautious rather than endless.
   EXPECT_TRUE(MayBothHold(*Policy::Parse([] {
     std::string text = Of32("at_least(17, ");

@@ -229,11 +229,11 @@ TEST(PolicyErrorTest, NamesTheColumnWhatWasExpectedAndWhatWasFound) {
       {"  \t", "column 4: " + kLayer + "the end" + kOrNamed},
       {"foo", "column 1: " + kLayer + "'foo'" + kOrNamed},
       {"all(file, foo)", "column 11: " + kLayer + "'foo'" + kBuilt},
-      {"ALL(file)", "column 1: " + kLayer + "'ALL'" + kOrNamed},
+      {"ALL(file)", "column 1: " + kLayer + "'ALL' (did you mean all?)" + kOrNamed},
       {"(file)", "column 1: " + kLayer + "'('" + kOrNamed},
       {"\"file\"", "column 1: " + kLayer + "'\"'" + kOrNamed},
       {"\0"sv, "column 1: " + kLayer + "'\\x00'" + kOrNamed},
-      {"fil\0e"sv, "column 1: " + kLayer + "'fil'" + kOrNamed},
+      {"fil\0e"sv, "column 1: " + kLayer + "'fil' (did you mean file?)" + kOrNamed},
       {"\xc3\xa4", "column 1: " + kLayer + "'\xc3\xa4'" + kOrNamed},
       {"\xff\xfe", "column 1: " + kLayer + "'" + EscapeBytes("\xff\xfe") + "'" + kOrNamed},
       // lists
@@ -279,7 +279,19 @@ TEST(PolicyErrorTest, NamesTheColumnWhatWasExpectedAndWhatWasFound) {
       // named policies
       {"strict, file", "column 7: expected the end, found ','"},
       {"strict()", "column 7: expected the end, found '('"},
-      {"Default", "column 1: " + kLayer + "'Default'" + kOrNamed},
+      {"Default", "column 1: " + kLayer + "'Default' (did you mean default?)" + kOrNamed},
+      {"avialable", "column 1: " + kLayer + "'avialable' (did you mean available?)" + kOrNamed},
+      // inside a group a named policy is no better
+      {"all(file, avialable)", "column 11: " + kLayer + "'avialable'" + kBuilt},
+      {"all(flie, file)", "column 5: " + kLayer + "'flie' (did you mean file?)" + kBuilt},
+      // layers without a group
+      {"file,file(path=/a)",
+       "column 5: expected the end, found ','; several layers stand in a group: "
+       "all(file, file(path=/a))"},
+      {"file,foo", "column 5: expected the end, found ','"},
+      {"all(file),file",
+       "column 10: expected the end, found ','; several layers stand in a "
+       "group: all(all(file), file)"},
       {"all(file, default)",
        "column 11: named policy 'default' stands alone; here write all(file, mutex, port)"},
       {"all(strict)",

@@ -110,8 +110,8 @@ TEST(Explain, MarksTheColumnOfAnError) {
 TEST(Explain, ALongTextIsCutAroundTheColumn) {
   const std::string errors =
       Explain("all(" + std::string(500, ' ') + "foo, " + std::string(500, 'x') + ")").errors;
-  EXPECT_THAT(errors, HasSubstr("\n  ..." + std::string(60, ' ') + "foo, xxxxxxxxxx...\n  " +
-                                std::string(63, ' ') + "^\n"));
+  EXPECT_THAT(errors, HasSubstr("\n  ..." + std::string(35, ' ') + "foo, xxxxxxxxxx...\n  " +
+                                std::string(38, ' ') + "^\n"));
 }
 
 TEST(Explain, OtherCommandsMarkTheColumnOfTheirPolicyToo) {

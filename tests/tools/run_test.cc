@@ -183,7 +183,7 @@ TEST(ExitCode, H22_69WhenTheScopeCannotBeUsed) {
   const Finished run = guardcheck.CallRun({"touch", ran});
   EXPECT_EQ(run.code, 69);
   EXPECT_THAT(run.errors, HasSubstr("cannot tell whether x is running"));
-  EXPECT_THAT(run.errors, HasSubstr("file        unavailable"));
+  EXPECT_THAT(run.errors, HasSubstr("file, mutex, port unavailable"));
   EXPECT_THAT(run.errors, HasSubstr(guardcheck.scope()));
   EXPECT_FALSE(std::filesystem::exists(ran));
   EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 69);

@@ -63,6 +63,18 @@ TEST(MaskSecrets, LeavesEverythingElse) {
   EXPECT_EQ(MaskSecrets({}), Words());
 }
 
+// setproctitle(3) leaves zeros behind the title; one empty word may be an argument.
+TEST(CommandLine, LeavesOutWhatAProcessWithATitleHasLeft) {
+  const auto line = [](Words words) { return CommandLine(words).text(); };
+  Words title = {"worker: idle"};
+  title.resize(29);
+  EXPECT_EQ(line(title), "'worker: idle'");
+  EXPECT_EQ(line({"bot", "", ""}), "bot");
+  EXPECT_EQ(line({"bot", ""}), "bot ''");
+  EXPECT_EQ(line({"bot", "", "", "x"}), "bot '' '' x");
+  EXPECT_EQ(line(Words(28)), "");
+}
+
 // What is shown can be typed: bash makes the same bytes of it.
 TEST(ShellWord, IsReadBackByBash) {
   for (const std::string& word : Words{"plain",

@@ -6,8 +6,9 @@ namespace guardcheck {
 
 std::string CommandKind::synopsis() const {
   std::string text = absl::StrCat(std::string(operand), operand.empty() ? "" : " ", "[options]");
-  if (behind == Behind::kCommand) absl::StrAppend(&text, " -- COMMAND...");
-  if (behind == Behind::kMayBeCommand) absl::StrAppend(&text, " [-- COMMAND...]");
+  const std::string words = absl::StrCat("-- ", std::string(behind_name), "...");
+  if (behind == Behind::kCommand) absl::StrAppend(&text, " ", words);
+  if (behind == Behind::kMayBeCommand) absl::StrAppend(&text, " [", words, "]");
   return text;
 }
 

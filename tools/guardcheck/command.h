@@ -59,6 +59,7 @@ struct CommandKind {
   std::string_view operand;  // "NAME"; "[NAME]": may be left out; empty: it takes none
   enum class Takes { kNothing, kCommon, kTimes } takes = Takes::kCommon;  // kTimes: kCommon as well
   enum class Behind { kNothing, kCommand, kMayBeCommand } behind = Behind::kNothing;  // behind --
+  std::string_view behind_name = "COMMAND";  // what the help calls it
   std::unique_ptr<Command> (*make)() = nullptr;
 
   bool has_name() const { return operand == "NAME" || operand == "[NAME]"; }

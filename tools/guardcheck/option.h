@@ -30,13 +30,28 @@ struct Option {
   bool is_flag() const { return value.empty(); }
   std::string key() const { return name.substr(2); }
   std::string variable() const;
+  // What `word` was meant for where it follows the option and the option needs no value, or needs
+  // it behind a "=": "3s" for "3s" and "3" where it takes a duration. Empty: nothing that it takes.
+  std::string ValueMeantBy(const std::string& word) const;
 };
+
+// InvalidArgument: "expected WHAT, found 'FOUND'", which is escaped here.
+absl::Status Expected(const std::string& what, const std::string& found);
+
+// What somebody meant who wrote `text` for a duration: "3s" for "3", "3sec" and "3 seconds", "24h"
+// for "1d", "3s" for itself. Empty: it does not read as a duration.
+std::string DurationMeant(const std::string& text);
+
+// The absolute path that the relative `path` is here, or that the shell makes of "~/x".
+std::string AbsolutePath(const std::string& path);
 
 // Readers into `target`, which must outlive them.
 Reader Into(std::string& target);
 Reader Into(std::vector<std::string>& target);  // appends
 Reader Into(bool& target);
 Reader Into(int& target, int smallest, int largest);
+// An absolute path of a file. (A relative one would be another in each working directory.)
+Reader IntoAbsolutePath(std::string& target);
 // 500ms, 30s, 2m. Not negative; so long that it would overflow a clock is 100 years.
 Reader Into(absl::Duration& target);
 

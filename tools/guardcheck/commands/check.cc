@@ -50,6 +50,7 @@ class Check final : public Command {
     }
     switch (forecast->decision) {
       case soleguard::Arbiter::Decision::kUnique:
+        MentionUnsafe(call.common.policy);
         return kYes;
       case soleguard::Arbiter::Decision::kDuplicate:
         return kTaken;

@@ -248,7 +248,8 @@ class ShowCompletion final : public Command {
     if (call.operand == "zsh") text = Zsh();
     if (call.operand == "fish") text = Fish();
     if (text.empty()) {
-      throw UsageError("completion: expected bash, zsh or fish, found '" + call.operand + "'");
+      const absl::Status expected = Expected("bash, zsh or fish", call.operand);
+      throw UsageError(absl::StrCat("completion: ", expected.message()));
     }
     (void)std::fputs(text.c_str(), stdout);
     return kYes;

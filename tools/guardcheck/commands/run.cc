@@ -157,11 +157,11 @@ class GuardedRun final : public Command {
         {.name = "--pidfile",
          .value = "FILE",
          .help = "write COMMAND's pid there, for tools that expect it",
-         .read = Into(files_.pid_file)},
+         .read = IntoAbsolutePath(files_.pid_file)},
         {.name = "--infofile",
          .value = "FILE",
          .help = "write the holder record there as JSON, for tools that expect it",
-         .read = Into(files_.info_file)},
+         .read = IntoAbsolutePath(files_.info_file)},
         {.name = "--verdict-fd",
          .value = "N",
          .help = "write the verdict as a line of JSON to descriptor N, 3 or higher, which COMMAND "
@@ -238,9 +238,8 @@ class GuardedRun final : public Command {
     }
     Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
     const absl::Status written = guard.WriteSideFiles(files_);
-    if (!written.ok()) {
-      throw UsageError("--pidfile, --infofile: " + std::string(written.message()));
-    }
+    if (!written.ok()) throw UsageError(SideFileOptions() + std::string(written.message()));
+    MentionUnsafe(call.common.policy);
     MentionPredecessor(guard);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
@@ -251,19 +250,22 @@ class GuardedRun final : public Command {
 
  private:
   absl::Status ReadUntil(const std::string& text) {
-    if (text != "child" && text != "tree") {
-      return absl::InvalidArgumentError("expected child or tree, found '" + text + "'");
-    }
+    if (text != "child" && text != "tree") return Expected("child or tree", text);
     until_ = text == "tree" ? Supervision::Until::kTree : Supervision::Until::kChild;
     return absl::OkStatus();
   }
 
   absl::Status ReadOnLost(const std::string& text) {
-    if (text != "warn" && text != "stop") {
-      return absl::InvalidArgumentError("expected warn or stop, found '" + text + "'");
-    }
+    if (text != "warn" && text != "stop") return Expected("warn or stop", text);
     stop_when_lost_ = text == "stop";
     return absl::OkStatus();
+  }
+
+  // In front of an error of these files: which of them were asked for.
+  std::string SideFileOptions() const {
+    const std::string pid_file = files_.pid_file.empty() ? "" : "--pidfile: ";
+    const std::string info_file = files_.info_file.empty() ? "" : "--infofile: ";
+    return pid_file.empty() || info_file.empty() ? pid_file + info_file : "--pidfile, --infofile: ";
   }
 
   // From here on says what happens to the claim, and sets `end` when the command shall end for it.

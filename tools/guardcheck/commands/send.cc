@@ -18,6 +18,7 @@
 #include "input.h"
 #include "look.h"
 #include "show/json.h"
+#include "show/other_names.h"
 #include "show/terminal.h"
 #include "shown.h"
 #include <soleguard/guard.h>
@@ -83,6 +84,9 @@ class Send final : public Command {
     (void)std::fprintf(stderr, "guardcheck: not delivered to %s: %s\n",
                        Escape(call.operand).text().c_str(),
                        std::string(answer.status().message()).c_str());
+    if (absl::IsNotFound(answer.status()) && !call.common.json) {
+      Show(OtherNamesText(call.operand, call.common), stderr);
+    }
     return ExitCodeOf(answer.status());
   }
 
@@ -136,6 +140,7 @@ CommandKind SendCommand() {
           .help = "hand a message to the holder, and show its answer",
           .operand = "NAME",
           .behind = CommandKind::Behind::kMayBeCommand,
+          .behind_name = "WORDS",
           .make = [] { return std::unique_ptr<Command>(std::make_unique<Send>()); }};
 }
 

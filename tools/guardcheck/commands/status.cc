@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "exit_code.h"
+#include "show/other_names.h"
 #include "show/terminal.h"
 #include "soleguard/names.h"
 
@@ -34,7 +35,10 @@ class Status final : public Command {
     if (call.common.json) {
       Print(StatusJson(call.operand, call.common, slots));
     } else {
-      Show(StatusText(call.operand, slots), stdout);
+      const bool is_over = !running && !blind;
+      Show(Text(StatusText(call.operand, slots),
+                is_over ? OtherNamesText(call.operand, call.common) : Shown()),
+           stdout);
     }
     if (running) return kYes;
     return blind ? kUndetermined : kNotRunning;

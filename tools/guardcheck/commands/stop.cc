@@ -13,6 +13,7 @@
 #include "look.h"
 #include "show/holder.h"
 #include "show/json.h"
+#include "show/other_names.h"
 #include "show/terminal.h"
 #include "show/words.h"
 #include "soleguard/inspect.h"
@@ -93,7 +94,9 @@ Shown HeadText(const InstanceName& name, const StopReport& report) {
 // Of one slot.
 Shown StopText(const InstanceName& name, const Common& common, const StopReport& report) {
   Shown text = HeadText(name, report);
-  if (report.outcome == StopReport::Outcome::kNotRunning) return text;
+  if (report.outcome == StopReport::Outcome::kNotRunning) {
+    return Text(text, OtherNamesText(name.text(), common));
+  }
   for (const soleguard::StoppedProcess& process : report.processes) {
     text += ProcessText(process, report);
   }

@@ -104,7 +104,9 @@ class Running {
 
 absl::Status MessageHook::Check() const {
   if (program_.find('/') == std::string::npos) {
-    return absl::InvalidArgumentError("expected a path, with a '/' in it");
+    const std::string name = Escape(program_).text();
+    return absl::InvalidArgumentError(absl::StrCat("expected a path, with a '/' in it, found '",
+                                                   name, "' (did you mean ./", name, "?)"));
   }
   const std::string failed = absl::StrCat("cannot run ", Escape(program_).text());
   struct stat status = {};

@@ -135,7 +135,4 @@ Left LeftBy(const std::string& name, std::uint64_t token, std::uint64_t since_ti
 // Becomes the command; returns the exit code only when that failed, after saying why.
 int Become(const std::vector<std::string>& command);
 
-// What went wrong when a command could not be executed, said for a person; and its exit code.
-int SayCannotExecute(const std::string& command, int error);
-
 }  // namespace guardcheck

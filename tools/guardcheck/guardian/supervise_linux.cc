@@ -14,7 +14,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <fstream>
@@ -31,8 +30,8 @@
 #include <absl/strings/str_cat.h>
 
 #include "exit_code.h"
+#include "guardian/cannot_execute.h"
 #include "guardian/supervise.h"
-#include "shown.h"
 #include "soleguard/process.h"
 #include "system.h"
 
@@ -723,7 +722,7 @@ class Wrapper {
         supervision_.moved(crew);
         break;
       case Message::Kind::kCannotStart:
-        return SayCannotExecute(supervision_.command[0], message.value);
+        return SayCannotExecute(supervision_.command, message.value);
       case Message::Kind::kEnded:
         for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
         return message.value;
@@ -900,15 +899,7 @@ int Become(const std::vector<std::string>& command) {
   const std::vector<char*> arguments = Arguments(command);
   (void)signal(SIGPIPE, pipe_disposition);
   (void)execvp(arguments[0], arguments.data());
-  return SayCannotExecute(command[0], errno);
-}
-
-int SayCannotExecute(const std::string& command, int error) {
-  const bool missing = error == ENOENT || error == ENOTDIR;
-  const absl::Status status = absl::ErrnoToStatus(error, "");
-  (void)std::fprintf(stderr, "guardcheck: cannot run %s%s\n", Escape(command).text().c_str(),
-                     std::string(status.message()).c_str());
-  return missing ? kNotFound : kCannotExecute;
+  return SayCannotExecute(command, errno);
 }
 
 }  // namespace guardcheck

@@ -11,9 +11,10 @@
 #include <absl/strings/str_cat.h>
 
 #include "line/config_file.h"
+#include "line/usage.h"
 #include "show/policy_error.h"
 #include "shown.h"
-#include <soleguard/name.h>
+#include <soleguard/nearest.h>
 #include <soleguard/options.h>
 #include <soleguard/patience.h>
 #include <soleguard/version.h>
@@ -22,7 +23,6 @@ namespace guardcheck {
 namespace {
 
 using Takes = CommandKind::Takes;
-using Behind = CommandKind::Behind;
 
 Reader IntoPolicy(soleguard::Policy& target) {
   return [&target](const std::string& text) {
@@ -33,12 +33,25 @@ Reader IntoPolicy(soleguard::Policy& target) {
   };
 }
 
+// Of what is no scope: a word that is mistyped, or the path from here.
+absl::Status WithWhatIsMeant(const std::string& text, const absl::Status& status) {
+  if (text.starts_with('/')) return status;
+  std::string meant = text.find('/') == std::string::npos
+                          ? soleguard::DidYouMean(text, {"user", "system"})
+                          : std::string();
+  if (meant.empty()) {
+    meant = absl::StrCat(" (did you mean ", Escape(AbsolutePath(text)).text(), "?)");
+  }
+  return absl::InvalidArgumentError(absl::StrCat(status.message(), meant));
+}
+
 template <typename Parse>
 Reader IntoScope(soleguard::Scope& target, Parse parse) {
   return [&target, parse](const std::string& text) {
     absl::StatusOr<soleguard::Scope> scope = parse(text);
-    if (scope.ok()) target = *std::move(scope);
-    return scope.status();
+    if (!scope.ok()) return WithWhatIsMeant(text, scope.status());
+    target = *std::move(scope);
+    return absl::OkStatus();
   };
 }
 
@@ -178,47 +191,11 @@ std::string ConfigFile(const std::string& given) {
   return named.empty() ? "" : named.front();
 }
 
-void CheckName(const std::string& name) {
-  const auto parsed = soleguard::InstanceName::Parse(name);
-  if (!parsed.ok())
-    throw UsageError(absl::StrCat("NAME: ", std::string(parsed.status().message())));
-}
-
-void CheckBehind(const CommandKind& kind, bool dashes, const std::vector<std::string>& command) {
-  const std::string name(kind.name);
-  if (kind.behind == Behind::kNothing && dashes) {
-    throw UsageError(name + ": it takes nothing behind --");
-  }
-  if (kind.behind == Behind::kCommand && command.empty()) {
-    throw UsageError(name + ": expected -- and a command behind the options");
-  }
-}
-
 const CommandKind* FindKind(const std::string& name) {
   const std::span<const CommandKind> kinds = CommandKinds();
   const auto found = std::find_if(kinds.begin(), kinds.end(),
                                   [&name](const CommandKind& kind) { return kind.name == name; });
   return found != kinds.end() ? &*found : nullptr;
-}
-
-// `words`: all of the call. `extra`: those that are neither options of the command nor its operand.
-void CheckExtra(const CommandKind& kind, const std::vector<Option>& options,
-                const std::vector<std::string>& words, const std::vector<std::string>& extra) {
-  if (extra.empty()) return;
-  // A value without its "=" may have become the operand, so the extra word is perhaps another.
-  for (const Option& option : options) {
-    const auto said = std::find(words.begin(), words.end(), option.name);
-    if (option.bare.empty() || words.end() - said < 2 || !option.read(said[1]).ok()) continue;
-    throw UsageError(absl::StrCat(std::string(kind.name), ": ", option.name,
-                                  " takes its value behind a '=': ", option.name, "=",
-                                  Escape(said[1]).text()));
-  }
-  const bool is_option = extra.front().starts_with('-');
-  throw UsageError(
-      absl::StrCat(std::string(kind.name), ": '", Escape(extra.front()).text(),
-                   is_option ? "' is no option of it" : "' is not expected",
-                   kind.behind == Behind::kNothing ? "" : "; the command stands behind --",
-                   "\nRun with --help for more information."));
 }
 
 constexpr char kExitCodes[] =
@@ -240,6 +217,11 @@ struct Words {
     has_dashes = dashes != own.end();
     behind.assign(has_dashes ? dashes + 1 : dashes, own.end());
     own.erase(dashes, own.end());
+    if (!own.empty() && own[0] == "help") {
+      own[0] = "--help";
+      // Of a word that is no command, Called complains.
+      if (own.size() > 1 && FindKind(own[1]) == nullptr) own.erase(own.begin());
+    }
     // "-h run" is the help of run.
     if (own.size() > 1 && IsHelp(own[0]) && FindKind(own[1]) != nullptr) std::swap(own[0], own[1]);
   }
@@ -250,9 +232,7 @@ struct Words {
   const CommandKind* Called() const {
     if (own.empty() || IsHelp(own[0]) || own[0] == "--version") return nullptr;
     if (const CommandKind* kind = FindKind(own[0])) return kind;
-    if (!own[0].starts_with('-')) {
-      throw UsageError("there is no command '" + own[0] + "'; guardcheck --help lists them");
-    }
+    if (!own[0].starts_with('-')) RefuseCommand(own[0], behind);
     throw UsageError(absl::StrCat("there is no option '", Escape(own[0]).text(),
                                   "' before a command; guardcheck --help lists the commands, "
                                   "guardcheck COMMAND --help the options of one"));
@@ -295,11 +275,15 @@ class CommandLine {
     } catch (const CLI::ParseError& error) {
       // An unknown option is why NAME is missing, more often than not.
       if (called_ != nullptr) Complain();
-      throw UsageError(absl::StrCat(error.what(), "\nRun with --help for more information."));
+      if (called_ != nullptr && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+        RefuseMissingOperand(AsTyped());
+      }
+      throw UsageError(absl::StrCat(Said(std::string(error.what())).text(),
+                                    "\nRun with --help for more information."));
     }
     Complain();
-    CheckBehind(*called_, words_.has_dashes, words_.behind);
-    if (called_->has_name() && operand_->count() > 0) CheckName(parsed_.call.operand);
+    CheckBehind(AsTyped());
+    if (operand_ != nullptr && operand_->count() > 0) CheckName(*called_, parsed_.call.operand);
     parsed_.call.command = words_.behind;
     return true;
   }
@@ -341,7 +325,20 @@ class CommandLine {
     subcommand_->allow_extras();  // complained of by Complain
   }
 
-  void Complain() const { CheckExtra(*called_, options_, words_.own, subcommand_->remaining()); }
+  Typed AsTyped() const {
+    return {.kind = *called_,
+            .options = options_,
+            .words = words_.own,
+            .behind = words_.behind,
+            .has_dashes = words_.has_dashes,
+            .operand = parsed_.call.operand,
+            .extra = subcommand_->remaining()};
+  }
+
+  void Complain() const {
+    CheckValues(AsTyped());
+    CheckExtra(AsTyped());
+  }
 
   // The time that the caller gives for all of it is for a home's server too.
   absl::Duration TimeForFiles() const {

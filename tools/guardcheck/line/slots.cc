@@ -27,9 +27,13 @@ bool IsVariableName(std::string_view text) {
   return !text.empty() && is_letter(text.front()) && std::all_of(text.begin(), text.end(), fits);
 }
 
-absl::Status Expected(const std::string& what) {
+absl::Status ExpectedVariables(const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat("expected VAR=a,b,c: ", what));
 }
+
+// What stands in the place of such a name may be a key. It is never shown.
+constexpr char kNamesNotValues[] =
+    "; behind the '=' stand the names of variables that have the values, and not the values";
 
 }  // namespace
 
@@ -42,8 +46,7 @@ Option SlotsOption(std::uint32_t& slots) {
           [&slots](const std::string& text) {
             std::uint32_t number = 0;
             if (!absl::SimpleAtoi(text, &number) || number < 1 || number > soleguard::kMaxSlots) {
-              return absl::InvalidArgumentError(
-                  absl::StrCat("expected a number from 1 to ", soleguard::kMaxSlots));
+              return Expected(absl::StrCat("a number from 1 to ", soleguard::kMaxSlots), text);
             }
             slots = number;
             return absl::OkStatus();
@@ -59,22 +62,24 @@ void RequireSlots(const soleguard::Policy& policy, std::uint32_t slots) {
 Option SlotEnvironment::AsOption() {
   const auto read = [this](const std::string& text) {
     const std::size_t equals = text.find('=');
-    if (equals == std::string::npos) return Expected("there is no '='");
+    if (equals == std::string::npos) return ExpectedVariables("there is no '='");
     Variable variable{.name = text.substr(0, equals),
                       .sources = absl::StrSplit(text.substr(equals + 1), ',')};
     if (!IsVariableName(variable.name)) {
-      return Expected("what stands before '=' is no name of a variable");
+      return ExpectedVariables("what stands before '=' is no name of a variable");
     }
     if (variable.name.starts_with("SOLEGUARD_")) {
-      return Expected(absl::StrCat(variable.name, " is guardcheck's own"));
+      return ExpectedVariables(absl::StrCat(variable.name, " is guardcheck's own"));
     }
     std::set<std::string> seen;
     for (const std::string& source : variable.sources) {
       const std::string which = absl::StrCat("number ", seen.size() + 1, " behind ", variable.name);
-      // Not shown: it may be a value that somebody wrote in the place of its variable.
-      if (!IsVariableName(source)) return Expected(which + " is no name of a variable");
+      if (!IsVariableName(source)) {
+        return ExpectedVariables(absl::StrCat(which, " is no name of a variable", kNamesNotValues));
+      }
       if (!seen.insert(source).second) {
-        return Expected(which + " stands there twice: two slots would have the same value");
+        return ExpectedVariables(which +
+                                 " stands there twice: two slots would have the same value");
       }
     }
     variables_.push_back(std::move(variable));
@@ -95,15 +100,15 @@ void SlotEnvironment::Check(std::uint32_t slots) const {
     const std::string option = absl::StrCat("--slot-env ", name, ": ");
     if (!names.insert(name).second) throw UsageError(option + "it is said twice");
     if (sources.size() < slots) {
-      throw UsageError(
-          absl::StrCat(option, sources.size(), " variables cannot serve ", slots, " slots"));
+      throw UsageError(absl::StrCat(option, sources.size(), " variables cannot serve ", slots,
+                                    " slots: each slot needs one, separated by commas"));
     }
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const char* value =
           std::getenv(sources[i].c_str());  // NOLINT(concurrency-mt-unsafe): one thread
       if (value != nullptr && *value != '\0') continue;
       throw UsageError(absl::StrCat(option, "variable number ", i + 1, " is ",
-                                    value == nullptr ? "not set" : "empty"));
+                                    value == nullptr ? "not set" : "empty", kNamesNotValues));
     }
   }
 }

@@ -123,9 +123,37 @@ Shown SeenHolder(const Holder& holder) {
               Said(FreeAtTheLatest(holder)));
 }
 
-Shown LayerLine(const std::string& layer, const Shown& said) {
-  return Text("  ", Padded(Escape(layer), 11), " ", said, "\n");
-}
+// What each layer says, a line each; one line for all that give the same reason why they are not
+// available.
+class LayerLines {
+ public:
+  void Add(const std::string& layer, const Shown& said) {
+    lines_.push_back({.layers = Escape(layer), .said = said});
+  }
+  void AddReason(const std::string& layer, const Shown& reason) {
+    for (Line& line : lines_) {
+      if (!line.is_reason || !(line.said == reason)) continue;
+      line.layers += Text(", ", Escape(layer));
+      return;
+    }
+    lines_.push_back({.layers = Escape(layer), .said = reason, .is_reason = true});
+  }
+  Shown text() const {
+    Shown text;
+    for (const Line& line : lines_) {
+      text += Text("  ", Padded(line.layers, 11), " ", line.said, "\n");
+    }
+    return text;
+  }
+
+ private:
+  struct Line {
+    Shown layers;
+    Shown said;
+    bool is_reason = false;
+  };
+  std::vector<Line> lines_;
+};
 
 // Under which policy the holder was started; nullopt when no record of it says so.
 std::optional<std::string> PolicyOf(const Holder& holder) {
@@ -180,28 +208,32 @@ Shown HoldersText(const Holder& first, const std::vector<Holder>& others) {
 }
 
 Shown EvidenceText(const std::vector<LayerReport>& layers) {
-  Shown text;
+  LayerLines lines;
   for (const LayerReport& layer : layers) {
     const Shown said =
         layer.holder.has_value() ? SeenHolder(*layer.holder) : Said(layer.status.message());
-    text +=
-        LayerLine(layer.layer, Text(WordOf(layer.outcome), said.empty() ? Shown() : ": ", said));
+    const Shown line = Text(WordOf(layer.outcome), said.empty() ? Shown() : ": ", said);
+    if (layer.outcome == LayerReport::Outcome::kUnavailable) {
+      lines.AddReason(layer.layer, line);
+    } else {
+      lines.Add(layer.layer, line);
+    }
   }
-  return text;
+  return lines.text();
 }
 
 Shown SightingsText(const soleguard::Inspection& inspection) {
-  Shown text;
+  LayerLines lines;
   for (const auto& layer : inspection.layers) {
-    Shown said = "free";
-    if (const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting)) {
-      said = Text("taken: ", SeenHolder(taken->holder));
-    } else if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
-      said = Text("cannot tell: ", Said(unavailable->status.message()));
+    if (const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting)) {
+      lines.AddReason(layer.layer, Text("cannot tell: ", Said(unavailable->status.message())));
+      continue;
     }
-    text += LayerLine(layer.layer, said);
+    const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting);
+    lines.Add(layer.layer,
+              taken != nullptr ? Text("taken: ", SeenHolder(taken->holder)) : Shown("free"));
   }
-  return text;
+  return lines.text();
 }
 
 Shown InSlots(const std::vector<Holder>& others) {

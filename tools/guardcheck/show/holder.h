@@ -17,7 +17,8 @@ Shown HolderText(const soleguard::Holder& holder);
 // Of all slots: `first`, and `others` where there are several.
 Shown HoldersText(const soleguard::Holder& first, const std::vector<soleguard::Holder>& others);
 
-// A line for each layer: what it said to a start, and what it shows to one that only looks.
+// A line for each layer: what it said to a start, and what it shows to one that only looks. Layers
+// that give one reason share a line.
 Shown EvidenceText(const std::vector<soleguard::LayerReport>& layers);
 Shown SightingsText(const soleguard::Inspection& inspection);
 

@@ -33,7 +33,7 @@ std::string PolicyError(const std::string& text, const absl::Status& status) {
     return error;
   }
   // Of a long text the part around the column: a line that wraps has no place for a caret.
-  constexpr std::size_t kBefore = 60;
+  constexpr std::size_t kBefore = 35;
   constexpr std::size_t kAfter = 15;
   const std::string_view before = std::string_view(text).substr(0, column - 1);
   const std::size_t begin = before.size() > kBefore ? before.size() - kBefore : 0;

@@ -1,7 +1,13 @@
 #include "show/verdict.h"
 
+#include <cstdio>
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
+
 #include "show/holder.h"
 #include "show/words.h"
+#include "soleguard/analysis.h"
 #include "soleguard/inspect.h"
 
 namespace guardcheck {
@@ -15,6 +21,35 @@ void SetHolders(Json& object, const Common& common, const soleguard::Holder& hol
   object.Set("holder", HolderJson(holder));
   object.Set("other_holders", HoldersJson(others));
   object.Set("same_policy", HasSamePolicy(common, holder));
+}
+
+// One layer's reason as the arbiter adds it to its own.
+std::string AsAdded(const std::string& layer, const absl::Status& reason) {
+  return absl::StrCat("; ", Escape(layer).text(), ": ", reason.message());
+}
+
+// `why` without `reasons`, which are shown below it, layer by layer.
+Shown Without(const std::vector<std::string>& reasons, const absl::Status& why) {
+  std::string text(why.message());
+  for (const std::string& reason : reasons) absl::StrReplaceAll({{reason, ""}}, &text);
+  return Said(text);
+}
+
+Shown WhyUndetermined(const soleguard::Undetermined& undetermined) {
+  std::vector<std::string> reasons;
+  for (const soleguard::LayerReport& report : undetermined.layers) {
+    if (!report.status.ok()) reasons.push_back(AsAdded(report.layer, report.status));
+  }
+  return Without(reasons, undetermined.status);
+}
+
+Shown WhyUndetermined(const soleguard::Forecast& forecast) {
+  std::vector<std::string> reasons;
+  for (const auto& layer : forecast.inspection.layers) {
+    const auto* unavailable = std::get_if<soleguard::Unavailable>(&layer.sighting);
+    if (unavailable != nullptr) reasons.push_back(AsAdded(layer.layer, unavailable->status));
+  }
+  return Without(reasons, forecast.status);
 }
 
 }  // namespace
@@ -45,7 +80,7 @@ Json RefusalJson(const std::string& name, const Common& common,
 
 Shown UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined) {
   return Text("guardcheck: cannot tell whether ", Escape(name),
-              " is running, so it was not started.\n  ", Said(undetermined.status.message()),
+              " is running, so it was not started.\n  ", WhyUndetermined(undetermined),
               "\n\nWhat the layers say\n", EvidenceText(undetermined.layers));
 }
 
@@ -67,6 +102,19 @@ Json UniqueJson(const std::string& name, const Common& common, const soleguard::
   return object;
 }
 
+void MentionUnsafe(const soleguard::Policy& policy) {
+  using Safety = soleguard::Analysis::Safety;
+  const Safety safety = soleguard::SafetyOf(policy);
+  if (safety == Safety::kSafe) return;
+  const std::string text = policy.ToString();
+  const Shown what = safety == Safety::kUnsafe
+                         ? Shown("is UNSAFE: two instances can run")
+                         : "has too many layers for a proof, so take it for UNSAFE";
+  const Shown line = Text("guardcheck: policy ", Escape(text), " ", what, "; guardcheck explain ",
+                          ShellWord(text), " says when\n");
+  (void)std::fputs(line.text().c_str(), stderr);
+}
+
 Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
                 const std::vector<std::string>& command) {
   const Shown layers = Text("What the layers see\n", SightingsText(forecast.inspection));
@@ -84,7 +132,7 @@ Shown CheckText(const std::string& name, const Common& common, const soleguard::
       break;
   }
   return Text("Cannot tell whether ", Escape(name), " may start; a start would be refused.\n  ",
-              Said(forecast.status.message()), "\n\n", layers);
+              WhyUndetermined(forecast), "\n\n", layers);
 }
 
 Json CheckJson(const std::string& name, const Common& common, const soleguard::Forecast& forecast) {

@@ -25,6 +25,10 @@ Json UndeterminedJson(const std::string& name, const Common& common,
 
 Json UniqueJson(const std::string& name, const Common& common, const soleguard::Guard& guard);
 
+// One line on stderr where two instances can run under `policy`, for all that explain can say; for
+// a policy that is safe, nothing, after microseconds.
+void MentionUnsafe(const soleguard::Policy& policy);
+
 Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
                 const std::vector<std::string>& command = {});
 Json CheckJson(const std::string& name, const Common& common, const soleguard::Forecast& forecast);

@@ -60,7 +60,15 @@ Shown ShellWords(const std::vector<std::string>& words) {
   return Join(shown, " ");
 }
 
-Shown CommandLine(const std::vector<std::string>& argv) { return ShellWords(MaskSecrets(argv)); }
+Shown CommandLine(const std::vector<std::string>& argv) {
+  std::vector<std::string> words = MaskSecrets(argv);
+  const auto last = std::find_if(words.rbegin(), words.rend(),
+                                 [](const std::string& word) { return !word.empty(); });
+  // A process that has written a title over its arguments (setproctitle) leaves zeros behind it,
+  // which read as empty words. A single one may be an argument.
+  if (last - words.rbegin() > 1) words.erase(last.base(), words.end());
+  return ShellWords(words);
+}
 
 Shown ShownSlot(const soleguard::InstanceName& name) {
   const Shown text = Escape(name.text());

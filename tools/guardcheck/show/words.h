@@ -29,7 +29,8 @@ Shown Count(std::int64_t number, const Shown& thing);
 // --access-key, as the next word or after '=', is replaced by "***". One dash counts as two.
 std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
 
-// As it can be typed, but for secrets.
+// As it can be typed, but for secrets, and without the empty words at the end that a process leaves
+// when it rewrites its title.
 Shown CommandLine(const std::vector<std::string>& argv);
 Shown ShellWords(const std::vector<std::string>& words);
 
