@@ -71,10 +71,10 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   if (!instance.ok()) return Undetermined{.status = instance.status(), .layers = {}};
   absl::StatusOr<ProcessDescription> own = DescribeSelf();
   if (!own.ok()) return Undetermined{.status = own.status(), .layers = {}};
-  absl::Status slots_fit = CheckSlots(policy, options.slots);
+  absl::Status slots_fit = CheckSlots(policy, options.slot_count);
   if (!slots_fit.ok()) return Undetermined{.status = std::move(slots_fit), .layers = {}};
 
-  if (options.replace.has_value() && options.slots > 1) {
+  if (options.replace.has_value() && options.slot_count > 1) {
     return Undetermined{.status = absl::InvalidArgumentError(
                             "of several slots it is not said whose instance is replaced"),
                         .layers = {}};

@@ -67,8 +67,8 @@ class Guard {
   // that CheckSlots refuses. A second Guard of the same name in one process is a Duplicate,
   // whatever its slot, and is not waited for. Thread-safe.
   //
-  // With options.slots it claims the lowest slot that it can get, and the verdict is Duplicate only
-  // if at one moment all of them were held.
+  // With options.slot_count it claims the lowest slot that it can get, and the verdict is Duplicate
+  // only if at one moment all of them were held.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
   // Under Policy::Default.
   static Verdict Acquire(std::string_view name, const Options& options = {});

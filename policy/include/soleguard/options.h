@@ -35,7 +35,7 @@ struct Options {
   // Up to this many instances may run under the name, each with another slot number: 1 to
   // kMaxSlots. All starts should say the same: a start with 3 slots does not see what runs in slot
   // 3 of a start with 5.
-  std::uint32_t slots = 1;
+  std::uint32_t slot_count = 1;
   // Replaces the holder that it sees when it begins: takes the head of the line, before standbys
   // and newcomers, asks that holder to end (SIGTERM), and kills it (SIGKILL) after this grace.
   // Nobody takes the name between the two. `wait` then bounds all of it. StopRunning (stop.h) says
