@@ -3,6 +3,7 @@
 #include "show/holder.h"
 #include "show/words.h"
 #include "soleguard/inspect.h"
+#include "soleguard/verdict_text.h"
 
 namespace guardcheck {
 namespace {
@@ -21,13 +22,10 @@ void SetHolders(Json& object, const Common& common, const soleguard::Holder& hol
 
 Shown RefusalText(const std::string& name, const Common& common,
                   const soleguard::Duplicate& duplicate, const std::vector<std::string>& command) {
-  const absl::Status& why = duplicate.not_replaced;
   return Text("guardcheck: ", Escape(name), " is already running", InSlots(duplicate.others),
-              why.ok() ? Shown("; this start was refused.\n")
-                       : Text(", and was not replaced: ", Said(why.message()), ".\n"),
-              "\nWho holds it\n", HoldersText(duplicate.holder, duplicate.others),
-              PolicyText(common, duplicate.holder), "\nWhat the layers say\n",
-              EvidenceText(duplicate.layers), "\n",
+              Said(WhyRefused(duplicate)), "\n\nWho holds it\n",
+              HoldersText(duplicate.holder, duplicate.others), PolicyText(common, duplicate.holder),
+              "\nWhat the layers say\n", EvidenceText(duplicate.layers), "\n",
               NextSteps(name, common, duplicate.holder, duplicate.others, command));
 }
 
