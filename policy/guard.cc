@@ -123,6 +123,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                      return NextToken(options.scope, instance->Slot(record.slot), record.token);
                    },
                .wait = options.wait,
+               .may_await = CheckMayBeAwaited,
                .replace = ReplaceOf(options, *instance),
                .queue = MakeQueue(options.scope, *instance)});
   Drive(start, begin, options);
@@ -145,7 +146,8 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
       return Duplicate{.holder = start.holders().front(),
                        .layers = start.reports(),
                        .others = BehindTheFirst(start.holders()),
-                       .not_replaced = start.not_replaced()};
+                       .not_replaced = start.not_replaced(),
+                       .not_awaited = start.not_awaited()};
     case Arbiter::Decision::kUndetermined:
       break;
   }

@@ -236,6 +236,9 @@ std::string WhyRefused(const Duplicate& duplicate) {
   if (!duplicate.not_replaced.ok()) {
     return absl::StrCat(", and was not replaced: ", Said(duplicate.not_replaced), ".");
   }
+  if (!duplicate.not_awaited.ok()) {
+    return absl::StrCat(", and is not waited for: ", Said(duplicate.not_awaited), ".");
+  }
   return "; this start was refused.";
 }
 

@@ -95,10 +95,13 @@ TEST_F(VerdictText, OfAHolderThatHasEndedItSaysWhatItsRecordSaid) {
   EXPECT_THAT(ToString(verdict), HasSubstr("  state       has ended\n"));
 }
 
-TEST_F(VerdictText, ItSaysWhyTheHolderWasNotReplaced) {
+TEST_F(VerdictText, ItSaysWhyTheHolderWasNotWaitedForOrReplaced) {
   const Child holder = Running();
   Verdict verdict = scope_.Acquire();
   Duplicate& duplicate = std::get<Duplicate>(verdict);
+  duplicate.not_awaited = absl::FailedPreconditionError("it is an ancestor");
+  EXPECT_THAT(ToString(verdict),
+              StartsWith("x is already running, and is not waited for: it is an ancestor.\n"));
   duplicate.not_replaced = absl::FailedPreconditionError("nobody may signal it");
   EXPECT_THAT(ToString(verdict),
               StartsWith("x is already running, and was not replaced: nobody may signal it.\n"));

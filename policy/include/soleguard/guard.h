@@ -237,8 +237,8 @@ struct Duplicate {
   Holder holder;
   std::vector<LayerReport> layers;  // in the order they were asked, up to the one that decided
   std::vector<Holder> others = {};  // of the other slots, in their order
-  // With options.replace: why the holder was not replaced.
-  absl::Status not_replaced = absl::OkStatus();
+  absl::Status not_replaced = absl::OkStatus();  // with options.replace: why the holder was not
+  absl::Status not_awaited = absl::OkStatus();   // with options.wait: why it was not
 };
 
 // It could not be determined: too few layers work, or another process did not settle in time.

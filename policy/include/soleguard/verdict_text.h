@@ -45,7 +45,8 @@ std::string SeenText(const Holder& holder);
 // "contested: …", as above, or "unavailable: why".
 std::string LayerText(const LayerReport& report);
 
-// Behind "NAME is already running": "; this start was refused.", or why the holder was not replaced.
+// Behind "NAME is already running": "; this start was refused.", or why the holder was not replaced
+// or waited for.
 std::string WhyRefused(const Duplicate& duplicate);
 
 std::string TimeText(absl::Time time);  // "2026-01-02 03:04:05 UTC"

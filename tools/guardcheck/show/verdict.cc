@@ -38,6 +38,9 @@ Json RefusalJson(const std::string& name, const Common& common,
   if (!duplicate.not_replaced.ok()) {
     object.Set("not_replaced", Said(duplicate.not_replaced.message()));
   }
+  if (!duplicate.not_awaited.ok()) {
+    object.Set("not_awaited", Said(duplicate.not_awaited.message()));
+  }
   return object;
 }
 
