@@ -71,10 +71,10 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
   if (!instance.ok()) return Undetermined{.status = instance.status(), .layers = {}};
   absl::StatusOr<ProcessDescription> own = DescribeSelf();
   if (!own.ok()) return Undetermined{.status = own.status(), .layers = {}};
-  absl::Status slots_fit = CheckSlots(policy, options.slots);
+  absl::Status slots_fit = CheckSlots(policy, options.slot_count);
   if (!slots_fit.ok()) return Undetermined{.status = std::move(slots_fit), .layers = {}};
 
-  if (options.replace.has_value() && options.slots > 1) {
+  if (options.replace.has_value() && options.slot_count > 1) {
     return Undetermined{.status = absl::InvalidArgumentError(
                             "of several slots it is not said whose instance is replaced"),
                         .layers = {}};
@@ -123,6 +123,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                      return NextToken(options.scope, instance->Slot(record.slot), record.token);
                    },
                .wait = options.wait,
+               .may_await = CheckMayBeAwaited,
                .replace = ReplaceOf(options, *instance),
                .queue = MakeQueue(options.scope, *instance)});
   Drive(start, begin, options);
@@ -145,7 +146,8 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
       return Duplicate{.holder = start.holders().front(),
                        .layers = start.reports(),
                        .others = BehindTheFirst(start.holders()),
-                       .not_replaced = start.not_replaced()};
+                       .not_replaced = start.not_replaced(),
+                       .not_awaited = start.not_awaited()};
     case Arbiter::Decision::kUndetermined:
       break;
   }

@@ -91,17 +91,17 @@ class OnlyLooked final : public Layer {
 
 }  // namespace
 
-absl::Status CheckSlots(const Policy& policy, std::uint32_t slots) {
-  if (slots < 1 || slots > kMaxSlots) {
+absl::Status CheckSlots(const Policy& policy, std::uint32_t slot_count) {
+  if (slot_count < 1 || slot_count > kMaxSlots) {
     return absl::InvalidArgumentError(
-        absl::StrCat("slots are 1 to ", kMaxSlots, ", found ", slots));
+        absl::StrCat("slots are 1 to ", kMaxSlots, ", found ", slot_count));
   }
   for (const LayerSpec& spec : policy.layers()) {
     const auto is_one_object = spec.kind->is_one_object;
-    if (slots == 1 || is_one_object == nullptr || !is_one_object(spec.parameters)) continue;
+    if (slot_count == 1 || is_one_object == nullptr || !is_one_object(spec.parameters)) continue;
     return absl::InvalidArgumentError(absl::StrCat(
         "layer ", EscapeBytes(spec.ToString()), " is one object and cannot be one for each of ",
-        slots, " slots; write ", std::string(spec.kind->name), " without parameters"));
+        slot_count, " slots; write ", std::string(spec.kind->name), " without parameters"));
   }
   return absl::OkStatus();
 }
@@ -129,7 +129,7 @@ absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
   const Patience patience(options.deadline);
   absl::StatusOr<InstanceName> instance = InstanceName::Parse(name);
   if (!instance.ok()) return instance.status();
-  absl::Status slots_fit = CheckSlots(policy, options.slots);
+  absl::Status slots_fit = CheckSlots(policy, options.slot_count);
   if (!slots_fit.ok()) return slots_fit;
   // What a start needs to say who it is.
   if (const auto own = DescribeSelf(); !own.ok()) {

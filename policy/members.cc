@@ -83,7 +83,7 @@ std::unique_ptr<Layer> MakeCarrier(const Policy& policy, const Options& options,
 std::vector<std::unique_ptr<Layers>> LayersOfSlots(const Policy& policy, const Options& options,
                                                    const InstanceName& name) {
   std::vector<std::unique_ptr<Layers>> slots;
-  for (std::uint32_t slot = 0; slot < options.slots; ++slot) {
+  for (std::uint32_t slot = 0; slot < options.slot_count; ++slot) {
     slots.push_back(std::make_unique<Layers>(policy, options, name.Slot(slot)));
   }
   return slots;

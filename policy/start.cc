@@ -2,7 +2,8 @@
 // kNaming:
 //
 //   kNaming       notes who has the name now: nobody else will be asked to end
-//   kTurn         waits until nobody is ahead in the queue
+//   kTurn         waits until nobody is ahead in the queue; a standby is refused there whose wait
+//                 would be in vain
 //   kArbitration  drives an Arbiter for one slot after the other; then Unique, or OnRefusal:
 //                   a newcomer is refused; who has a place waits on, in kTurn or kHoldersEnd;
 //                   a replacer asks the holder that it named to end, and kills it after the grace
@@ -75,6 +76,7 @@ Next Start::AwaitTurn(absl::Duration elapsed) {
     phase_ = Phase::kArbitration;
     return {.action = Next::Action::kStep};
   }
+  if (TurnWouldBeInVain()) return Decide(Decision::kDuplicate);
   // Whoever is ahead of a newcomer is about to take the name, as a candidate is.
   absl::Duration limit = setup_.wait;
   if (limit <= absl::ZeroDuration()) {
@@ -97,6 +99,26 @@ std::optional<Queue::Ahead> Start::WhoGoesFirst() {
   // A newcomer is refused by a holder at once, however many stand in line.
   if (!has_place() && !SeenHolders().empty()) return std::nullopt;
   return *std::move(ahead);
+}
+
+// Those ahead may wait for as long as the holder lives, and without them the refusal would come
+// from the layers.
+bool Start::TurnWouldBeInVain() {
+  if (!has_place() || is_replacer()) return false;
+  std::vector<Holder> seen = SeenHolders();
+  not_awaited_ = MayAwait(seen);
+  if (!not_awaited_.ok()) holders_ = std::move(seen);
+  return !not_awaited_.ok();
+}
+
+absl::Status Start::MayAwait(const std::vector<Holder>& holders) const {
+  absl::Status why_not;
+  for (const Holder& holder : holders) {
+    const absl::Status may = setup_.may_await ? setup_.may_await(holder) : absl::OkStatus();
+    if (may.ok()) return may;
+    why_not.Update(may);
+  }
+  return why_not;
 }
 
 Next Start::TurnNeverCame() {
@@ -181,9 +203,23 @@ Next Start::OnRefusal(absl::Duration elapsed) {
   return {.action = Next::Action::kStep};
 }
 
+// Of a slot whose holder is not known nothing is said, and it may become free.
+std::vector<Holder> Start::RefusingHolders() const {
+  std::vector<Holder> holders;
+  for (const Refusal& refusal : refusals_) {
+    if (!refusal.holder.has_value()) return {};
+    holders.push_back(*refusal.holder);
+  }
+  return holders;
+}
+
+// The race: an ancestor of this process takes the name while this start waits for another holder.
+// Closed by asking at each refusal, since the end of that holder ends the wait.
 Next Start::OnRefusals(absl::Duration elapsed) {
+  not_awaited_ = has_place() ? MayAwait(RefusingHolders()) : absl::OkStatus();
   const auto stays = [](const Refusal& refusal) { return !refusal.MayChange(); };
-  if (elapsed < setup_.wait && !std::all_of(refusals_.begin(), refusals_.end(), stays)) {
+  if (elapsed < setup_.wait && not_awaited_.ok() &&
+      !std::all_of(refusals_.begin(), refusals_.end(), stays)) {
     phase_ = Phase::kHoldersEnd;
     std::vector<UniqueFd> wake;  // the end of any of them
     absl::Duration left = setup_.wait - elapsed;

@@ -226,7 +226,7 @@ bool Stopper::IsOver() const {
   // Nobody was, or may be, asked: there is nothing to wait for.
   const bool in_vain = has_asked() && !refused_.ok() &&
                        std::all_of(report_.processes.begin(), report_.processes.end(),
-                                   [](const StoppedProcess& p) { return p.signals.empty(); });
+                                   [](const StoppedProcess& p) { return p.sent.empty(); });
   if (in_vain) return true;
   if (unknown_since_.has_value() && elapsed() >= *unknown_since_ + options_.settle) return true;
   for (const Holder& holder : seen_) {
@@ -269,7 +269,7 @@ StoppedProcess& Stopper::Add(StoppedProcess process) {
 void Stopper::Send(StoppedProcess& process, Signal signal) {
   absl::Status sent = Signalled(process.identity, signal);
   if (sent.ok()) {
-    process.signals.push_back(signal);
+    process.sent.push_back(signal);
   } else if (!absl::IsNotFound(sent)) {
     process.refused = sent;
     if (refused_.ok()) refused_ = std::move(sent);
@@ -479,7 +479,7 @@ absl::Status Stopper::WhoIsFrozen() const {
 
 absl::Status Stopper::WhoDoesNotEnd() const {
   for (const StoppedProcess& process : report_.processes) {
-    if (process.liveness == Liveness::kGone || process.signals.empty()) continue;
+    if (process.liveness == Liveness::kGone || process.sent.empty()) continue;
     return absl::DeadlineExceededError(
         absl::StrCat("pid ", process.identity.pid, " did not end in time",
                      stop_options_.force ? " although it was killed: it is in a system call that "

@@ -75,6 +75,26 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
   return *target;
 }
 
+// The answer does not get old while a start waits: an ancestor is one until it ends, and no process
+// becomes one later. It does not depend on how soon the record names the command either: the owner
+// is an ancestor of what the command starts.
+absl::Status CheckMayBeAwaited(const Holder& holder) {
+  if (!holder.record.has_value()) return absl::OkStatus();
+  const HolderRecord& record = *holder.record;
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  for (const auto& process : {std::optional(record.identity), record.instance, record.guardian}) {
+    if (!process.has_value()) continue;
+    const bool is_own = own.ok() && *process == *own;
+    const absl::StatusOr<bool> is_ancestor = IsOwnAncestor(*process);
+    if (!is_own && !(is_ancestor.ok() && *is_ancestor)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("pid ", process->pid, ", which keeps the name, is ",
+                     is_own ? "this very process" : "an ancestor of this start",
+                     ", so the name cannot become free while this start waits"));
+  }
+  return absl::OkStatus();
+}
+
 void EndCrew(const HolderRecord& record, const Coverage& coverage,
              const std::function<void(const ProcessIdentity&)>& kill) {
   if (!record.guardian.has_value() || !coverage.Of(*record.guardian).ok()) return;

@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
-# Installs what building and testing needs from Debian 12's own packages. Run it as root, or as a
-# user who has sudo; run it again at will: with everything in place it changes nothing and does not
-# ask apt.
+# tools/setup.sh [PROFILE]: installs from Debian 12's own packages what is missing, after it has said
+# how much that is. Run it as root, or as a user who has sudo; run it again at will: with everything
+# in place it changes nothing and does not ask apt.
+#
+#   run   what guardcheck is built with, and the demonstration of tools/try.sh needs
+#   test  besides, what the tests and benchmarks need
+#   all   besides, what checks format and scripts (unless told)
 set -euo pipefail
 
-packages=(
-  # build
-  build-essential g++ cmake ninja-build ccache
-  libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libtomlplusplus-dev libxxhash-dev
-  # test: strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies,
-  # bubblewrap makes sandboxes, libfuse3 filesystems that hang, systemd has systemd-analyze, mandoc reads manual pages, zsh and fish their completions
-  libgtest-dev libgmock-dev libboost-filesystem1.81-dev python3 strace util-linux bubblewrap procps iproute2 spin systemd
-  mandoc zsh fish pkg-config libfuse3-dev fuse3
-  # bench
-  libbenchmark-dev
-  # check
-  clang-format clang-tidy shellcheck
+run=(
+  g++ cmake ninja-build
+  libabsl-dev libboost1.81-dev libboost-json1.81-dev libre2-dev libcli11-dev libtomlplusplus-dev
+  libxxhash-dev
+  python3 util-linux  # the bot that try.sh guards, and flock(1)
 )
+# strace injects failures, util-linux has unshare and setarch, procps has ps, spin verifies,
+# bubblewrap makes sandboxes, libfuse3 filesystems that hang, systemd has systemd-analyze, mandoc
+# reads manual pages, zsh and fish their completions, jq the JSON in the documented commands
+test=(
+  build-essential ccache pkg-config
+  libgtest-dev libgmock-dev libboost-filesystem1.81-dev libbenchmark-dev libfuse3-dev
+  strace bubblewrap procps iproute2 spin systemd mandoc zsh fish fuse3 jq
+)
+all=(clang-format clang-tidy shellcheck)
+
+case "${1-all}" in
+  run) packages=("${run[@]}") ;;
+  test) packages=("${run[@]}" "${test[@]}") ;;
+  all) packages=("${run[@]}" "${test[@]}" "${all[@]}") ;;
+  *)
+    echo "usage: tools/setup.sh [run|test|all]" >&2
+    exit 64
+    ;;
+esac
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -45,7 +61,7 @@ if ((EUID != 0)); then
   say "using sudo"
 fi
 apt() {
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
     apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
@@ -66,7 +82,10 @@ setup: no package was changed. If that is fine, run: apt-get install --no-instal
   say "apt replaces it, removing: ${removed//$'\n'/ }"
 fi
 
-say "apt-get install"
+# Without a yes apt-get says what it would do, and ends with 1.
+size="$(apt install --assume-no --no-install-recommends "${missing[@]}" |
+  grep -E '^(Need to get|After this operation)' || true)"
+say "apt-get install. ${size//$'\n'/ }"
 apt install -y -qq --no-install-recommends "${missing[@]}"
 
 for package in "${missing[@]}"; do

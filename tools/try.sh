@@ -24,14 +24,16 @@ usage() {
 
 build() {
   echo "== try.sh: packages"
-  bash "$root/tools/setup.sh"
-  echo "== try.sh: build guardcheck, preset release"
+  bash "$root/tools/setup.sh" run
+  echo "== try.sh: build guardcheck as the preset release does"
+  # In a folder of its own: the preset also builds what the packages of the profile run lack.
   (
     cd "$root"
-    cmake --preset release </dev/null
-    cmake --build --preset release --target guardcheck </dev/null
+    cmake --preset release -B build/try -D SOLEGUARD_BUILD_TESTS=OFF -D SOLEGUARD_BUILD_BENCH=OFF \
+      </dev/null
+    cmake --build build/try --target guardcheck </dev/null
   )
-  guardcheck="$root/build/release/bin/guardcheck"
+  guardcheck="$root/build/try/bin/guardcheck"
 }
 
 # ---- telling -------------------------------------------------------------------------------------

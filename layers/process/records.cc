@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include <absl/strings/str_cat.h>
+
 #include "soleguard/holder.h"
 #include "soleguard/layer.h"
 #include "soleguard/names.h"
@@ -32,14 +34,22 @@ absl::StatusOr<std::vector<ProcessIdentity>> Family::LineOf(os::Kin kin) {
   std::vector<ProcessIdentity> line = {kin.process};
   constexpr std::size_t kMaxDepth = 10000;
   while (kin.parent > 0 && line.size() < kMaxDepth) {
-    const absl::StatusOr<os::Kin>& parent = Find(kin.parent);
-    if (!parent.ok() && !absl::IsNotFound(parent.status())) return parent.status();
-    // The race: the parent ended, and its pid is another's. Whoever started later is no parent.
-    if (!parent.ok() || parent->process.start_ticks > kin.process.start_ticks) break;
-    kin = *parent;
+    absl::StatusOr<os::Kin> parent = ParentOf(kin);
+    if (absl::IsNotFound(parent.status())) break;
+    if (!parent.ok()) return parent.status();
+    kin = *std::move(parent);
     line.push_back(kin.process);
   }
   return line;
+}
+
+absl::StatusOr<os::Kin> Family::ParentOf(const os::Kin& kin) {
+  const absl::StatusOr<os::Kin>& parent = Find(kin.parent);
+  // The race: the parent ended, and its pid is another's. Whoever started later is no parent.
+  if (parent.ok() && parent->process.start_ticks > kin.process.start_ticks) {
+    return absl::NotFoundError(absl::StrCat("pid ", kin.parent, " is another process by now"));
+  }
+  return parent;
 }
 
 const absl::StatusOr<os::Kin>& Family::Find(std::int64_t pid) {

@@ -24,6 +24,8 @@ class Family {
  public:
   // A process and its ancestors. One that ends meanwhile ends the line.
   absl::StatusOr<std::vector<ProcessIdentity>> LineOf(os::Kin kin);
+  // Of a process that has one. NotFound: the parent has ended since `kin` was read.
+  absl::StatusOr<os::Kin> ParentOf(const os::Kin& kin);
 
  private:
   const absl::StatusOr<os::Kin>& Find(std::int64_t pid);

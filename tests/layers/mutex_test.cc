@@ -250,9 +250,9 @@ TEST_F(MutexTest, H42_WhatIsLeftIsCollectedWhenTheSystemHasNoSemaphoreAnyMore) {
 
 TEST_F(MutexTest, H42_NamesAreFoundByWhatIsLeftOfThem) {
   {
-    Claimant killed({.scope = directory_.path(), .policy = "mutex", .slots = 2});
+    Claimant killed({.scope = directory_.path(), .policy = "mutex", .slot_count = 2});
     ASSERT_TRUE(killed.unique());
-    Claimant second({.scope = directory_.path(), .policy = "mutex", .slots = 2});
+    Claimant second({.scope = directory_.path(), .policy = "mutex", .slot_count = 2});
     ASSERT_TRUE(second.unique());
     for (Claimant* one : {&killed, &second}) {
       one->program().Signal(SIGKILL);

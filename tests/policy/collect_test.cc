@@ -243,7 +243,7 @@ TEST_F(CollectTest, SlotsGoBeforeTheirName) {
     Verdict first = scope_.Acquire();
     ASSERT_TRUE(IsUnique(first));
     Claimant::Setup setup = scope_.Another();
-    setup.slots = 2;
+    setup.slot_count = 2;
     Claimant second(setup);
     ASSERT_TRUE(second.unique());
     std::get<Unique>(first).guard.Release();

@@ -483,7 +483,7 @@ TEST_F(MessageTest, EachSlotHasAnInboxAndTheLowestThatRunsGetsTheMessage) {
   std::vector<Claimant> holders;
   for (int slot = 0; slot < 2; ++slot) {
     Claimant::Setup setup = scope_.Another();
-    setup.slots = 2;
+    setup.slot_count = 2;
     holders.emplace_back(setup);
     ASSERT_EQ(holders.back().Ask("slot"), absl::StrCat(slot));
     ASSERT_EQ(holders.back().Ask("receive"), "receives");

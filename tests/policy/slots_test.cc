@@ -54,7 +54,7 @@ class SlotsTest : public ::testing::TestWithParam<std::string> {
             .settle = absl::Seconds(20),
             .deadline = absl::Seconds(60),
             .wait = wait,
-            .slots = slots};
+            .slot_count = slots};
   }
   // As many holders as slots, in their order.
   std::vector<Claimant> Fill(std::uint32_t slots) const {
@@ -165,7 +165,7 @@ TEST_P(SlotsTest, H09_AFrozenHolderKeepsItsSlotAndNoOther) {
 }
 
 TEST_P(SlotsTest, ASecondGuardOfOneProcessIsADuplicate) {
-  const Options options{.scope = scope(), .slots = 3};
+  const Options options{.scope = scope(), .slot_count = 3};
   const Policy policy = *Policy::Parse(GetParam());
   const Verdict first = Guard::Acquire("x", policy, options);
   ASSERT_TRUE(std::holds_alternative<Unique>(first)) << Say(first);
@@ -178,7 +178,7 @@ TEST_P(SlotsTest, ALookTellsEachSlotsHolderAndACheckWhichOneAStartWouldGet) {
   Claimant second = Start();
   ASSERT_EQ(second.Ask("slot"), "1");
   const Policy policy = *Policy::Parse(GetParam());
-  Options options{.scope = scope(), .slots = 3};
+  Options options{.scope = scope(), .slot_count = 3};
   options.subject.unknown = true;
 
   const auto slots = KnownSlots(scope(), *InstanceName::Parse("x"));
@@ -196,7 +196,7 @@ TEST_P(SlotsTest, ALookTellsEachSlotsHolderAndACheckWhichOneAStartWouldGet) {
   ASSERT_TRUE(forecast.ok());
   EXPECT_EQ(forecast->decision, Arbiter::Decision::kUnique);
   EXPECT_EQ(forecast->slot, 2U);
-  options.slots = 2;
+  options.slot_count = 2;
   forecast = Check("x", policy, options);
   ASSERT_TRUE(forecast.ok());
   EXPECT_EQ(forecast->decision, Arbiter::Decision::kDuplicate);
@@ -333,7 +333,7 @@ TEST(Slots, KnownNamesHasThemBehindTheirName) {
 // One object cannot be one for each slot, and that is said before anything is taken.
 TEST(Slots, APolicyThatNamesOneObjectIsRefused) {
   const testing::TempDir directory;
-  const Options options{.scope = *Scope::Directory(directory / "scope"), .slots = 2};
+  const Options options{.scope = *Scope::Directory(directory / "scope"), .slot_count = 2};
   for (const std::string policy : {"port(47777)", "all(file(path=/tmp/x.lock), mutex)"}) {
     const Verdict verdict = Guard::Acquire("x", *Policy::Parse(policy), options);
     const auto* undetermined = std::get_if<Undetermined>(&verdict);

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -140,6 +141,7 @@ class StartTest : public ::testing::Test {
                      .candidate = [] { return HolderRecord{}; },
                      .times = {.deadline = kDeadline, .settle = kSettle},
                      .wait = wait,
+                     .may_await = [this](const Holder& holder) { return MayAwait(holder); },
                      .replace = std::move(replace),
                      .queue = std::make_unique<FakeQueue>(line_, log_)});
     return *start_;
@@ -152,6 +154,11 @@ class StartTest : public ::testing::Test {
                                  log_.push_back(std::string(ToString(signal)));
                                  return may_signal_;
                                }});
+  }
+
+  absl::Status MayAwait(const Holder& holder) const {
+    if (!ancestors_.contains(holder.record->identity.pid)) return absl::OkStatus();
+    return absl::FailedPreconditionError("an ancestor");
   }
 
   // Steps until it waits or has decided.
@@ -174,6 +181,7 @@ class StartTest : public ::testing::Test {
   Log log_;
   InLine line_;
   absl::Status may_signal_;
+  std::set<std::int64_t> ancestors_;  // pids
   FakeLayer a_{"a", log_};
   FakeLayer b_{"b", log_};
   std::unique_ptr<Start> start_;
@@ -404,6 +412,55 @@ TEST_F(StartTest, LooksMoreOftenWhereTheSystemHasNoEvent) {
   EXPECT_EQ(Run().at_most, absl::Seconds(1));
 }
 
+// --- a standby below the holder ---
+
+TEST_F(StartTest, ItsAncestorIsNotWaitedFor) {
+  a_.has_it = Standing::kEstablished;
+  ancestors_ = {a_.pid};
+  Standby();
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_TRUE(absl::IsFailedPrecondition(start_->not_awaited()));
+  ASSERT_EQ(start_->holders().size(), 1U);
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "a contested", "leaves"));
+}
+
+TEST_F(StartTest, ItsAncestorIsNotWaitedForBehindOthersInLine) {
+  a_.has_it = Standing::kEstablished;
+  ancestors_ = {a_.pid};
+  line_.somebody = true;
+  Standby();
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_TRUE(absl::IsFailedPrecondition(start_->not_awaited()));
+  ASSERT_EQ(start_->holders().size(), 1U);
+  EXPECT_THAT(TakeLog(), ElementsAre("joins", "leaves"));
+}
+
+TEST_F(StartTest, AnAncestorThatTakesTheNameDuringTheWaitEndsIt) {
+  a_.has_it = Standing::kEstablished;
+  ancestors_ = {8};
+  Standby();
+  ExpectWaits();
+  a_.pid = 8;
+  ExpectDecision(Decision::kDuplicate, absl::Seconds(1));
+  EXPECT_FALSE(start_->not_awaited().ok());
+}
+
+// It may be refused by another, or end, before it has the name.
+TEST_F(StartTest, AnAncestorThatIsACandidateIsWaitedFor) {
+  a_.has_it = Standing::kCandidate;
+  ancestors_ = {a_.pid};
+  Standby();
+  ExpectWaits();
+}
+
+TEST_F(StartTest, WhoDoesNotWaitSaysNothingOfItsAncestors) {
+  a_.has_it = Standing::kEstablished;
+  ancestors_ = {a_.pid};
+  Newcomer();
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_TRUE(start_->not_awaited().ok());
+}
+
 // --- slots: two layers are two slots of one policy ---
 
 class SlotsStartTest : public StartTest {
@@ -416,6 +473,7 @@ class SlotsStartTest : public StartTest {
                      .candidate = [] { return HolderRecord{}; },
                      .times = {.deadline = absl::Seconds(10), .settle = kSettle},
                      .wait = wait,
+                     .may_await = [this](const Holder& holder) { return MayAwait(holder); },
                      .queue = std::make_unique<FakeQueue>(line_, log_)});
     return *start_;
   }
@@ -459,6 +517,28 @@ TEST_F(SlotsStartTest, TheDeadlineIsOneForAllSlots) {
   ExpectWaits();
   ExpectWaits(absl::Seconds(9));
   ExpectDecision(Decision::kUndetermined, absl::Seconds(10));
+}
+
+TEST_F(SlotsStartTest, ASlotOfAnotherThanItsAncestorsIsWaitedFor) {
+  a_.has_it = Standing::kEstablished;
+  b_.has_it = Standing::kEstablished;
+  b_.pid = 8;
+  for (const std::int64_t ancestor : {a_.pid, b_.pid}) {
+    ancestors_ = {ancestor};
+    for (const bool somebody : {false, true}) {
+      line_.somebody = somebody;
+      MakeWithSlots(kWait);
+      ExpectWaits();
+    }
+  }
+  ancestors_ = {a_.pid, b_.pid};
+  for (const bool somebody : {false, true}) {
+    line_.somebody = somebody;
+    MakeWithSlots(kWait);
+    ExpectDecision(Decision::kDuplicate);
+    EXPECT_FALSE(start_->not_awaited().ok());
+    EXPECT_THAT(Holders(), ElementsAre(7, 8));
+  }
 }
 
 TEST_F(SlotsStartTest, ASlotThatCannotBeToldIsNoRefusal) {

@@ -57,7 +57,7 @@ std::string Say(const absl::StatusOr<StopReport>& report) {
   for (const StoppedProcess& process : report->processes) {
     absl::StrAppend(&said, separator, std::string(ToString(process.reason)), " ",
                     process.identity.pid);
-    for (const Signal signal : process.signals) {
+    for (const Signal signal : process.sent) {
       absl::StrAppend(&said, " ", std::string(ToString(signal)));
     }
     absl::StrAppend(&said, " ", std::string(ToString(process.liveness)),

@@ -31,7 +31,7 @@ std::vector<std::string> Claimant::CommandOf(const Setup& setup) {
           StartOf(setup),
           absl::FormatDuration(setup.wait),
           setup.replace.has_value() ? absl::FormatDuration(*setup.replace) : std::string(),
-          std::to_string(setup.slots),
+          std::to_string(setup.slot_count),
           setup.referee};
 }
 

@@ -24,7 +24,7 @@ class Claimant {
     absl::Duration settle = absl::Seconds(1);
     absl::Duration deadline = absl::Seconds(10);
     absl::Duration wait = absl::ZeroDuration();  // as a standby
-    std::uint32_t slots = 1;
+    std::uint32_t slot_count = 1;
     std::optional<absl::Duration> replace = std::nullopt;
     bool at_barrier = false;  // acquires only after Go
     // A FIFO that somebody has open for writing: acquires when nobody has any more. All that wait

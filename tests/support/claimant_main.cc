@@ -48,7 +48,7 @@ Options OptionsOf(char** argv) {
   if (!absl::ParseDuration(argv[5], &options.deadline)) std::abort();
   if (!absl::ParseDuration(argv[7], &options.wait)) std::abort();
   if (*argv[8] != '\0' && !absl::ParseDuration(argv[8], &options.replace.emplace())) std::abort();
-  options.slots = static_cast<std::uint32_t>(std::stoul(argv[9]));
+  options.slot_count = static_cast<std::uint32_t>(std::stoul(argv[9]));
   options.waiting = [] { std::cout << "in line" << std::endl; };
   return options;
 }

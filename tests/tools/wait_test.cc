@@ -2,6 +2,8 @@
 #include <signal.h>
 
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,11 +13,13 @@
 
 #include "soleguard/name.h"
 #include "soleguard/queue.h"
+#include "support/quoted.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -136,6 +140,58 @@ TEST_F(WaitTest, H09_AtItsDeadlineBehindAFrozenStandbyItCannotTell) {
   EXPECT_THAT(behind.errors, HasSubstr(absl::StrCat("pid ", head.wrapper())));
   head.program().Signal(SIGCONT);
   EXPECT_EQ(head.Exit(0), 0);
+}
+
+// Below the holder the name does not become free as long as the start waits.
+TEST_F(WaitTest, BelowTheHolderItIsRefusedAtOnce) {
+  const Words nested = guardcheck_.Run({"echo", "started"}, {"--wait"});
+  for (const Words& options : {Words{}, Words{"--wait"}, Words{"--exec"}, Words{"--until=tree"},
+                               Words{"--policy=mutex"}}) {
+    const Finished run = guardcheck_.CallRun(nested, options);
+    EXPECT_EQ(run.code, 75);
+    EXPECT_EQ(run.output, "");
+    EXPECT_THAT(run.errors,
+                AllOf(HasSubstr("x is already running, and is not waited for: pid "),
+                      HasSubstr("is an ancestor of this start, so the name cannot become free")));
+  }
+  const Finished json = guardcheck_.CallRun(guardcheck_.Run({"true"}, {"--wait=1h", "--json"}));
+  EXPECT_THAT(std::string(ParseObject(json.output).at("not_awaited").as_string()),
+              HasSubstr("is an ancestor of this start"));
+}
+
+TEST_F(WaitTest, H33_BelowACommandThatDaemonisedItIsRefusedAtOnce) {
+  const std::string code = guardcheck_.directory() / "code";
+  const Finished run = guardcheck_.CallRun(
+      Words{"setsid", "--fork", "sh", "-c", "\"$@\"; echo $? >" + Quoted(code), "sh"} +
+          guardcheck_.Run({"true"}, {"--wait"}),
+      {"--until=tree"});
+  EXPECT_EQ(run.code, 0);
+  std::ifstream file(code);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "75\n") << run.errors;
+}
+
+// Waiting for another name's holder, or for a slot that another one has, is not in vain.
+TEST_F(WaitTest, BelowAnotherNameOrSlotItWaits) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  Program below_another(
+      {.argv = guardcheck_.Argv(Words{"run", "y", "--"} +
+                                guardcheck_.Run({"echo", "started"}, {"--wait"}))});
+  (void)WhomItWaitsFor(below_another);
+  Program below_a_slot(
+      {.argv = guardcheck_.Run(guardcheck_.Run({"echo", "started"}, {"--slots=2", "--wait"}),
+                               {"--slots=2"})});
+  (void)WhomItWaitsFor(below_a_slot);
+  EXPECT_EQ(holder.Exit(0), 0);
+  EXPECT_EQ(below_another.ReadLine(), "started");
+  EXPECT_EQ(below_a_slot.ReadLine(), "started");
+}
+
+TEST_F(WaitTest, BelowTheHoldersOfAllSlotsItIsRefused) {
+  const Words third = guardcheck_.Run({"true"}, {"--slots=2", "--wait"});
+  const Finished run = guardcheck_.CallRun(guardcheck_.Run(third, {"--slots=2"}), {"--slots=2"});
+  EXPECT_EQ(run.code, 75);
+  EXPECT_THAT(run.errors, HasSubstr("x is already running in all 2 slots, and is not waited for"));
 }
 
 TEST_F(WaitTest, AFreeNameIsTakenWithoutAWord) {

@@ -41,6 +41,12 @@ class Coverage {
   std::vector<HolderRecord> known_;
 };
 
+// Whether the calling process descends from `process`. False of one that its pid namespace does not
+// show. No process becomes an ancestor later: a child whose parent ends goes to one of its other
+// ancestors (a subreaper) or to process 1. An error if /proc hides an ancestor (hidepid)
+// and `process` is not among those that are seen. Does not block. Thread-safe.
+absl::StatusOr<bool> IsOwnAncestor(const ProcessIdentity& process);
+
 // Descriptors for a wait for a candidate's decision, or for the end of a claim of `name`. Each
 // hangs up when a layer that keeps its events in the name's directory is decided or freed. Empty
 // when no holder has such an event. Takes no lock and creates nothing.

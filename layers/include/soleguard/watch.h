@@ -36,7 +36,9 @@ struct Alarm {
   // renewed meanwhile is armed again with its new end.
   std::optional<BootTime> lapse = std::nullopt;
 
-  void AddLapse(BootTime at) { lapse = lapse.has_value() ? std::min(*lapse, at) : at; }
+  void AddLapse(BootTime at) {
+    if (!lapse.has_value() || at < *lapse) lapse = at;
+  }
 };
 
 // Waits for alarms. When a program closes all descriptors, those of the watch included, this is

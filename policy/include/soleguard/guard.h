@@ -67,8 +67,8 @@ class Guard {
   // that CheckSlots refuses. A second Guard of the same name in one process is a Duplicate,
   // whatever its slot, and is not waited for. Thread-safe.
   //
-  // With options.slots it claims the lowest slot that it can get, and the verdict is Duplicate only
-  // if at one moment all of them were held.
+  // With options.slot_count it claims the lowest slot that it can get, and the verdict is Duplicate
+  // only if at one moment all of them were held.
   static Verdict Acquire(std::string_view name, const Policy& policy, const Options& options = {});
   // Under Policy::Default.
   static Verdict Acquire(std::string_view name, const Options& options = {});
@@ -237,8 +237,8 @@ struct Duplicate {
   Holder holder;
   std::vector<LayerReport> layers;  // in the order they were asked, up to the one that decided
   std::vector<Holder> others = {};  // of the other slots, in their order
-  // With options.replace: why the holder was not replaced.
-  absl::Status not_replaced = absl::OkStatus();
+  absl::Status not_replaced = absl::OkStatus();  // with options.replace: why the holder was not
+  absl::Status not_awaited = absl::OkStatus();   // with options.wait: why it was not
 };
 
 // It could not be determined: too few layers work, or another process did not settle in time.

@@ -42,10 +42,10 @@ absl::StatusOr<Inspection> Inspect(std::string_view name, const Policy& policy,
 // The same for one slot of a name; KnownSlots says which there are.
 Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options& options = {});
 
-// Whether that many instances of a name can run under the policy. InvalidArgument: `slots` is out
-// of range, or a layer's parameters name one object, such as port(47777), which cannot exist once
-// for each slot.
-absl::Status CheckSlots(const Policy& policy, std::uint32_t slots);
+// Whether that many instances of a name can run under the policy. InvalidArgument: `slot_count`
+// is out of range, or a layer's parameters name one object, such as port(47777), which cannot exist
+// once for each slot.
+absl::Status CheckSlots(const Policy& policy, std::uint32_t slot_count);
 
 // What Acquire would find.
 struct Forecast {

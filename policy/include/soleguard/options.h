@@ -31,11 +31,16 @@ struct Options {
   // come, first served, and before starts that do not wait. Waiting costs no CPU time. This bounds
   // all of Acquire: within this time, and what one look takes, there is a verdict, whatever was
   // waited for. absl::InfiniteDuration: without end. Zero: not at all.
+  //
+  // A holder that is an ancestor of the caller is not waited for, nor one whose command or guardian
+  // is: it may be waiting for the caller itself, and under `guardcheck run` it is. The verdict is
+  // Duplicate at once, and `not_awaited` says why; with several slots, if that is so for each. A
+  // program that makes room for its successor becomes it (Guard::KeepOverExec), or releases first.
   absl::Duration wait = absl::ZeroDuration();
   // Up to this many instances may run under the name, each with another slot number: 1 to
   // kMaxSlots. All starts should say the same: a start with 3 slots does not see what runs in slot
   // 3 of a start with 5.
-  std::uint32_t slots = 1;
+  std::uint32_t slot_count = 1;
   // Replaces the holder that it sees when it begins: takes the head of the line, before standbys
   // and newcomers, asks that holder to end (SIGTERM), and kills it (SIGKILL) after this grace.
   // Nobody takes the name between the two. `wait` then bounds all of it. StopRunning (stop.h) says

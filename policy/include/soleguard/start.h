@@ -26,8 +26,8 @@ namespace soleguard {
 // when its turn has come asks that holder, and no other, to end. From before the first signal on,
 // nobody can take the name between the two. A standby joins the queue, waits until nobody is ahead
 // of it, and then waits for the holder's end; it holds no layer meanwhile, and lets a replacer go
-// first. Any other start is a newcomer: it lets both go first if the name is free, and is refused
-// if it is not.
+// first. Where it would wait in vain it is refused at once (Setup::may_await). Any other start is a
+// newcomer: it lets both go first if the name is free, and is refused if it is not.
 //
 // With slots it takes the first that it can get, and is refused by the holders of them all. There
 // is one queue: a process that stands in line waits for the end of any of them.
@@ -56,6 +56,9 @@ class Start {
     // replacer zero means that it waits its grace and the deadline, in line and again when its turn
     // has come.
     absl::Duration wait = absl::ZeroDuration();
+    // Whether the end of an established holder may be waited for; if not, the error says why.
+    // Empty: the end of each one.
+    std::function<absl::Status(const Holder& holder)> may_await = {};
     std::optional<Replace> replace = std::nullopt;
     std::unique_ptr<Queue> queue;  // of the name
   };
@@ -83,6 +86,8 @@ class Start {
   const std::vector<Holder>& holders() const { return holders_; }
   // kDuplicate of a replacer: why the holder was not replaced.
   const absl::Status& not_replaced() const { return not_replaced_; }
+  // kDuplicate of a standby: why no holder was waited for.
+  const absl::Status& not_awaited() const { return not_awaited_; }
   // kUndetermined: why.
   const absl::Status& status() const { return status_; }
   // One for each layer that was asked, in order, of the slot that decided.
@@ -96,6 +101,7 @@ class Start {
   Arbiter::Next Arbitrate(absl::Duration elapsed);
   Arbiter::Next AwaitHoldersEnd();
   Arbiter::Next TurnNeverCame();
+  bool TurnWouldBeInVain();
   // After an arbitration that did not make it unique.
   Arbiter::Next ReplaceHolder(absl::Duration elapsed);
   Arbiter::Next CannotReplace(absl::Status why);
@@ -111,6 +117,9 @@ class Start {
   // The slot that was asked has refused; after the last one, all have.
   Arbiter::Next OnRefusal(absl::Duration elapsed);
   Arbiter::Next OnRefusals(absl::Duration elapsed);
+  // OK: the end of one of them may be waited for.
+  absl::Status MayAwait(const std::vector<Holder>& holders) const;
+  std::vector<Holder> RefusingHolders() const;
   // Begins with the first slot again.
   void AskAgain();
   // Notes which holders refused, and says whether the same ones did so the time before.
@@ -158,6 +167,8 @@ class Start {
   std::optional<absl::Duration> asked_at_;
   std::optional<absl::Duration> killed_at_;
   absl::Status not_replaced_;
+
+  absl::Status not_awaited_;  // of a standby
 
   Arbiter::Decision decision_ = Arbiter::Decision::kUndetermined;
   std::vector<Holder> holders_;

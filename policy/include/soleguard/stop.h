@@ -53,7 +53,7 @@ struct StoppedProcess {
   };
   ProcessIdentity identity;
   Reason reason = Reason::kHolder;
-  std::vector<Signal> signals = {};         // those that it was sent, in order
+  std::vector<Signal> sent = {};            // the signals that it was sent, in order
   absl::Status refused = absl::OkStatus();  // why it was not signalled, or no longer
   Liveness liveness = Liveness::kAlive;     // at the end
   Freeze freeze = Freeze::kNone;            // at the end

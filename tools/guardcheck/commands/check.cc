@@ -29,12 +29,12 @@ void NeedsNoCommand(const soleguard::Policy& policy) {
 
 class Check final : public Command {
  public:
-  std::vector<Option> Options() override { return {SlotsOption(slots_)}; }
+  std::vector<Option> Options() override { return {SlotsOption(slot_count_)}; }
 
   int Run(const Call& call) override {
-    RequireSlots(call.common.policy, slots_);
+    RequireSlots(call.common.policy, slot_count_);
     soleguard::Options options = ToLook(call.common);
-    options.slots = slots_;
+    options.slot_count = slot_count_;
     if (call.command.empty()) {
       NeedsNoCommand(call.common.policy);
     } else {
@@ -61,7 +61,7 @@ class Check final : public Command {
   }
 
  private:
-  std::uint32_t slots_ = 1;
+  std::uint32_t slot_count_ = 1;
 };
 
 }  // namespace

@@ -80,12 +80,12 @@ void MentionPredecessor(const Guard& guard) {
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
-void MentionWait(const Call& call, std::uint32_t slots, bool replaces) {
+void MentionWait(const Call& call, std::uint32_t slot_count, bool replaces) {
   soleguard::Options options = call.common.options;
   options.subject.unknown = true;
   const auto name = soleguard::InstanceName::Parse(call.operand);
   std::vector<std::int64_t> pids;
-  for (std::uint32_t slot = 0; slot < slots; ++slot) {
+  for (std::uint32_t slot = 0; slot < slot_count; ++slot) {
     const auto inspection = soleguard::Inspect(name->Slot(slot), call.common.policy, options);
     const soleguard::Holder* holder = inspection.holder();
     if (holder == nullptr || !holder->record.has_value()) continue;
@@ -183,7 +183,7 @@ class GuardedRun final : public Command {
          .value = "PROGRAM",
          .help = "answer messages: PROGRAM, a path, reads one as JSON and writes the answer",
          .read = Into(on_message_)},
-        SlotsOption(slots_),
+        SlotsOption(slot_count_),
         slot_environment_.AsOption()};
   }
 
@@ -195,9 +195,9 @@ class GuardedRun final : public Command {
     if (exec_ && stop_when_lost_) {
       throw UsageError("--exec and --on-lost=stop exclude each other: nobody is left to watch");
     }
-    RequireSlots(call.common.policy, slots_);
-    slot_environment_.Check(slots_);
-    if (replace_.has_value() && slots_ > 1) {
+    RequireSlots(call.common.policy, slot_count_);
+    slot_environment_.Check(slot_count_);
+    if (replace_.has_value() && slot_count_ > 1) {
       throw UsageError(
           "--replace and --slots exclude each other: which instance is not said; "
           "guardcheck stop ends them");
@@ -215,13 +215,13 @@ class GuardedRun final : public Command {
       if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
     }
     soleguard::Options options = call.common.options;
-    options.slots = slots_;
+    options.slot_count = slot_count_;
     options.wait = wait_;
     options.replace = replace_;
     options.hand_on = true;
     options.takes_messages = hook.has_value();
     options.subject = {.argv = call.command, .working_directory = ""};
-    options.waiting = [this, &call] { MentionWait(call, slots_, replace_.has_value()); };
+    options.waiting = [this, &call] { MentionWait(call, slot_count_, replace_.has_value()); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
@@ -421,7 +421,7 @@ class GuardedRun final : public Command {
   int refused_exit_ = kTaken;
   absl::Duration forward_ = absl::ZeroDuration();
   std::string on_message_;
-  std::uint32_t slots_ = 1;
+  std::uint32_t slot_count_ = 1;
   SlotEnvironment slot_environment_;
 };
 

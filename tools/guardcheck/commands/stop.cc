@@ -40,13 +40,13 @@ void KnowsDuplicates(const Call& call) {
 }
 
 Shown SignalsText(const soleguard::StoppedProcess& process) {
-  if (process.signals.empty()) {
+  if (process.sent.empty()) {
     return process.reason == soleguard::StoppedProcess::Reason::kCommand
                ? Shown("told by its guard")
                : "not signalled";
   }
   std::vector<Shown> signals;
-  for (const soleguard::Signal signal : process.signals) signals.push_back(WordOf(signal));
+  for (const soleguard::Signal signal : process.sent) signals.push_back(WordOf(signal));
   return Join(signals, ", ");
 }
 
@@ -114,7 +114,7 @@ Shown StopText(const InstanceName& name, const Common& common, const StopReport&
 Json ProcessJson(const soleguard::StoppedProcess& process) {
   Json object = IdentityJson(process.identity);
   object.Set("reason", WordOf(process.reason));
-  object.Set("signals", ArrayOf(process.signals, &WordOf<soleguard::Signal>));
+  object.Set("signals", ArrayOf(process.sent, &WordOf<soleguard::Signal>));
   object.Set("liveness", WordOf(process.liveness));
   object.Set("frozen", process.is_frozen());
   if (!process.guarded_by.empty()) object.Set("guarded_by", Said(process.guarded_by));

@@ -37,25 +37,25 @@ constexpr char kNamesNotValues[] =
 
 }  // namespace
 
-Option SlotsOption(std::uint32_t& slots) {
+Option SlotsOption(std::uint32_t& slot_count) {
   return {
       .name = "--slots",
       .value = "N",
       .help = "up to N instances, each with another number from 0 in SOLEGUARD_SLOT",
       .read =
-          [&slots](const std::string& text) {
+          [&slot_count](const std::string& text) {
             std::uint32_t number = 0;
             if (!absl::SimpleAtoi(text, &number) || number < 1 || number > soleguard::kMaxSlots) {
               return Expected(absl::StrCat("a number from 1 to ", soleguard::kMaxSlots), text);
             }
-            slots = number;
+            slot_count = number;
             return absl::OkStatus();
           },
       .standard = "1"};
 }
 
-void RequireSlots(const soleguard::Policy& policy, std::uint32_t slots) {
-  const absl::Status fits = soleguard::CheckSlots(policy, slots);
+void RequireSlots(const soleguard::Policy& policy, std::uint32_t slot_count) {
+  const absl::Status fits = soleguard::CheckSlots(policy, slot_count);
   if (!fits.ok()) throw UsageError(absl::StrCat("--slots: ", std::string(fits.message())));
 }
 
@@ -94,13 +94,13 @@ Option SlotEnvironment::AsOption() {
           .repeats = true};
 }
 
-void SlotEnvironment::Check(std::uint32_t slots) const {
+void SlotEnvironment::Check(std::uint32_t slot_count) const {
   std::set<std::string> names;
   for (const auto& [name, sources] : variables_) {
     const std::string option = absl::StrCat("--slot-env ", name, ": ");
     if (!names.insert(name).second) throw UsageError(option + "it is said twice");
-    if (sources.size() < slots) {
-      throw UsageError(absl::StrCat(option, sources.size(), " variables cannot serve ", slots,
+    if (sources.size() < slot_count) {
+      throw UsageError(absl::StrCat(option, sources.size(), " variables cannot serve ", slot_count,
                                     " slots: each slot needs one, separated by commas"));
     }
     for (std::size_t i = 0; i < sources.size(); ++i) {

@@ -10,11 +10,11 @@
 
 namespace guardcheck {
 
-// --slots N, read into `slots`.
-Option SlotsOption(std::uint32_t& slots);
+// --slots N, read into `slot_count`.
+Option SlotsOption(std::uint32_t& slot_count);
 
 // Throws UsageError where as many instances cannot run under the policy.
-void RequireSlots(const soleguard::Policy& policy, std::uint32_t slots);
+void RequireSlots(const soleguard::Policy& policy, std::uint32_t slot_count);
 
 // --slot-env VAR=a,b,c: the command in slot 0 finds in VAR what guardcheck was given in a, the one
 // in slot 1 what it was given in b. Values, and words that may be values by mistake, are in no
@@ -24,7 +24,7 @@ class SlotEnvironment {
   Option AsOption();
 
   // Throws UsageError unless each variable has a value for each slot.
-  void Check(std::uint32_t slots) const;
+  void Check(std::uint32_t slot_count) const;
 
   // Gives this process's environment, which the command inherits, the values of `slot`, and removes
   // those of all slots from it. After Check; while this process has one thread.

@@ -3,124 +3,27 @@
 #include <optional>
 #include <variant>
 
-#include <absl/strings/str_format.h>
-
 #include "show/words.h"
 #include <soleguard/layer.h>
 #include <soleguard/process.h>
+#include <soleguard/verdict_text.h>
 
 namespace guardcheck {
 namespace {
 
+using soleguard::Fact;
 using soleguard::Holder;
-using soleguard::HolderRecord;
 using soleguard::LayerReport;
-using soleguard::ProcessDescription;
+using soleguard::ProcessFacts;
 using soleguard::ProcessIdentity;
 
-Shown StateName(char state) {
-  switch (state) {
-    case 'R':
-      return "running";
-    case 'S':
-      return "sleeping";
-    case 'D':
-      return "in an uninterruptible system call";
-    case 'T':
-      return "stopped";
-    case 't':
-      return "stopped by a debugger";
-    case 'Z':
-      return "zombie";
-    default:
-      return "unknown";
+// A process, with what it was started with: that may be shown here, as it is masked.
+void AddProcess(Lines& lines, const ProcessFacts& process) {
+  for (const Fact& fact : process.facts) {
+    lines.Add(Said(fact.key), Said(fact.value));
+    const bool is_behind = fact.key == "executable" && process.process.has_value();
+    if (is_behind) lines.Add("command", CommandLine(process.process->argv));
   }
-}
-
-void AddProcess(Lines& lines, const ProcessDescription& process) {
-  lines.Add("started", Text(Stamp(process.started), " (", Age(process.started), " ago)"));
-  lines.Add("user", Text(Escape(process.user), " (uid ", process.uid, ")"));
-  lines.Add("executable", Escape(process.executable));
-  lines.Add("command", CommandLine(process.argv));
-  lines.Add("directory", Escape(process.working_directory));
-  const bool frozen = soleguard::FreezeOf(process.identity) == soleguard::Freeze::kCgroup;
-  lines.Add("state", Text(Escape({&process.state, 1}), " (", StateName(process.state), ")",
-                          frozen ? ", frozen with its cgroup (a paused container)" : Shown()));
-  lines.Add("cpu", Said(absl::StrFormat("%.1f %%", process.cpu_percent)));
-  lines.Add("memory", Said(absl::StrFormat("%.1f MiB",
-                                           static_cast<double>(process.memory_bytes) / (1 << 20))));
-}
-
-// Why there is no process to be described.
-Shown StateOfUnseen(const HolderRecord& record, const ProcessIdentity& instance) {
-  if (!instance.machine.empty()) {
-    return Text("runs on another machine, ", Escape(record.hostname),
-                ", and cannot be seen from here");
-  }
-  if (LivenessOf(instance) == soleguard::Liveness::kGone) return "has ended";
-  return "cannot be seen from here";
-}
-
-void AddRecord(Lines& lines, const HolderRecord& record) {
-  const ProcessIdentity& instance = record.running();
-  Shown pid = Text(instance.pid);
-  if (instance != record.identity) {
-    const bool is_gone = LivenessOf(record.identity) == soleguard::Liveness::kGone;
-    pid += Text(is_gone ? ", was" : Shown(","), " guarded by guardcheck, pid ", record.identity.pid,
-                is_gone ? ", which is gone" : Shown());
-  }
-  lines.Add("pid", pid);
-  if (const std::optional<ProcessDescription> process = Live(instance)) {
-    AddProcess(lines, *process);
-  } else {
-    // Another pid namespace, or just ended: what the holder said of itself.
-    if (!record.is_newer()) {
-      lines.Add("started", Stamp(record.started));
-      lines.Add("user", Escape(record.user));
-      lines.Add("executable", Escape(record.executable));
-      lines.Add("directory", Escape(record.working_directory));
-    }
-    lines.Add("state", StateOfUnseen(record, instance));
-  }
-  if (record.token != 0) lines.Add("token", Text(record.token));
-  if (record.is_newer()) {
-    lines.Add("guarded by",
-              Text(Said(soleguard::NewerSoleguard(record)), ", version ", Escape(record.version)));
-    return;
-  }
-  lines.Add("policy", Escape(record.policy));
-  lines.Add("host", Escape(record.hostname));
-}
-
-// One of the processes that may be the holder.
-Shown SuspectText(const Holder& holder, const ProcessIdentity& process) {
-  const bool orphaned = holder.record.has_value() && holder.record->instance == process;
-  Shown why = " (has the lock; no record names it)";
-  if (holder.standing == soleguard::Standing::kUnguarded) {
-    why = " (runs without a guard: it never asked for the name)";
-  } else if (orphaned) {
-    why = Text(", was guarded by guardcheck, pid ", holder.record->identity.pid, ", which is gone");
-  }
-  Lines lines;
-  lines.Add("pid", Text(process.pid, why));
-  if (const auto live = Live(process)) AddProcess(lines, *live);
-  if (orphaned && holder.record->token != 0) lines.Add("token", Text(holder.record->token));
-  return lines.text();
-}
-
-// What a person waits for whose holder is on another machine, or gone.
-Shown LeaseText(const Holder& holder) {
-  const Shown in = Text("runs out in ", holder.free_at->SecondsLeft(), " s");
-  if (holder.standing != soleguard::Standing::kLapsing) {
-    return Text(in, ", if the holder does not renew it");
-  }
-  return Text(in, ": its holder is gone, and the name is free then");
-}
-
-// "what was seen; the holder is established".
-Shown SeenHolder(const Holder& holder) {
-  return Text(Said(holder.evidence), "; the holder is ", WordOf(holder.standing),
-              Said(FreeAtTheLatest(holder)));
 }
 
 // What each layer says, a line each; one line for all that give the same reason why they are not
@@ -182,15 +85,9 @@ Shown Behind(const std::vector<std::string>& command) {
 }  // namespace
 
 Shown HolderText(const Holder& holder) {
-  if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
-    Lines lines;
-    AddRecord(lines, *holder.record);
-    if (holder.free_at.has_value()) lines.Add("lease", LeaseText(holder));
-    return lines.text();
-  }
-  Shown text;
-  for (const ProcessIdentity& process : holder.processes) text += SuspectText(holder, process);
-  if (!text.empty()) return text;
+  Lines lines;
+  for (const ProcessFacts& process : FactsOf(holder)) AddProcess(lines, process);
+  if (!lines.text().empty()) return lines.text();
   return "  No record names a live process, and no process that this user may look into shows the "
          "lock.\n";
 }
@@ -210,9 +107,7 @@ Shown HoldersText(const Holder& first, const std::vector<Holder>& others) {
 Shown EvidenceText(const std::vector<LayerReport>& layers) {
   LayerLines lines;
   for (const LayerReport& layer : layers) {
-    const Shown said =
-        layer.holder.has_value() ? SeenHolder(*layer.holder) : Said(layer.status.message());
-    const Shown line = Text(WordOf(layer.outcome), said.empty() ? Shown() : ": ", said);
+    const Shown line = Said(LayerText(layer));
     if (layer.outcome == LayerReport::Outcome::kUnavailable) {
       lines.AddReason(layer.layer, line);
     } else {
@@ -231,7 +126,7 @@ Shown SightingsText(const soleguard::Inspection& inspection) {
     }
     const auto* taken = std::get_if<soleguard::Taken>(&layer.sighting);
     lines.Add(layer.layer,
-              taken != nullptr ? Text("taken: ", SeenHolder(taken->holder)) : Shown("free"));
+              taken != nullptr ? Text("taken: ", Said(SeenText(taken->holder))) : Shown("free"));
   }
   return lines.text();
 }

@@ -9,6 +9,7 @@
 #include "show/words.h"
 #include "soleguard/analysis.h"
 #include "soleguard/inspect.h"
+#include "soleguard/verdict_text.h"
 
 namespace guardcheck {
 namespace {
@@ -56,13 +57,10 @@ Shown WhyUndetermined(const soleguard::Forecast& forecast) {
 
 Shown RefusalText(const std::string& name, const Common& common,
                   const soleguard::Duplicate& duplicate, const std::vector<std::string>& command) {
-  const absl::Status& why = duplicate.not_replaced;
   return Text("guardcheck: ", Escape(name), " is already running", InSlots(duplicate.others),
-              why.ok() ? Shown("; this start was refused.\n")
-                       : Text(", and was not replaced: ", Said(why.message()), ".\n"),
-              "\nWho holds it\n", HoldersText(duplicate.holder, duplicate.others),
-              PolicyText(common, duplicate.holder), "\nWhat the layers say\n",
-              EvidenceText(duplicate.layers), "\n",
+              Said(WhyRefused(duplicate)), "\n\nWho holds it\n",
+              HoldersText(duplicate.holder, duplicate.others), PolicyText(common, duplicate.holder),
+              "\nWhat the layers say\n", EvidenceText(duplicate.layers), "\n",
               NextSteps(name, common, duplicate.holder, duplicate.others, command));
 }
 
@@ -74,6 +72,9 @@ Json RefusalJson(const std::string& name, const Common& common,
   object.Set("layers", LayersJson(duplicate.layers));
   if (!duplicate.not_replaced.ok()) {
     object.Set("not_replaced", Said(duplicate.not_replaced.message()));
+  }
+  if (!duplicate.not_awaited.ok()) {
+    object.Set("not_awaited", Said(duplicate.not_awaited.message()));
   }
   return object;
 }

@@ -5,7 +5,8 @@
 #include <utility>
 
 #include <absl/status/statusor.h>
-#include <absl/time/clock.h>
+
+#include <soleguard/verdict_text.h>
 
 namespace guardcheck {
 namespace {
@@ -18,14 +19,9 @@ constexpr std::array<std::string_view, 7> kSecretOptions = {
 
 }  // namespace
 
-Shown Stamp(absl::Time time) {
-  return Said(absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone()));
-}
+Shown Stamp(absl::Time time) { return Said(soleguard::TimeText(time)); }
 
-Shown Age(absl::Time time) {
-  const absl::Duration age = absl::Trunc(absl::Now() - time, absl::Seconds(1));
-  return age > absl::ZeroDuration() ? Said(absl::FormatDuration(age)) : "0s";
-}
+Shown Age(absl::Time time) { return Said(soleguard::AgeText(time)); }
 
 Shown Count(std::int64_t number, const Shown& thing) {
   return Text(number, " ", thing, number == 1 ? Shown() : "s");
