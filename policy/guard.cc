@@ -123,7 +123,10 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                      return NextToken(options.scope, instance->Slot(record.slot), record.token);
                    },
                .wait = options.wait,
-               .may_await = CheckMayBeAwaited,
+               .may_await =
+                   [&](const Holder& holder) {
+                     return CheckMayBeAwaited(holder, options.scope, *instance);
+                   },
                .replace = ReplaceOf(options, *instance),
                .queue = MakeQueue(options.scope, *instance)});
   Drive(start, begin, options);

@@ -76,21 +76,25 @@ absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceNam
 }
 
 // The answer does not get old while a start waits: an ancestor is one until it ends, and no process
-// becomes one later. It does not depend on how soon the record names the command either: the owner
-// is an ancestor of what the command starts.
-absl::Status CheckMayBeAwaited(const Holder& holder) {
+// becomes one later. Of a guardian that is not recorded yet the command has inherited the claim.
+absl::Status CheckMayBeAwaited(const Holder& holder, const Scope& scope, const InstanceName& name) {
   if (!holder.record.has_value()) return absl::OkStatus();
   const HolderRecord& record = *holder.record;
+  const auto in_vain = [](std::int64_t pid, absl::string_view why) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("pid ", pid, why, ", so the name cannot become free while this start waits"));
+  };
   const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (own.ok() && record.identity == *own) {
+    return in_vain(own->pid, ", which has the name, is this very process");
+  }
   for (const auto& process : {std::optional(record.identity), record.instance, record.guardian}) {
     if (!process.has_value()) continue;
-    const bool is_own = own.ok() && *process == *own;
     const absl::StatusOr<bool> is_ancestor = IsOwnAncestor(*process);
-    if (!is_own && !(is_ancestor.ok() && *is_ancestor)) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("pid ", process->pid, ", which keeps the name, is ",
-                     is_own ? "this very process" : "an ancestor of this start",
-                     ", so the name cannot become free while this start waits"));
+    if (!is_ancestor.ok() || !*is_ancestor) continue;
+    if (record.guardian.has_value() || HasInheritedClaim(scope, name.Slot(record.slot))) {
+      return in_vain(process->pid, ", which keeps the name, is an ancestor of this start");
+    }
   }
   return absl::OkStatus();
 }

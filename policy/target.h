@@ -20,11 +20,12 @@ namespace soleguard {
 absl::StatusOr<ProcessIdentity> TargetOf(const Holder& holder, const InstanceName& name,
                                          const Coverage& coverage);
 
-// OK: a start may wait for the end of `holder`. FailedPrecondition: the holder, its command or its
-// guardian is the caller or an ancestor of it, which as a rule waits for what it has started, and
-// under a guardian always does: so the name would not become free. A process that cannot be seen
-// from here is no ancestor.
-absl::Status CheckMayBeAwaited(const Holder& holder);
+// OK: a start may wait for the end of `holder`, who has `name` in `scope`. FailedPrecondition: the
+// name cannot become free while it waits. So it is below a guardian, which ends all that descends
+// from its command before it gives the name back, and for a process that has inherited the claim
+// itself. Another ancestor may release at any time, or end. A process that cannot be seen from here
+// is no ancestor.
+absl::Status CheckMayBeAwaited(const Holder& holder, const Scope& scope, const InstanceName& name);
 
 // Ends what is left once the owner of `record`'s claim was killed, and its guardian does not get
 // on. Calls `kill` for all that descends from the guardian, as far as the claim covers it, until

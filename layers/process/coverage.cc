@@ -123,6 +123,14 @@ absl::StatusOr<Coverage::Whose> Coverage::Of(const ProcessIdentity& process) con
   return Whose::kNobodys;
 }
 
+bool HasInheritedClaim(const Scope& scope, const InstanceName& name) {
+  NameDirectory directory(scope, name);
+  const absl::StatusOr<ProcessIdentity> own = OwnIdentity();
+  if (!own.ok() || !directory.Open(os::Create::kNo).ok()) return false;
+  const absl::StatusOr<bool> holds = HoldsLock(*own, directory.fd().file());
+  return holds.ok() && *holds;
+}
+
 std::vector<UniqueFd> WatchEnd(const Scope& scope, const InstanceName& name) {
   std::vector<UniqueFd> watches;
   NameDirectory directory(scope, name);

@@ -1,8 +1,11 @@
 // Whose end may be waited for.
 #include "target.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -11,9 +14,12 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/coverage.h"
+#include "soleguard/fd.h"
 #include "soleguard/holder.h"
+#include "soleguard/name.h"
 #include "soleguard/process.h"
 #include "support/child.h"
+#include "support/test_scope.h"
 
 namespace soleguard {
 namespace {
@@ -29,7 +35,13 @@ class MayBeAwaited : public ::testing::Test {
     ++process.start_ticks;
     return process;
   }
-  std::string Check() const { return std::string(CheckMayBeAwaited(holder_).message()); }
+  std::string Check() const {
+    return std::string(
+        CheckMayBeAwaited(holder_, scope_.scope(), *InstanceName::Parse(testing::TestScope::kName))
+            .message());
+  }
+
+  const testing::TestScope scope_{"file"};
 
   Holder holder_{.standing = Standing::kEstablished,
                  .record = HolderRecord{.identity = Gone()},
@@ -50,26 +62,39 @@ TEST_F(MayBeAwaited, OneWhomNoRecordNames) {
   EXPECT_EQ(Check(), "");
 }
 
-TEST_F(MayBeAwaited, NoAncestor) {
-  const std::string expected = absl::StrCat("pid ", getppid(), ", which keeps the name, is an ");
+// It may release, or end: a program may start the one that takes over from it.
+TEST_F(MayBeAwaited, AnAncestorWhoseClaimTheCallerHasNot) {
   holder_.record->identity = Parent();
-  EXPECT_THAT(Check(), HasSubstr(expected + "ancestor of this start"));
+  EXPECT_EQ(Check(), "");
 }
 
-// Of a command whose guardcheck is gone, and below a guardian that outlives it.
-TEST_F(MayBeAwaited, NoAncestorThatIsTheCommandOrTheGuardian) {
-  holder_.record->instance = Parent();
-  EXPECT_THAT(Check(), HasSubstr("is an ancestor"));
-  holder_.record->instance = Gone();
-  EXPECT_EQ(Check(), "");
+TEST_F(MayBeAwaited, NoAncestorBelowAGuardian) {
   holder_.record->guardian = Parent();
-  EXPECT_THAT(Check(), HasSubstr("is an ancestor"));
+  EXPECT_THAT(Check(), HasSubstr(absl::StrCat("pid ", getppid(), ", which keeps the name, is an ")));
+  holder_.record->guardian = Gone();
+  EXPECT_EQ(Check(), "");
+  holder_.record->instance = Parent();
+  EXPECT_THAT(Check(), HasSubstr("is an ancestor of this start"));
+  holder_.record->instance = Gone();
+  holder_.record->identity = Parent();
+  EXPECT_THAT(Check(), HasSubstr("is an ancestor of this start"));
+}
+
+// As below a program that was executed with the claim.
+TEST_F(MayBeAwaited, NoAncestorWhoseClaimTheCallerHasInherited) {
+  holder_.record->identity = Parent();
+  std::filesystem::create_directories(scope_.Object());
+  const UniqueFd inherited(open(scope_.Object().c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(Check(), "");
+  ASSERT_EQ(flock(inherited.get(), LOCK_EX), 0);
+  EXPECT_THAT(Check(), HasSubstr("is an ancestor of this start"));
+  holder_.record->slot = 1;
+  EXPECT_EQ(Check(), "") << "the claim is that of another slot";
 }
 
 TEST_F(MayBeAwaited, NotTheCallerItself) {
   holder_.record->identity = *OwnIdentity();
-  EXPECT_THAT(Check(),
-              HasSubstr(absl::StrCat("pid ", getpid(), ", which keeps the name, is this ")));
+  EXPECT_THAT(Check(), HasSubstr(absl::StrCat("pid ", getpid(), ", which has the name, is this ")));
 }
 
 TEST_F(MayBeAwaited, H05_NoAncestorByItsPidAlone) {

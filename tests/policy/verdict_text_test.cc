@@ -52,7 +52,7 @@ TEST_F(VerdictText, ADuplicateSaysWhoHasTheNameAndWhatTheLayersSay) {
   const Child holder = Running();
   const std::string text = ToString(scope_.Acquire());
   EXPECT_THAT(text, StartsWith("x is already running; this start was refused.\n\nWho holds it\n"));
-  for (const std::string line :
+  for (const std::string& line :
        {absl::StrCat("  pid         ", holder.pid(), "\n"),
         absl::StrCat(" (uid ", geteuid(), ")\n"), std::string("  directory   /\n"),
         std::string("  started     20"), std::string("  executable  /"),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs what README.md and docs/ tell a reader to type: documented_commands.py GUARDCHECK [FILTER]
 
-Every fenced shell block has a decision in BLOCKS: it is run, or its commands are, or it says why it
+Every fenced block of a shell, and of what a shell is called from, has a decision in BLOCKS: it is run, or its commands are, or it says why it
 is not. A block without a decision fails, and so does a decision without a block. Commands in the
 running text and in tables (`guardcheck stop bot --force`, `run bot -- ./bot`) and in units and cron
 lines are all called once, and must be understood: not a usage error, nor a program that is missing.
@@ -211,6 +211,7 @@ def no(reason):
 def synopsis(sandbox, block):
     """Its lines are commands that there are, and there are no others."""
     lines = [line.split()[:2] for line in block.text.splitlines()]
+    lines = [words for words in lines if words[1] != "help"]
     require(sorted(words[1] for words in lines) == sorted(COMMANDS),
             "does not name each command once")
     for words in lines:
@@ -297,9 +298,26 @@ def guards_itself(sandbox, block):
         require(code == 75 and "guarded as" not in output, f"'{call}' ends with {code}:\n{output}")
 
 
+def desktop(sandbox, block):
+    """The second start of the .desktop file raises the window of the first, with its proof."""
+    hook = next(each for each in blocks_of(ROOT / block.page) if each.language == "python")
+    path = sandbox.program("raise", hook.text)
+    sandbox.program("bin/viewer", "#!/bin/sh\nexec /bin/sleep 60\n")
+    sandbox.program("bin/viewer-remote",
+                    '#!/bin/sh\necho "$XDG_ACTIVATION_TOKEN,$DESKTOP_STARTUP_ID,$*" >seen\n')
+    line = block.first.removeprefix("Exec=").replace("/usr/lib/viewer/raise", str(path))
+    sandbox.begin(line.replace("%U", "first.html"))
+    sandbox.await_success("guardcheck status viewer | grep -q 'guarded by guardcheck'")
+    code, output = sandbox.shell("XDG_ACTIVATION_TOKEN=t-1 DESKTOP_STARTUP_ID=s_2 "
+                                 + line.replace("%U", "second.html"))
+    require(code == 0, f"the second start ends with {code}: {output}")
+    seen = (sandbox.directory / "seen").read_text()
+    require(seen == "t-1,s_2,--open second.html\n", f"the program that raises gets {seen}")
+
+
 DRAWING = no("a drawing")
 
-# (page, how the first line begins): what is done. Only blocks of the languages sh, bash and none.
+# (page, how the first line begins): what is done. Only blocks of the languages in DECIDED.
 BLOCKS = {
     ("README.md", "tools/try.sh "):
         no("installs and builds; the tests try.main_job and setup.profiles run what they do"),
@@ -312,6 +330,7 @@ BLOCKS = {
     ("docs/architecture.md", "nothing, or the record of the last holder"): DRAWING,
     ("docs/guardcheck.md", "guardcheck run NAME [options]"): synopsis,
     ("docs/guardcheck.md", "guardcheck run trading_bot --slots 3"): each_line,
+    ("docs/guardcheck.md", "Exec=guardcheck run viewer"): desktop,
     ("docs/guardcheck.md", "$ guardcheck doctor trading_bot"): doctor,
     ("docs/guardcheck.md", "guardcheck watch bot --once"): each_line,
     ("docs/guardcheck.md", "guardcheck report trading_bot"): runs(code=69),
@@ -324,7 +343,7 @@ BLOCKS = {
     ("docs/systemd.md", "#!/bin/bash"): guards_itself,
 }
 
-SHELL = ("", "sh", "bash")
+DECIDED = ("", "sh", "bash", "desktop")
 
 # ---- single commands -----------------------------------------------------------------------------
 
@@ -362,7 +381,7 @@ WATCH_RUNS = re.compile(r"^\S+ \S+ UTC  ", re.MULTILINE)
 
 def understood(sandbox, line):
     """It ends, or begins what goes on until it is ended; and is no usage error."""
-    line = line.replace("/opt/", f"{sandbox.directory}/opt/")
+    line = line.replace("/opt/", "./opt/")
     begun = BOT_RUNS if "bot.py" in line else WATCH_RUNS
     child = sandbox.begin(line)
     end = time.monotonic() + PATIENCE
@@ -394,7 +413,7 @@ def checks():
     unused = set(BLOCKS)
     for path in pages():
         for block in blocks_of(path):
-            if block.language in SHELL:
+            if block.language in DECIDED:
                 keys = [key for key in BLOCKS
                         if key[0] == block.page and block.first.startswith(key[1])]
                 unused.difference_update(keys)

@@ -47,6 +47,11 @@ class Coverage {
 // and `process` is not among those that are seen. Does not block. Thread-safe.
 absl::StatusOr<bool> IsOwnAncestor(const ProcessIdentity& process);
 
+// Whether the calling process has the claim of a process above it, by descriptors that it was
+// started with: the lock on the name's directory, which each claim has that is handed on. Does not
+// block, takes no lock and creates nothing. Thread-safe.
+bool HasInheritedClaim(const Scope& scope, const InstanceName& name);
+
 // Descriptors for a wait for a candidate's decision, or for the end of a claim of `name`. Each
 // hangs up when a layer that keeps its events in the name's directory is decided or freed. Empty
 // when no holder has such an event. Takes no lock and creates nothing.

@@ -32,10 +32,11 @@ struct Options {
   // all of Acquire: within this time, and what one look takes, there is a verdict, whatever was
   // waited for. absl::InfiniteDuration: without end. Zero: not at all.
   //
-  // A holder that is an ancestor of the caller is not waited for, nor one whose command or guardian
-  // is: it may be waiting for the caller itself, and under `guardcheck run` it is. The verdict is
-  // Duplicate at once, and `not_awaited` says why; with several slots, if that is so for each. A
-  // program that makes room for its successor becomes it (Guard::KeepOverExec), or releases first.
+  // What cannot end while the caller waits is not waited for: a holder whose `guardcheck run` has
+  // started the caller, however far above, since it ends what it has started before it gives the
+  // name back; and a claim that the caller has inherited (KeepOverExec, ShareWithChild). The
+  // verdict is Duplicate at once, and `not_awaited` says why; with several slots, if that is so for
+  // each. Another ancestor is waited for: it may have started its successor.
   absl::Duration wait = absl::ZeroDuration();
   // Up to this many instances may run under the name, each with another slot number: 1 to
   // kMaxSlots. All starts should say the same: a start with 3 slots does not see what runs in slot
