@@ -40,9 +40,13 @@ absl::StatusOr<std::thread> os::StartThread(std::function<void()> body) {
   try {
     return std::thread(std::move(body));
   } catch (const std::system_error& error) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no thread can be started: ", error.code().message(),
-                     "; raise the limit of processes (ulimit -u, pids.max of the cgroup)"));
+    // The C library asks for clone3(2), which an old profile of a container does not know, and does
+    // without it where the answer is ENOSYS only (glibc 2.36).
+    const bool is_forbidden = error.code() == std::errc::operation_not_permitted;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "no thread can be started: ", error.code().message(),
+        is_forbidden ? "; a seccomp profile forbids clone3(2): update the container's runtime"
+                     : "; raise the limit of processes (ulimit -u, pids.max of the cgroup)"));
   }
 }
 

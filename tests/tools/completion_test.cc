@@ -117,7 +117,7 @@ class CompletionTest : public ::testing::Test {
 TEST_F(CompletionTest, BashCompletesCommandsOptionsAndTheirValues) {
   EXPECT_EQ(InBash("sta"), "status\n");
   EXPECT_EQ(InBash("run --gr"), "--grace\n");
-  EXPECT_EQ(InBash("run --until ''"), "child tree\n");
+  EXPECT_EQ(InBash("run --until ''"), "child tree detach\n");
   EXPECT_EQ(InBash("run --until = t"), "tree\n");  // as bash splits --until=t
   EXPECT_EQ(InBash("run bot --policy st"), "strict\n");
   EXPECT_EQ(InBash("completion z"), "zsh\n");

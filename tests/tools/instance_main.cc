@@ -1,36 +1,40 @@
 // A command to be guarded. Says "ready PID" on standard output, then "got NAME" for each signal
 // that it gets, and obeys the commands that it reads on standard input, until that ends.
 //
-//   instance [--referee FILE] [--ignore-stops] [--closefrom]
+//   instance [--referee FILE] [--ignore-stops] [--closefrom] [--report-all]
 //   instance --own-group COMMAND...
+//   instance --without-clone3 ERRNO COMMAND...
 //
 // --referee: FILE is locked by this process and by all that it forks. One that finds it locked says
 // "overlap" and ends: two instances live at the same time.
 // --closefrom: closes every descriptor that it inherited but the first three, as daemons do.
+// --report-all: says so of every signal that can be caught, and not of some only.
 // --own-group: becomes COMMAND, in a new process group.
+// --without-clone3: becomes COMMAND, for which clone3(2) fails with ERRNO, as under the seccomp
+// profile of a container.
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <utility>
 
 namespace {
 
-constexpr std::array<std::pair<int, const char*>, 8> kReported = {{{SIGTERM, "TERM"},
-                                                                   {SIGINT, "INT"},
-                                                                   {SIGHUP, "HUP"},
-                                                                   {SIGQUIT, "QUIT"},
-                                                                   {SIGUSR1, "USR1"},
-                                                                   {SIGUSR2, "USR2"},
-                                                                   {SIGCONT, "CONT"},
-                                                                   {SIGWINCH, "WINCH"}}};
+constexpr std::array kReported = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
+                                  SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH};
 
 // One write(2) per line: several processes write to the same pipe.
 void Say(const std::string& text) {
@@ -43,11 +47,14 @@ bool IsIgnored(int signal) {
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-sigset_t Reported() {
+sigset_t Reported(bool all) {
   sigset_t set;
   sigemptyset(&set);
-  for (const auto& [signal, name] : kReported) {
-    if (!IsIgnored(signal)) sigaddset(&set, signal);  // a blocked signal is never ignored
+  for (int signal = 1; all && signal <= SIGRTMAX; ++signal) {
+    if (!IsIgnored(signal)) (void)sigaddset(&set, signal);  // a blocked signal is never ignored
+  }
+  for (const int signal : kReported) {
+    if (!IsIgnored(signal)) sigaddset(&set, signal);
   }
   return set;
 }
@@ -181,11 +188,10 @@ std::string Obey(const std::string& command) {
   return "unknown command " + command;
 }
 
-const char* NameOf(int reported) {
-  for (const auto& [signal, name] : kReported) {
-    if (signal == reported) return name;
-  }
-  return "?";
+std::string NameOf(int signal) {
+  if (signal >= SIGRTMIN) return "RT" + std::to_string(signal);
+  const char* const name = sigabbrev_np(signal);
+  return name == nullptr ? "?" : name;
 }
 
 // Without close-on-exec, and never closed.
@@ -203,6 +209,18 @@ void CloseAllBut(int one, int another) {
   }
 }
 
+bool ForbidClone3(unsigned error) {
+  std::array<sock_filter, 4> program = {{
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_clone3},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | error},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+  }};
+  const sock_fprog filter = {.len = program.size(), .filter = program.data()};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -211,7 +229,13 @@ int main(int argc, char** argv) {
     (void)execvp(argv[2], argv + 2);
     return 127;
   }
-  const sigset_t reported = Reported();
+  if (argc > 3 && std::string(argv[1]) == "--without-clone3") {
+    if (!ForbidClone3(static_cast<unsigned>(std::stoul(argv[2])))) return 127;
+    (void)execvp(argv[3], argv + 3);
+    return 127;
+  }
+  const bool report_all = argc > 1 && std::string(argv[argc - 1]) == "--report-all";
+  const sigset_t reported = Reported(report_all);
   (void)sigprocmask(SIG_BLOCK, &reported, nullptr);
   const int signals = signalfd(-1, &reported, SFD_CLOEXEC | SFD_NONBLOCK);
   int referee = -1;
@@ -230,7 +254,9 @@ int main(int argc, char** argv) {
     if (poll(polled.data(), polled.size(), -1) < 0) continue;
     signalfd_siginfo info = {};
     while (read(signals, &info, sizeof info) == sizeof info) {
-      Say(std::string("got ") + NameOf(static_cast<int>(info.ssi_signo)));
+      std::string got = "got " + NameOf(static_cast<int>(info.ssi_signo));
+      if (info.ssi_code == SI_QUEUE) got += " with " + std::to_string(info.ssi_int);
+      Say(got);
     }
     if (polled[1].revents == 0) continue;
     char c = 0;

@@ -3,9 +3,12 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
@@ -97,6 +100,222 @@ TEST_F(Daemonising, H33_WithoutItTheDaemonIsEndedWithTheCommand) {
   EXPECT_EQ(guardcheck_.Call({"status", "x"}).code, 3);
 }
 
+// Who runs, as each command and file says it, is the process that does the work.
+class WhoRuns : public RunOptions {
+ protected:
+  // Blocks until that process is the one that `status` shows.
+  void AwaitMain(const ProcessIdentity& process) const {
+    const std::string shown = absl::StrCat("pid         ", process.pid, ",");
+    while (guardcheck_.Call({"status", "x"}).output.find(shown) == std::string::npos) {
+    }
+  }
+  void ExpectAllSay(const ProcessIdentity& process) const {
+    const boost::json::value pid = process.pid;
+    const auto of = [this](const Words& words) {
+      return ParseObject(guardcheck_.Call(words + Words{"--json"}).output);
+    };
+    EXPECT_EQ(of({"status", "x"}).at("holder").at("process").at("pid"), pid);
+    EXPECT_EQ(of({"list"}).at("running").at(0).at("holder").at("process").at("pid"), pid);
+    EXPECT_EQ(of({"check", "x"}).at("holder").at("process").at("pid"), pid);
+    EXPECT_EQ(of({"report", "x"}).at("holder_pid"), pid);
+    EXPECT_EQ(ParseObject(guardcheck_.CallRun({"true"}, {"--json"}).output)
+                  .at("holder")
+                  .at("process")
+                  .at("pid"),
+              pid);
+    EXPECT_THAT(guardcheck_.Call({"watch", "x", "--once", "--json"}).output,
+                HasSubstr(absl::StrCat("\"holder\":", process.pid)));
+    EXPECT_EQ(ContentOf(pid_file_), absl::StrCat(process.pid, "\n"));
+    EXPECT_EQ(ParseObject(ContentOf(info_file_)).at("pid"), pid);
+  }
+  static std::string ContentOf(const std::string& path) {
+    std::ifstream file(path);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+  Guarded Start(const Words& options) const {
+    return guardcheck_.Start(Words{"--pidfile", pid_file_, "--infofile", info_file_} + options);
+  }
+
+  const std::string pid_file_ = guardcheck_.directory() / "pid";
+  const std::string info_file_ = guardcheck_.directory() / "info";
+};
+
+TEST_F(WhoRuns, H48_TheDaemonUnderUntilTree) {
+  Guarded run = Start({"--until=tree"});
+  run.Settle();
+  ExpectAllSay(*IdentityOf(run.command()));
+  const ProcessIdentity daemon = run.AskForProcesses("daemon").front();
+  run.program().WriteLine("exit 0");
+  AwaitMain(daemon);
+  ExpectAllSay(daemon);
+  const Finished stopped = guardcheck_.Call({"stop", "x", "--json"});
+  EXPECT_EQ(stopped.code, 0);
+  EXPECT_THAT(stopped.output, HasSubstr(absl::StrCat("\"pid\":", daemon.pid)));
+  EXPECT_EQ(run.program().Wait(), 0);
+  EXPECT_FALSE(std::filesystem::exists(pid_file_));
+}
+
+// It keeps the name, and it is what somebody would have to end.
+TEST_F(WhoRuns, H48_WhatACrashedCommandLeftInTheGrace) {
+  Guarded run = Start({"--grace", "1h"});
+  run.Settle();
+  const ProcessIdentity stubborn = run.AskForProcesses("stubborn").front();
+  ASSERT_EQ(kill(run.command(), SIGABRT), 0);
+  AwaitMain(stubborn);
+  ExpectAllSay(stubborn);
+  const Finished stopped = guardcheck_.Call({"stop", "x", "--timeout", "0s", "--force", "--json"});
+  EXPECT_EQ(stopped.code, 0) << stopped.output;
+  EXPECT_THAT(stopped.output, HasSubstr(absl::StrCat("\"pid\":", stubborn.pid)));
+  EXPECT_EQ(LivenessOf(stubborn), Liveness::kGone);
+}
+
+// ---- --until=detach
+
+class Detaching : public RunOptions {
+ protected:
+  ~Detaching() override {
+    for (const ProcessIdentity& process : started_) (void)SendSignal(process, SIGKILL);
+  }
+  // Starts what is to live on: a daemon, and a child that stays in the command's session.
+  void Leave(Guarded& run) {
+    for (const char* kind : {"daemon", "worker"}) {
+      started_.push_back(run.AskForProcesses(kind).front());
+    }
+  }
+  void ExpectTheRestLivesAndTheNameIsFree() const {
+    for (const ProcessIdentity& process : started_) {
+      EXPECT_EQ(LivenessOf(process), Liveness::kAlive);
+    }
+    const Finished next = guardcheck_.CallRun({"true"}, {"--settle", "60s", "--deadline", "60s"});
+    EXPECT_EQ(next.code, 0) << next.errors;
+  }
+  // Without the referee's lock, which what is left would keep.
+  Guarded Start() const {
+    return Guarded({.argv = guardcheck_.Run({Beside("instance")}, {"--until=detach"})});
+  }
+
+  std::vector<ProcessIdentity> started_;
+};
+
+TEST_F(Detaching, H33_WhatTheCommandStartedLivesOnWithoutTheName) {
+  Guarded run = Start();
+  run.Settle();
+  Leave(run);
+  EXPECT_EQ(guardcheck_.CallRun({"true"}).code, 75);
+  EXPECT_EQ(run.Exit(5), 5);
+  ExpectTheRestLivesAndTheNameIsFree();
+  EXPECT_EQ(guardcheck_.Call({"status", "x"}).code, 3);
+}
+
+TEST_F(Detaching, H33_NeitherTheCommandNorWhatItStartedHasTheClaim) {
+  Guarded run = Start();
+  run.Settle();
+  Leave(run);
+  struct stat directory = {};
+  ASSERT_EQ(stat(guardcheck_.Object("x").c_str(), &directory), 0);
+  const FileIdentity file = {.device = directory.st_dev, .inode = directory.st_ino};
+  EXPECT_TRUE(HasOpen(*IdentityOf(run.guardian()), file).value_or(false));
+  EXPECT_FALSE(HasOpen(*IdentityOf(run.command()), file).value_or(true));
+  for (const ProcessIdentity& process : started_) {
+    EXPECT_FALSE(HasOpen(process, file).value_or(true));
+  }
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
+TEST_F(Detaching, H11_AKilledWrapperTakesTheCommandAloneWithIt) {
+  Guarded run = Start();
+  run.Settle();
+  Leave(run);
+  const ProcessIdentity command = *IdentityOf(run.command());
+  run.program().Signal(SIGKILL);
+  WaitUntilGone(command);
+  ExpectTheRestLivesAndTheNameIsFree();
+}
+
+TEST_F(Detaching, H11_AKilledGuardianTakesTheCommandAloneWithIt) {
+  Guarded run = Start();
+  run.Settle();
+  Leave(run);
+  const ProcessIdentity command = *IdentityOf(run.command());
+  ASSERT_EQ(kill(run.guardian(), SIGKILL), 0);
+  EXPECT_EQ(run.program().Wait(), 70);
+  EXPECT_EQ(LivenessOf(command), Liveness::kGone);
+  EXPECT_THAT(run.program().ReadErrorLine().value_or(""),
+              HasSubstr("the command was ended with it"));
+  ExpectTheRestLivesAndTheNameIsFree();
+}
+
+// Nobody has the claim then: the record refuses.
+TEST_F(Detaching, H11_WhenBothAreKilledTheNameIsHeldWhileTheCommandLives) {
+  Guarded run = Start();
+  run.Settle();
+  Leave(run);
+  const ProcessIdentity command = *IdentityOf(run.command());
+  const pid_t guardian = run.guardian();
+  ASSERT_EQ(kill(guardian, SIGSTOP), 0);
+  run.program().Signal(SIGSTOP);
+  run.program().WaitUntilStopped();
+  ASSERT_EQ(kill(guardian, SIGKILL), 0);
+  run.program().Signal(SIGKILL);
+  (void)run.program().Wait();
+  EXPECT_EQ(guardcheck_.CallRun({"true"}, {"--settle", "10ms"}).code, 75);
+  ASSERT_TRUE(SendSignal(command, SIGKILL).ok());
+  WaitUntilGone(command);
+  ExpectTheRestLivesAndTheNameIsFree();
+}
+
+// A shell that had children before it became guardcheck: a third process is between.
+TEST_F(Detaching, H11_AKilledGuardianBelowAnotherProcessTakesTheCommandAloneWithIt) {
+  const std::string script = "sleep 600 </dev/null >/dev/null 2>&1 & echo $!; exec \"$@\"";
+  Guarded run({.argv = Words{"sh", "-c", script, "sh"} +
+                       guardcheck_.Run({Beside("instance")}, {"--until=detach"})});
+  const int helper = std::stoi(run.Line());
+  run.Settle();
+  Leave(run);
+  const ProcessIdentity command = *IdentityOf(run.command());
+  ASSERT_EQ(kill(run.guardian(), SIGKILL), 0);
+  WaitUntilGone(command);
+  EXPECT_EQ(run.program().Wait(), 70);
+  ExpectTheRestLivesAndTheNameIsFree();
+  EXPECT_EQ(kill(helper, SIGKILL), 0);
+}
+
+TEST_F(Detaching, H12_ALostClaimEndsTheCommandAlone) {
+  Guarded run(
+      {.argv = guardcheck_.Run({Beside("instance")}, {"--until=detach", "--policy", "file",
+                                                      "--on-lost", "stop", "--grace", "50ms"})});
+  run.Settle();
+  Leave(run);
+  const ProcessIdentity command = *IdentityOf(run.command());
+  run.program().Signal(SIGSTOP);
+  run.program().WaitUntilStopped();
+  std::filesystem::rename(guardcheck_.Object("x"), guardcheck_.directory() / "moved");
+  Guarded other({.argv = guardcheck_.Run({Beside("instance")}, {"--policy", "file"})});
+  other.Settle();
+  run.program().Signal(SIGCONT);
+  EXPECT_EQ(run.program().Wait(), 76);
+  EXPECT_EQ(LivenessOf(command), Liveness::kGone);
+  EXPECT_EQ(other.Exit(0), 0);
+  ExpectTheRestLivesAndTheNameIsFree();
+}
+
+TEST_F(Detaching, StopEndsTheCommandAlone) {
+  Guarded run({.argv = guardcheck_.Run({"sh", "-c", "setsid sleep 600 & echo ready $!; wait"},
+                                       {"--until=detach"})});
+  started_ = {*IdentityOf(run.command())};  // what it says is the pid of the other
+  EXPECT_EQ(guardcheck_.Call({"stop", "x"}).code, 0);
+  EXPECT_EQ(run.program().Wait(), 128 + SIGTERM);
+  ExpectTheRestLivesAndTheNameIsFree();
+}
+
+TEST_F(Detaching, WhatBecomesTheCommandCannotDoWithoutTheClaim) {
+  const Finished run = guardcheck_.CallRun({"true"}, {"--exec", "--until=detach"});
+  EXPECT_EQ(run.code, 64);
+  EXPECT_THAT(run.errors, HasSubstr("--exec and --until=detach exclude each other"));
+}
+
 // ---- a log that nobody reads any more
 
 // What the pipe of stderr leads to has ended before guardcheck starts.
@@ -130,12 +349,16 @@ TEST_F(RunOptions, H22_AnAnswerThatCannotBeWrittenIsNoSuccess) {
   EXPECT_EQ(explained.errors, "guardcheck: stdout could not be written\n");
 }
 
-TEST_F(RunOptions, TheCommandHasTheDispositionOfSigpipeThatGuardcheckBeganWith) {
-  const Words command = {"sh", "-c", "kill -PIPE $$; echo alive"};
-  for (const Words& options : {Words{}, Words{"--exec"}}) {
-    const Words run = guardcheck_.Run(command, options);
-    EXPECT_EQ(RunProgram({.argv = run}).code, 128 + SIGPIPE);
-    EXPECT_EQ(RunProgram({.argv = Words{"env", "--ignore-signal=PIPE"} + run}).output, "alive\n");
+TEST_F(RunOptions, TheCommandHasTheDispositionsOfFailedWritesThatGuardcheckBeganWith) {
+  const std::map<int, std::string> signals = {{SIGPIPE, "PIPE"}, {SIGXFSZ, "XFSZ"}};
+  for (const auto& [signal, name] : signals) {
+    const Words command = {"sh", "-c", absl::StrCat("kill -", name, " $$; echo alive")};
+    for (const Words& options : {Words{}, Words{"--exec"}}) {
+      const Words run = guardcheck_.Run(command, options);
+      EXPECT_EQ(RunProgram({.argv = run}).code, 128 + signal);
+      EXPECT_EQ(RunProgram({.argv = Words{"env", "--ignore-signal=" + name} + run}).output,
+                "alive\n");
+    }
   }
 }
 

@@ -22,6 +22,7 @@ namespace soleguard::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // ---- signals
@@ -242,6 +243,21 @@ TEST_F(JobTest, AStoppedJobContinuesInTheBackground) {
   (void)shell_.ReadUntil("status=137.");
 }
 
+TEST_F(JobTest, OneThatReadsInTheBackgroundStopsAndFgContinuesIt) {
+  std::string line;
+  for (const std::string& word : guardcheck_.Run({"sh", "-c", "read -r l; echo has read $l."})) {
+    line += Quoted(word) + " ";
+  }
+  shell_.Type(line + " &\n");
+  shell_.Type("until jobs | grep -q Stopped; do :; done; echo it is $((1 + 1)).\n");
+  (void)shell_.ReadUntil("it is 2.");
+  shell_.Type("fg\n");
+  shell_.Type("a line\n");
+  (void)shell_.ReadUntil("has read a line.");
+  shell_.Type("echo status=$?.\n");
+  (void)shell_.ReadUntil("status=0.");
+}
+
 TEST_F(JobTest, KillingAStoppedCommandEndsTheJob) {
   Begin();
   shell_.Type("\x1a");
@@ -298,6 +314,19 @@ TEST_F(StopTest, StoppingAndContinuingTheCommandTakesGuardcheckAlong) {
   ASSERT_TRUE(SendSignal(command_, SIGCONT).ok());
   EXPECT_EQ(run_.Line(), "got CONT");  // once: the wrapper's own SIGCONT is no news
   run_.Settle();
+  EXPECT_EQ(run_.Exit(3), 3);
+}
+
+// Of the terminal's to a process group in the background, one that was sent to guardcheck alone.
+TEST_F(StopTest, TtinAndTtouStopTheCommandThenGuardcheckAndContContinuesBoth) {
+  for (const int signal : {SIGTTIN, SIGTTOU}) {
+    run_.program().Signal(signal);
+    run_.program().WaitUntilStopped();
+    EXPECT_EQ(StateOf(run_.command()), 'T');
+    run_.program().Signal(SIGCONT);
+    EXPECT_EQ(run_.Line(), "got CONT");
+    run_.Settle();
+  }
   EXPECT_EQ(run_.Exit(3), 3);
 }
 
@@ -529,6 +558,64 @@ TEST(LeftBehind, H33_IsKilledAfterTheGrace) {
   EXPECT_EQ(LivenessOf(daemon.front()), Liveness::kGone);
   EXPECT_EQ(run.Line(), "asked " + polite);
   EXPECT_EQ(run.Line(), "the end");
+}
+
+TEST(LeftBehind, H33_ThatItIsEndedIsSaid) {
+  const Guardcheck guardcheck;
+  for (const char* grace : {"60s", "0"}) {
+    Guarded run = guardcheck.Start({"--grace", grace});
+    const ProcessIdentity daemon = run.AskForProcesses("daemon").front();
+    const std::string command = absl::StrCat("pid ", daemon.pid, " (", Beside("instance"));
+    EXPECT_EQ(run.Exit(0), 0);
+    EXPECT_EQ(LivenessOf(daemon), Liveness::kGone);
+    const std::string said = run.program().Errors();
+    EXPECT_EQ(Count(said, "\n"), 1) << said;
+    EXPECT_THAT(said, AllOf(HasSubstr("guardcheck: x: the command has ended"), HasSubstr(command),
+                            HasSubstr("--until=tree"), HasSubstr("--until=detach")));
+  }
+}
+
+TEST(LeftBehind, H33_ThatItIsEndedIsSaidToAProgramToo) {
+  const Guardcheck guardcheck;
+  const Finished run = guardcheck.CallRun(
+      {"sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do setsid sleep 600 & done"}, {"--json"});
+  const boost::json::object said = ParseObject(run.errors);
+  EXPECT_THAT(Keys(said),
+              ElementsAre("schema", "name", "scope", "policy", "slot", "left", "others"));
+  EXPECT_EQ(said.at("name"), "x");
+  EXPECT_EQ(said.at("left").as_array().size(), 8U);
+  EXPECT_EQ(said.at("others"), 2);
+  EXPECT_THAT(Keys(said.at("left").at(0)), ElementsAre("pid", "argv"));
+}
+
+// Who asks the command to end knows that all the rest ends.
+TEST(LeftBehind, H33_NothingIsSaidWhenTheCommandWasAskedToEnd) {
+  const Guardcheck guardcheck;
+  Guarded run = guardcheck.Start();
+  (void)run.AskForProcesses("daemon");
+  run.program().Signal(SIGTERM);
+  EXPECT_EQ(run.Line(), "got TERM");
+  EXPECT_EQ(run.Exit(0), 0);
+  EXPECT_EQ(run.program().Errors(), "");
+
+  Program killed({.argv = guardcheck.Run({"sh", "-c", "setsid sleep 600 & echo $$; read -r end"})});
+  ASSERT_EQ(kill(std::stoi(killed.ReadLine().value()), SIGKILL), 0);
+  EXPECT_EQ(killed.Wait(), 128 + SIGKILL);
+  EXPECT_EQ(killed.Errors(), "");
+}
+
+// The reader of a pipe sees its end when the command ends, and is not to lose what it has read.
+TEST(LeftBehind, H33_AReaderOfItsOutputMayEndByItself) {
+  const Guardcheck guardcheck;
+  const std::string script =
+      "exec > >(trap 'echo asked' TERM; while read -r line; do echo \"$line\"; done; echo end); "
+      "echo said";
+  for (int i = 0; i < 10; ++i) {
+    const Finished run = guardcheck.CallRun({"bash", "-c", script}, {"--grace", "60s"});
+    EXPECT_EQ(run.code, 0);
+    EXPECT_THAT(run.output, HasSubstr("said\n"));
+    EXPECT_THAT(run.output, HasSubstr("end\n"));
+  }
 }
 
 TEST(LeftBehind, H33_IsKilledAtOnceWithoutAGrace) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ class Terminal {
     pid_ = forkpty(&master, nullptr, nullptr, nullptr);
     if (pid_ < 0) throw std::system_error(errno, std::system_category(), "forkpty");
     if (pid_ == 0) {
+      (void)signal(SIGPIPE, SIG_DFL);  // as a login gives it, whatever this process does
       (void)execvp(arguments[0], arguments.data());
       _exit(127);
     }
@@ -50,6 +52,16 @@ class Terminal {
     if (write(master_.get(), keys.data(), keys.size()) != static_cast<ssize_t>(keys.size())) {
       throw std::system_error(errno, std::system_category(), "write to the terminal");
     }
+  }
+
+  // Closes it, as a window or a connection does. The kernel has sent its signals when this returns.
+  void HangUp() { master_.reset(); }
+  // Gives it another size.
+  void Resize() {
+    winsize size = {};
+    if (ioctl(master_.get(), TIOCGWINSZ, &size) != 0) return;
+    ++size.ws_col;
+    (void)ioctl(master_.get(), TIOCSWINSZ, &size);
   }
 
   // Blocks until `text` was shown, and returns all that was shown since the last call, up to and

@@ -1,9 +1,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -122,9 +124,9 @@ class GuardedRun final : public Command {
          .read = Into(grace_),
          .standard = "5s"},
         {.name = "--until",
-         .value = "child|tree",
+         .value = "child|tree|detach",
          .help = "child: end what COMMAND leaves behind; tree: wait until it has ended too, for "
-                 "a COMMAND that daemonises",
+                 "a COMMAND that daemonises; detach: let it run on without the name",
          .read = [this](const std::string& text) { return ReadUntil(text); },
          .standard = "child"},
         {.name = "--wait",
@@ -188,9 +190,14 @@ class GuardedRun final : public Command {
   }
 
   int Run(const Call& call) override {
-    OutliveBrokenPipe();  // a log's reader that is gone keeps no command from running
+    OutliveFailedWrites();  // a log's reader that is gone keeps no command from running
     if (exec_ && until_ == Supervision::Until::kTree) {
       throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
+    }
+    if (exec_ && until_ == Supervision::Until::kDetach) {
+      throw UsageError(
+          "--exec and --until=detach exclude each other: COMMAND itself has the name then, and so "
+          "has what it starts");
     }
     if (exec_ && stop_when_lost_) {
       throw UsageError("--exec and --on-lost=stop exclude each other: nobody is left to watch");
@@ -220,7 +227,9 @@ class GuardedRun final : public Command {
     options.replace = replace_;
     options.hand_on = true;
     options.takes_messages = hook.has_value();
-    options.subject = {.argv = call.command, .working_directory = ""};
+    std::error_code unknown;  // where it was removed, say: then it is not asked for
+    options.subject = {.argv = call.command,
+                       .working_directory = std::filesystem::current_path(unknown).string()};
     options.waiting = [this, &call] { MentionWait(call, slot_count_, replace_.has_value()); };
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
@@ -245,13 +254,20 @@ class GuardedRun final : public Command {
     Export(guard);
     slot_environment_.Apply(guard.slot());
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
-                 : RunGuarded(std::move(guard), call.command, hook.has_value() ? &*hook : nullptr);
+                 : RunGuarded(std::move(guard), call, hook.has_value() ? &*hook : nullptr);
   }
 
  private:
   absl::Status ReadUntil(const std::string& text) {
-    if (text != "child" && text != "tree") return Expected("child or tree", text);
-    until_ = text == "tree" ? Supervision::Until::kTree : Supervision::Until::kChild;
+    if (text == "child") {
+      until_ = Supervision::Until::kChild;
+    } else if (text == "tree") {
+      until_ = Supervision::Until::kTree;
+    } else if (text == "detach") {
+      until_ = Supervision::Until::kDetach;
+    } else {
+      return Expected("child, tree or detach", text);
+    }
     return absl::OkStatus();
   }
 
@@ -339,8 +355,31 @@ class GuardedRun final : public Command {
     if (!written.ok()) Say(Text("--verdict-fd: ", Said(written.message())));
   }
 
-  int RunGuarded(Guard given, const std::vector<std::string>& command,
-                 const MessageHook* hook) const {
+  // That what looks like a daemon is ended should surprise nobody.
+  static void SayLeft(const Call& call, const Guard& guard,
+                      const std::vector<Supervision::LeftProcess>& left, int others) {
+    if (call.common.json) {
+      Json said = Head(call.operand, call.common);
+      said.Set("slot", guard.slot());
+      said.Set("left", ArrayOf(left, [](const Supervision::LeftProcess& process) {
+                 return Json::Object({{"pid", process.pid}, {"argv", WordsJson(process.argv)}});
+               }));
+      said.Set("others", others);
+      (void)std::fprintf(stderr, "%s\n", Line(said).c_str());
+      return;
+    }
+    std::vector<Shown> shown;
+    for (const Supervision::LeftProcess& process : left) {
+      shown.push_back(Text("pid ", process.pid, " (", ShortCommandLine(process.argv), ")"));
+    }
+    Say(Text(Escape(guard.name()),
+             ": the command has ended; what it left running is being ended too: ",
+             Join(shown, ", "), others > 0 ? Text(" and ", others, " more") : Shown(),
+             ". For a command that daemonises there is --until=tree, which holds the name as long "
+             "as that runs, and --until=detach, which lets it run without the name"));
+  }
+
+  int RunGuarded(Guard given, const Call& call, const MessageHook* hook) const {
     GuardianLink link;
     const absl::Status linked = link.Open();
     if (!linked.ok()) {
@@ -374,27 +413,28 @@ class GuardedRun final : public Command {
       if (followed.ok()) return;
       Say(Text("the holder record doesn't show the command: ", Said(followed.message())));
     };
-    absl::StatusOr<int> code = Supervise({.command = command,
-                                          .claim = *std::move(claim),
-                                          .link = &link,
-                                          .hook = on_message_,
-                                          .until = until_,
-                                          .grace = grace_,
-                                          .meanwhile = std::move(meanwhile),
-                                          .end = &end,
-                                          .started =
-                                              [&](const Supervision::Crew& crew) {
-                                                follow(crew);
-                                                if (hook != nullptr)
-                                                  TakeMessages(guard, *hook, link);
-                                              },
-                                          .moved = follow,
-                                          .lasting = [&] { Watch(guard, end); },
-                                          .ended =
-                                              [&guard, hook] {
-                                                if (hook != nullptr) hook->Stop();
-                                                SayUnfinished(guard.ReleaseAndConfirm());
-                                              }});
+    absl::StatusOr<int> code = Supervise(
+        {.command = call.command,
+         .claim = *std::move(claim),
+         .link = &link,
+         .hook = on_message_,
+         .until = until_,
+         .grace = grace_,
+         .meanwhile = std::move(meanwhile),
+         .end = &end,
+         .started =
+             [&](const Supervision::Crew& crew) {
+               follow(crew);
+               if (hook != nullptr) TakeMessages(guard, *hook, link);
+             },
+         .moved = follow,
+         .left = [&](const auto& left, int others) { SayLeft(call, guard, left, others); },
+         .lasting = [&] { Watch(guard, end); },
+         .ended =
+             [&guard, hook] {
+               if (hook != nullptr) hook->Stop();
+               SayUnfinished(guard.ReleaseAndConfirm());
+             }});
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
     Say(Said(code.status().message()));

@@ -66,6 +66,9 @@ struct Supervision {
   enum class Until {
     kChild,  // the command ends: what it leaves behind is ended
     kTree,   // the command and all its descendants end by themselves (one that daemonises)
+    // The command ends, and what it leaves behind lives on. Neither gets `claim`, so that nothing
+    // keeps it then.
+    kDetach,
   } until = Until::kChild;
   // How long what the command leaves behind may take to end after SIGTERM before it is killed.
   absl::Duration grace;
@@ -79,8 +82,8 @@ struct Supervision {
   std::vector<Meanwhile> meanwhile = {};
   // Set: the command and all its descendants are ended, as what it leaves behind is.
   const soleguard::WaitFlag* end = nullptr;
-  // Who does the work now: first the command, and under kTree, when it has ended, the oldest that
-  // is left of it (a daemon's main process). Nothing where /proc does not tell.
+  // Who does the work now: first the command, and when it has ended the oldest that is left of it
+  // (a daemon's main process) until that has ended too. Nothing where /proc does not tell.
   struct Crew {
     std::optional<soleguard::ProcessIdentity> instance;
     std::optional<soleguard::ProcessIdentity> guardian;
@@ -88,6 +91,14 @@ struct Supervision {
   // Called once the command runs, and each time that its main process is another one.
   std::function<void(const Crew&)> started;
   std::function<void(const Crew&)> moved = [](const Crew&) {};
+  // Called before what the command has left by itself is ended: with some of it, and how many more
+  // there are. Not when the command was asked to end.
+  struct LeftProcess {
+    std::int64_t pid = 0;
+    std::vector<std::string> argv;  // its first bytes
+  };
+  std::function<void(const std::vector<LeftProcess>&, int)> left =
+      [](const std::vector<LeftProcess>&, int) {};
   // Called once the command has run for kLasting: for what a short one is not worth.
   static constexpr absl::Duration kLasting = absl::Milliseconds(100);
   std::function<void()> lasting = [] {};
@@ -96,11 +107,16 @@ struct Supervision {
   std::function<void()> ended;
 };
 
-// Starts the command and waits until it and all its descendants have ended. Forwards signals
-// (once the command has ended, to the children that it left) and stops and continues with it. Gives
-// its status as an exit code: its own, 128 + signal, or 126 and 127 when it could not be started.
-// An error: the guardian could not be started, or was killed; then nothing of the command is left
-// running, or the error says that something may be.
+// Starts the command and waits until it and all its descendants have ended (under kDetach: until it
+// has). Forwards all signals that can be caught, but for those that the command has got already
+// (under kTree, once the command has ended, to the children that it left), and stops and continues
+// with it. Gives its status as an exit code: its own, 128 + signal, or 126 and 127 when it could
+// not be started. An error: the guardian could not be started, or was killed; then nothing that
+// keeps the name is left running, or the error says that something may be.
+//
+// When the terminal's SIGINT ended the command, this process ends by it as well once all is done,
+// and does not return. As soon as the command runs, this process's working directory is /, and its
+// standard input and output and the descriptors that it inherited are the command's alone.
 //
 // This process must have one thread. Two processes watch over the command: this one and a guardian,
 // which is the command's parent. Each is a subreaper, so that orphans come back to it. When one of
@@ -119,9 +135,10 @@ void RememberArguments(int argc, char** argv);
 // as before.
 absl::Status OccupyStandardStreams();
 
-// From now on a write to a pipe whose reader is gone fails, and ends nobody. The command gets the
-// disposition of SIGPIPE that this process began with.
-void OutliveBrokenPipe();
+// From now on a write to a pipe whose reader is gone, or beyond the limit of file sizes, fails, and
+// ends nobody. The command gets the dispositions of SIGPIPE and SIGXFSZ that this process began
+// with.
+void OutliveFailedWrites();
 
 // The processes whose environment says that they are of the guarded instance with this token, which
 // was started at `since_ticks` (ProcessIdentity): what it left running. One pass over the table; a

@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -25,9 +25,13 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
 
 #include "exit_code.h"
 #include "guardian/cannot_execute.h"
@@ -42,11 +46,16 @@ using soleguard::ProcessIdentity;
 using soleguard::UniqueFd;
 using Clock = std::chrono::steady_clock;
 
-// What is passed on. TSTP only reaches the command here when it was sent to this process alone.
-constexpr std::array kForwarded = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
-                                   SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP};
+// What a write that fails may send, with the disposition that this process began with.
+struct FailedWrite {
+  int signal;
+  decltype(SIG_DFL) at_start = SIG_DFL;
+};
+std::array failed_writes = {FailedWrite{SIGPIPE}, FailedWrite{SIGXFSZ}};
 
-auto pipe_disposition = SIG_DFL;  // of SIGPIPE, when this process began
+void RestoreFailedWrites() {
+  for (const FailedWrite& write : failed_writes) (void)signal(write.signal, write.at_start);
+}
 
 absl::Status SystemError(std::string_view what) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", std::string(what)));
@@ -59,13 +68,15 @@ struct Message {
   enum class Kind : std::int32_t {
     kStarted,      // guardian: the command runs; value is its own pid, the processes are set
     kMoved,        // guardian: the main process is another one now
+    kLeft,         // guardian: the instance is one that the command left; there are value more
     kCannotStart,  // guardian: value is errno
-    kEnded,        // guardian: value is the exit code; nothing is left of the command
+    kEnded,        // guardian: value is the wait status; nothing is left that shall not be left
     kForward,      // wrapper: value is the signal for the command
     kEnd,          // wrapper: end the command and all its descendants
     kKeep,         // wrapper: with descriptors to keep
     kHook,         // wrapper: start the hook, with its input, output and life
   };
+  static constexpr std::size_t kMostWords = 256;  // bytes
   struct Process {
     std::int64_t pid = 0;  // 0: it cannot be told
     std::uint64_t start_ticks = 0;
@@ -74,7 +85,13 @@ struct Message {
   std::int32_t value = 0;
   Process instance;
   Process guardian;
+  bool is_queued = false;                // kForward: by sigqueue(3),
+  std::uint64_t queued = 0;              // with this value
+  std::array<char, kMostWords> words{};  // kLeft: its arguments, each with a byte 0 behind it
 };
+
+// Of what the command left; of the others is said how many they are.
+constexpr std::size_t kMostLeftSaid = 8;
 
 // What Linux lets go with one message (SCM_MAX_FD).
 constexpr std::size_t kMostDescriptors = 253;
@@ -188,22 +205,29 @@ int ExitCodeOf(int wait_status) {
   return WIFSIGNALED(wait_status) ? kSignalled + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-// The signals that this process handles through a descriptor, blocked for its lifetime. A signal
-// that was ignored when this process began (nohup) stays ignored, here and in the command.
+// All signals that this process can take through a descriptor, blocked for its lifetime. One that
+// was ignored when this process began (nohup) stays ignored, here and in the command. One that has
+// a handler is a sanitizer's: exec(2) leaves none. (A fault of this process ends it although the
+// signal is blocked.)
 class SignalQueue {
  public:
   absl::Status Open() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    for (const int signal : kForwarded) {
-      struct sigaction action = {};
-      if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
-      sigaddset(&set, signal);
-    }
+    sigset_t all;
+    sigfillset(&all);
+    if (sigprocmask(SIG_BLOCK, &all, &original_) != 0) return SystemError("block signals");
+    // Blocked, they no longer need to be ignored, and can be passed on.
+    RestoreFailedWrites();
     // An inherited SIG_IGN would make the kernel reap children unseen (wait(2)).
     (void)signal(SIGCHLD, SIG_DFL);
-    if (sigprocmask(SIG_BLOCK, &set, &original_) != 0) return SystemError("block signals");
+    sigset_t set = original_;
+    for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+      struct sigaction action = {};
+      // What the C library keeps for itself (signal(7)) it does not show.
+      if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
+        sigaddset(&set, signal);
+      }
+    }
+    if (sigprocmask(SIG_SETMASK, &set, nullptr) != 0) return SystemError("block signals");
     fd_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     return fd_ ? absl::OkStatus() : SystemError("open a signalfd");
   }
@@ -257,9 +281,111 @@ bool Has(const std::string& environment, const std::string& variable) {
          std::string::npos;
 }
 
+// Returns only where that signal is ignored.
+void DieOf(int number) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  (void)raise(number);
+  (void)sigprocmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 bool HasChildren() {
   siginfo_t info = {};
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+// A program to be started as a child, and what that has beside what this process has.
+struct Child {
+  std::vector<std::string> words;
+  bool is_path = false;          // else the first word is looked for in PATH
+  std::vector<int> shared = {};  // descriptors, close-on-exec here
+  sigset_t mask = {};
+  // Of a hook:
+  std::vector<std::string> variables = {};  // in place of those of this process
+  int input = -1;
+  int output = -1;
+  std::string directory = "";
+  bool leads_group = false;
+};
+
+// What the child does until it is that program; gives the errno of what failed.
+int Become(const Child& child, char* const* arguments, char* const* variables) {
+  if (child.input >= 0 && dup2(child.input, STDIN_FILENO) < 0) return errno;
+  if (child.output >= 0 && dup2(child.output, STDOUT_FILENO) < 0) return errno;
+  for (const int fd : child.shared) {
+    if (fcntl(fd, F_SETFD, 0) != 0) return errno;
+  }
+  if (!child.directory.empty() && chdir(child.directory.c_str()) != 0) return errno;
+  if (child.leads_group) {
+    if (setpgid(0, 0) != 0) return errno;
+    (void)signal(SIGPIPE, SIG_DFL);
+  }
+  if (sigprocmask(SIG_SETMASK, &child.mask, nullptr) != 0) return errno;
+  if (child.is_path) {
+    (void)execve(arguments[0], arguments, variables);
+  } else {
+    (void)execvp(arguments[0], arguments);  // which gives a script without "#!" to the shell
+  }
+  return errno;
+}
+
+// 0, or the errno of what failed. Not posix_spawn(3): it asks for clone3(2), and takes the EPERM of
+// an older container's seccomp profile, which does not know that call, for the last word (glibc
+// 2.36). _Fork(3) calls none of the handlers of pthread_atfork(3), by which the library gives up a
+// claim in a child.
+int Spawn(const Child& child, pid_t& pid) {
+  const std::vector<char*> arguments = Arguments(child.words);
+  const std::vector<char*> variables = Arguments(child.variables);
+  UniqueFd failure;
+  UniqueFd fails;
+  if (!MakePipe(failure, fails)) return errno;
+  pid = _Fork();
+  if (pid < 0) return errno;
+  if (pid == 0) {
+    const int error = Become(child, arguments.data(), variables.data());
+    std::string_view said(reinterpret_cast<const char*>(&error), sizeof error);
+    (void)WriteSome(fails.get(), said);
+    _exit(kNotFound);
+  }
+  fails.reset();  // exec(2) closes the child's
+  int error = 0;
+  const ssize_t got = RetryOnEintr([&] { return read(failure.get(), &error, sizeof error); });
+  if (got != sizeof error) return 0;
+  (void)RetryOnEintr([pid] { return waitpid(pid, nullptr, 0); });
+  return error;
+}
+
+// Gives nothing to read, and takes what is written; one that can do neither where there is no /dev.
+int OpenNowhere() {
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  return null >= 0 ? null : open("/", O_PATH | O_CLOEXEC);
+}
+
+// What the command lets go of is not to be kept busy by those who watch over it: a directory that
+// is to be unmounted, a pipe whose reader waits for its end, a socket that is to refuse. What is
+// close-on-exec is this process's own, the rest was inherited.
+enum class Keep {
+  kNothing,
+  kStandardError,
+  kForHooks,  // standard error, and all that was inherited beside the standard streams
+};
+void LetGoOfTheSurroundings(Keep keep) {
+  std::error_code ignored;
+  std::filesystem::current_path("/", ignored);
+  const UniqueFd nowhere(OpenNowhere());
+  const int last = keep == Keep::kNothing ? STDERR_FILENO : STDOUT_FILENO;
+  for (int fd = 0; nowhere && fd <= last; ++fd) (void)dup3(nowhere.get(), fd, O_CLOEXEC);
+  if (keep == Keep::kForHooks) return;
+  std::vector<int> open;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
+    int& fd = open.emplace_back(-1);
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &fd)) open.pop_back();
+  }
+  for (const int fd : open) {
+    const int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : -1;
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0) (void)close(fd);
+  }
 }
 
 // The command's parent. Its life ends in this class.
@@ -287,6 +413,8 @@ class Guardian {
     // guardian to clean up. The command was forked before and stays where the user started it. (A
     // process in between has left for a session of its own after it forked this one.)
     (void)setsid();
+    if (!supervision_.hook.empty()) directory_ = CurrentDirectory();
+    LetGoOfTheSurroundings(supervision_.hook.empty() ? Keep::kNothing : Keep::kForHooks);
     main_ = command_;
     SayWho(Message::Kind::kStarted);
     while (!ended_.has_value() && !shall_end_) Wait(absl::InfiniteDuration());
@@ -295,9 +423,13 @@ class Guardian {
     }
     // A job that was stopped and then killed is over, and its name shall be free.
     if (wrapper_is_stopped_) SignalWrapper(SIGCONT);
-    EndRest();
-    (void)Send(wrapper_,
-               {.kind = Message::Kind::kEnded, .value = ended_.value_or(kSignalled + SIGKILL)},
+    EndHooks();
+    if (supervision_.until == Supervision::Until::kDetach) {
+      EndCommand();
+    } else {
+      EndRest();
+    }
+    (void)Send(wrapper_, {.kind = Message::Kind::kEnded, .value = ended_.value_or(SIGKILL)},
                WhenFull::kWait);
     _exit(kYes);
   }
@@ -305,59 +437,28 @@ class Guardian {
  private:
   // 0, or the errno of what failed.
   int Start() {
-    const int error = Spawn(supervision_.command);
-    if (error != ENOEXEC) return error;
-    // A script without "#!" is the shell's, as for execvp(3), which posix_spawnp does not follow
-    // here. The shell looks it up once more, in the same PATH.
-    std::vector<std::string> script = {"/bin/sh", "-c", "exec \"$0\" \"$@\""};
-    script.insert(script.end(), supervision_.command.begin(), supervision_.command.end());
-    return Spawn(script);
+    return Spawn({.words = supervision_.command, .shared = Shared(), .mask = signals_.original()},
+                 command_);
   }
 
-  // What posix_spawn(3) is told of a process that shares the claim.
-  struct Sharing {
-    explicit Sharing(const Guardian& guardian) {
-      posix_spawn_file_actions_init(&actions);
-      posix_spawnattr_init(&attributes);
-      const auto share = [this](const std::vector<UniqueFd>& claim) {
-        for (const UniqueFd& fd : claim) {
-          // The same number twice clears close-on-exec in the child only (POSIX 2024, glibc 2.29).
-          posix_spawn_file_actions_adddup2(&actions, fd.get(), fd.get());
-        }
-      };
-      share(guardian.supervision_.claim);
-      for (const auto& [layer, claims] : guardian.renewed_) {
-        for (const std::vector<UniqueFd>& claim : claims) share(claim);
+  // What a process inherits that keeps the name: nothing where what the command starts is to live
+  // on without it.
+  std::vector<int> Shared() const {
+    std::vector<int> shared;
+    if (supervision_.until == Supervision::Until::kDetach) return shared;
+    for (const UniqueFd& fd : supervision_.claim) shared.push_back(fd.get());
+    for (const auto& [layer, claims] : renewed_) {
+      for (const std::vector<UniqueFd>& claim : claims) {
+        for (const UniqueFd& fd : claim) shared.push_back(fd.get());
       }
-      posix_spawnattr_setsigmask(&attributes, &guardian.signals_.original());
     }
-    Sharing(const Sharing&) = delete;
-    Sharing& operator=(const Sharing&) = delete;
-    ~Sharing() {
-      posix_spawnattr_destroy(&attributes);
-      posix_spawn_file_actions_destroy(&actions);
-    }
-    void Finish(bool broken_pipe_ends_it, std::int16_t flags) {
-      sigset_t defaults;
-      sigemptyset(&defaults);
-      if (broken_pipe_ends_it) sigaddset(&defaults, SIGPIPE);
-      posix_spawnattr_setsigdefault(&attributes, &defaults);
-      posix_spawnattr_setflags(
-          &attributes,
-          static_cast<std::int16_t>(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
-    }
+    return shared;
+  }
 
-    posix_spawn_file_actions_t actions = {};
-    posix_spawnattr_t attributes = {};
-  };
-
-  // 0, or an errno: posix_spawn gives that of exec itself.
-  int Spawn(const std::vector<std::string>& command) {
-    Sharing sharing(*this);
-    sharing.Finish(pipe_disposition != SIG_IGN, 0);
-    const std::vector<char*> arguments = Arguments(command);
-    return posix_spawnp(&command_, arguments[0], &sharing.actions, &sharing.attributes,
-                        arguments.data(), environ);
+  // Empty: it cannot be told, such as one that was removed.
+  static std::string CurrentDirectory() {
+    std::error_code unknown;
+    return std::filesystem::current_path(unknown).string();
   }
 
   // A hook, by its pid, until that is waited for: not before its group is nobody's concern any
@@ -372,12 +473,6 @@ class Guardian {
     constexpr std::size_t kEnds = 3;
     if (ends.size() != kEnds) return;  // no descriptor is left for them; the other end hangs up
     UniqueFd& life = ends.back();
-    Sharing sharing(*this);
-    posix_spawn_file_actions_adddup2(&sharing.actions, ends[0].get(), STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&sharing.actions, ends[1].get(), STDOUT_FILENO);
-    posix_spawnattr_setpgroup(&sharing.attributes, 0);
-    sharing.Finish(/*broken_pipe_ends_it=*/true, POSIX_SPAWN_SETPGROUP);
-    const std::vector<std::string> words = {supervision_.hook};
     std::vector<std::string> variables = {HookMark()};
     for (char** variable = environ; *variable != nullptr; ++variable) {
       if (!std::string_view(*variable).starts_with(absl::StrCat(kHookVariable, "="))) {
@@ -385,8 +480,16 @@ class Guardian {
       }
     }
     pid_t pid = 0;
-    const int error = posix_spawn(&pid, words[0].c_str(), &sharing.actions, &sharing.attributes,
-                                  Arguments(words).data(), Arguments(variables).data());
+    const int error = Spawn({.words = {supervision_.hook},
+                             .is_path = true,
+                             .shared = Shared(),
+                             .mask = signals_.original(),
+                             .variables = std::move(variables),
+                             .input = ends[0].get(),
+                             .output = ends[1].get(),
+                             .directory = directory_,
+                             .leads_group = true},
+                            pid);
     if (error == 0) {
       hooks_[pid].life = std::move(life);
     } else {
@@ -405,6 +508,11 @@ class Guardian {
         hook.has_ended && recv(hook.life.get(), &done, sizeof done, MSG_DONTWAIT) == sizeof done;
     if (!is_done) (void)kill(-pid, SIGKILL);
     hook.life.reset();
+  }
+
+  void EndHooks() {
+    for (auto& [pid, hook] : hooks_) GiveUp(pid, hook);  // its answer is nobody's any more
+    Reap();
   }
 
   // Waits for the hooks that have ended and were given up. True: there were some.
@@ -443,7 +551,7 @@ class Guardian {
     if (received.what == Received::What::kNothing) return;
     if (received.what == Received::What::kGone) {
       // The wrapper was killed. Its claim lives in this process until everything is gone.
-      soleguard::EndOwnDescendants();
+      EndAtOnce();
       _exit(kYes);
     }
     const Message& message = received.message;
@@ -458,12 +566,24 @@ class Guardian {
     if (message.kind != Message::Kind::kForward) return;
     Reap();  // the race: it has ended, SIGCHLD comes later, and the signal would go to a zombie
     if (!ended_.has_value()) {
-      (void)kill(command_, message.value);  // not waited for yet: the pid is the command's
+      PassOn(message, command_);  // not waited for yet: the pid is the command's
+      constexpr std::array kRequests = {SIGTERM, SIGINT, SIGQUIT};
+      was_asked_ |= std::count(kRequests.begin(), kRequests.end(), message.value) > 0;
     } else if (supervision_.until == Supervision::Until::kTree) {
       // Each child was not waited for, so its pid is nobody else's.
       for (const std::int64_t child : soleguard::OwnChildren()) {
-        if (!IsOfHook(child)) (void)kill(static_cast<pid_t>(child), message.value);
+        if (!IsOfHook(child)) PassOn(message, static_cast<pid_t>(child));
       }
+    }
+  }
+
+  static void PassOn(const Message& message, pid_t child) {
+    if (message.is_queued) {
+      sigval value = {};
+      std::memcpy(&value, &message.queued, sizeof value);
+      (void)sigqueue(child, message.value, value);
+    } else {
+      (void)kill(child, message.value);
     }
   }
 
@@ -534,7 +654,7 @@ class Guardian {
     }
     if (child != command_ || ended_.has_value()) return true;  // an orphan that came back
     if (ended) {
-      ended_ = ExitCodeOf(status);
+      ended_ = status;
     } else if (WIFCONTINUED(status)) {
       SignalWrapper(SIGCONT);
       wrapper_is_stopped_ = false;
@@ -548,9 +668,10 @@ class Guardian {
     return true;
   }
 
-  // A daemon's first process ends and leaves the work to another: the oldest that is left.
+  // A daemon's first process ends and leaves the work to another: the oldest that is left. So does
+  // one that crashes, for as long as the rest takes to end.
   void FollowMain() {
-    if (main_ != 0 || childless_ || supervision_.until != Supervision::Until::kTree) return;
+    if (main_ != 0 || childless_ || !follows_rest_) return;
     std::optional<ProcessIdentity> oldest;
     for (const std::int64_t child : soleguard::OwnChildren()) {
       if (IsOfHook(child)) continue;
@@ -579,17 +700,81 @@ class Guardian {
 
   // Ends what the command left behind: politely, then not.
   void EndRest() {
-    for (auto& [pid, hook] : hooks_) GiveUp(pid, hook);  // its answer is nobody's any more
-    Reap();
     if (childless_) return;
-    const auto end = Clock::now() + absl::ToChronoNanoseconds(supervision_.grace);
+    if (HasEndedByItself()) {
+      // A pipeline's last process writes what it still has, and nobody needs to hear of it.
+      constexpr absl::Duration kMoment = absl::Milliseconds(100);
+      WaitForRest(std::min(kMoment, supervision_.grace));
+      if (!childless_) SayLeft();
+    }
+    follows_rest_ = true;
+    FollowMain();
+    WaitForRest(supervision_.grace, [this] { AskChildren(); });
+    if (!childless_) soleguard::EndOwnDescendants();
+  }
+
+  // Until nothing is left; `each_time` before each wait.
+  void WaitForRest(
+      absl::Duration at_most, const std::function<void()>& each_time = [] {}) {
+    const auto end = Clock::now() + absl::ToChronoNanoseconds(at_most);
     while (!childless_) {
-      AskChildren();
+      each_time();
       const absl::Duration left = absl::FromChrono(end - Clock::now());
-      if (left <= absl::ZeroDuration()) break;
+      if (left <= absl::ZeroDuration()) return;
       Wait(std::min(left, absl::Seconds(1)));
     }
-    soleguard::EndOwnDescendants();
+  }
+
+  // Nobody has asked it to end: who did knows that the rest ends too.
+  bool HasEndedByItself() const {
+    if (!ended_.has_value() || shall_end_ || was_asked_) return false;
+    constexpr std::array kRequests = {SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGPIPE, SIGTERM};
+    return std::none_of(kRequests.begin(), kRequests.end(), [this](int signal) {
+      return ExitCodeOf(*ended_) == kSignalled + signal;  // also a shell's word for its child
+    });
+  }
+
+  void SayLeft() const {
+    std::vector<std::int64_t> left = soleguard::OwnChildren();
+    std::erase_if(left, [this](std::int64_t child) { return IsOfHook(child); });
+    const std::size_t said = std::min(left.size(), kMostLeftSaid);
+    for (std::size_t i = 0; i < said; ++i) {
+      Message message{.kind = Message::Kind::kLeft,
+                      .value = static_cast<std::int32_t>(left.size() - i - 1),
+                      .instance = {.pid = left[i], .start_ticks = 0}};
+      const auto identity = soleguard::IdentityOf(left[i]);
+      const auto process = identity.ok() ? soleguard::Describe(*identity) : identity.status();
+      const std::string words =
+          process.ok() ? absl::StrJoin(process->argv, std::string(1, '\0')) : "";
+      std::copy_n(words.begin(), std::min(words.size(), message.words.size()),
+                  message.words.begin());
+      (void)Send(wrapper_, message, WhenFull::kWait);
+    }
+  }
+
+  // Ends the command alone, if it still runs: politely, then not.
+  void EndCommand() {
+    if (ended_.has_value()) return;
+    (void)kill(command_, SIGTERM);
+    (void)kill(command_, SIGCONT);
+    const auto end = Clock::now() + absl::ToChronoNanoseconds(supervision_.grace);
+    while (!ended_.has_value() && Clock::now() < end) {
+      Wait(std::min(absl::FromChrono(end - Clock::now()), absl::Seconds(1)));
+    }
+    if (!ended_.has_value()) (void)kill(command_, SIGKILL);
+    while (!ended_.has_value()) Wait(absl::InfiniteDuration());
+  }
+
+  // Whatever would keep the name.
+  void EndAtOnce() {
+    if (supervision_.until != Supervision::Until::kDetach) {
+      soleguard::EndOwnDescendants();
+      return;
+    }
+    for (auto& [pid, hook] : hooks_) GiveUp(pid, hook);
+    if (ended_.has_value()) return;
+    (void)kill(command_, SIGKILL);
+    (void)RetryOnEintr([this] { return waitpid(command_, nullptr, 0); });
   }
 
   // Asks each child once. Those of a child come here when it has ended, and are asked then: before,
@@ -610,20 +795,33 @@ class Guardian {
   const std::optional<ProcessIdentity> wrapper_identity_;
   const pid_t guardian_;
   pid_t command_ = 0;
-  pid_t main_ = 0;  // the command or, once that has ended, who does its work; 0: nobody
-  std::optional<int> ended_;
+  pid_t main_ = 0;            // the command or, once that has ended, who does its work; 0: nobody
+  std::optional<int> ended_;  // the command, with this wait status
   bool childless_ = false;
   bool shall_end_ = false;
+  bool was_asked_ = false;  // the command was, through the wrapper, to end
+  bool follows_rest_ = supervision_.until == Supervision::Until::kTree;
+  std::string directory_;            // for hooks
   bool wrapper_is_stopped_ = false;  // by the guardian
   std::set<pid_t> asked_;            // children that got SIGTERM
   Hooks hooks_;
   std::map<std::string, std::deque<std::vector<UniqueFd>>> renewed_;  // of the claim, by layer
 };
 
+// How long a process may take to end that was killed.
+constexpr absl::Duration kLongest = absl::Seconds(5);
+
+// Kills that process alone. False: it may live.
+bool End(const ProcessIdentity& process) {
+  const absl::StatusOr<UniqueFd> end = soleguard::OpenPidfd(process);
+  if (!end.ok()) return absl::IsNotFound(end.status());
+  return soleguard::SendSignal(process, SIGKILL).ok() &&
+         soleguard::WaitForAny({&*end, 1}, kLongest);
+}
+
 // Kills that process, stopped meanwhile so that it starts nobody, and what descends from it: by
 // their identities, as they are no children of this one. True: none of them is left that was seen.
 bool EndWithDescendants(const ProcessIdentity& process) {
-  constexpr absl::Duration kLongest = absl::Seconds(5);
   if (!soleguard::SendSignal(process, SIGSTOP).ok()) return false;
   std::vector<UniqueFd> ends;
   constexpr int kRounds = 100;
@@ -643,7 +841,7 @@ bool EndWithDescendants(const ProcessIdentity& process) {
   absl::StatusOr<UniqueFd> end = soleguard::OpenPidfd(process);
   if (!soleguard::SendSignal(process, SIGKILL).ok() || !end.ok()) return false;
   ends.push_back(*std::move(end));
-  return std::all_of(ends.begin(), ends.end(), [kLongest](const UniqueFd& one) {
+  return std::all_of(ends.begin(), ends.end(), [](const UniqueFd& one) {
     return soleguard::WaitForAny({&one, 1}, kLongest);
   });
 }
@@ -663,6 +861,9 @@ class Wrapper {
         own_(own),
         guardian_(supervision.link->wrapper_end().get()),
         end_orphans_(std::move(end_orphans)) {}
+
+  // Whether the command has died of the terminal's SIGINT.
+  bool has_ended_by_key() const { return has_ended_by_key_; }
 
   // Until it is over.
   absl::StatusOr<int> Watch() {
@@ -708,24 +909,28 @@ class Wrapper {
   }
 
   Over Heed(const Message& message) {
-    const Supervision::Crew crew = {.instance = Identity(own_, message.instance),
-                                    .guardian = Identity(own_, message.guardian)};
-    if (crew.instance.has_value()) instance_ = crew.instance;
     switch (message.kind) {
       case Message::Kind::kStarted:
         command_ = static_cast<pid_t>(message.instance.pid);
         guardian_pid_ = static_cast<pid_t>(message.value);
         lasting_at_ = Clock::now() + absl::ToChronoNanoseconds(Supervision::kLasting);
-        supervision_.started(crew);
+        LetGoOfTheSurroundings(Keep::kStandardError);  // what happens to the claim is said there
+        supervision_.started(CrewOf(message));
         break;
       case Message::Kind::kMoved:
-        supervision_.moved(crew);
+        supervision_.moved(CrewOf(message));
+        break;
+      case Message::Kind::kLeft:
+        NoteLeft(message);
         break;
       case Message::Kind::kCannotStart:
         return SayCannotExecute(supervision_.command, message.value);
       case Message::Kind::kEnded:
         for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) meanwhile.ready();
-        return message.value;
+        while (const std::optional<signalfd_siginfo> info = signals_.Next()) NoteKey(*info);
+        has_ended_by_key_ =
+            key_was_typed_ && WIFSIGNALED(message.value) && WTERMSIG(message.value) == SIGINT;
+        return ExitCodeOf(message.value);
       case Message::Kind::kForward:  // never come this way
       case Message::Kind::kEnd:
       case Message::Kind::kKeep:
@@ -735,7 +940,32 @@ class Wrapper {
     return std::nullopt;
   }
 
+  Supervision::Crew CrewOf(const Message& message) {
+    const Supervision::Crew crew = {.instance = Identity(own_, message.instance),
+                                    .guardian = Identity(own_, message.guardian)};
+    if (crew.instance.has_value()) instance_ = crew.instance;
+    return crew;
+  }
+
+  void NoteLeft(const Message& message) {
+    const std::string_view padded(message.words.data(), message.words.size());
+    const std::string words(padded.substr(0, padded.find_last_not_of('\0') + 1));
+    left_.push_back(
+        {.pid = message.instance.pid, .argv = absl::StrSplit(words, absl::ByChar('\0'))});
+    if (message.value > 0 && left_.size() < kMostLeftSaid) return;
+    supervision_.left(left_, message.value);
+  }
+
   absl::Status EndWithoutGuardian() const {
+    // What the command has started is to live on. It has started nothing before it was known here.
+    if (supervision_.until == Supervision::Until::kDetach && instance_.has_value()) {
+      const bool ended = End(*instance_);
+      return absl::AbortedError(
+          absl::StrCat("the guardian process was killed; the command ",
+                       ended ? "was ended with it"
+                             : "may run on and keeps the name as long: guardcheck status "
+                               "shows it"));
+    }
     if (end_orphans_()) {
       return absl::AbortedError("the guardian process was killed; the command was ended with it");
     }
@@ -756,17 +986,45 @@ class Wrapper {
     return absl::InfiniteDuration();
   }
 
-  void Forward(const signalfd_siginfo& info) const {
+  // The terminal's key for SIGINT.
+  void NoteKey(const signalfd_siginfo& info) {
+    key_was_typed_ |= info.ssi_signo == SIGINT && info.ssi_code == SI_KERNEL;
+  }
+
+  // Whether a signal that the kernel has sent to this process went to its whole process group.
+  // (Kernel 6.1: isig and pty_resize for the terminal's keys and size; job_control and
+  // tty_check_change for reading and writing in the background; disassociate_ctty when the leader
+  // of the session ends; kill_orphaned_pgrp.) The hang-up itself is told to the leader alone
+  // (tty_signal_session_leader), with SIGCONT. What is left is for one process, such as SIGALRM: a
+  // timer outlives exec(2).
+  static bool IsForTheGroup(int signal) {
+    constexpr std::array kKeys = {SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
+    if (std::count(kKeys.begin(), kKeys.end(), signal) > 0) return true;
+    return (signal == SIGHUP || signal == SIGCONT) && getsid(0) != getpid();
+  }
+
+  void Forward(const signalfd_siginfo& info) {
+    NoteKey(info);
     const auto signal = static_cast<int>(info.ssi_signo);
-    if (signal == SIGCHLD) return;  // the guardian's end shows on the socket
+    // The guardian's end shows on the socket.
+    if (signal == SIGCHLD && info.ssi_code > 0) return;
+    // A write of its own has failed: the kernel says that a process sends it to itself.
+    const bool is_of_write = signal == SIGPIPE || signal == SIGXFSZ;
+    if (is_of_write && info.ssi_pid == static_cast<std::uint32_t>(getpid())) return;
     // The guardian's SIGCONT follows one that the command has had.
     if (signal == SIGCONT && info.ssi_pid == static_cast<std::uint32_t>(guardian_pid_)) return;
-    // The terminal sends to its whole foreground process group, as the kernel (SI_KERNEL, n_tty.c).
-    // To a command that may not have been there yet it is passed on all the same: twice does no
-    // harm.
-    const bool by_terminal = info.ssi_code == SI_KERNEL;
-    if (by_terminal && command_ != 0 && getpgid(command_) == getpgrp()) return;
-    (void)Send(guardian_, {.kind = Message::Kind::kForward, .value = signal}, WhenFull::kDrop);
+    // To a command that may not have been there yet it is passed on all the same: better twice than
+    // never. So is what somebody has sent to the whole group, which nothing tells here.
+    if (info.ssi_code == SI_KERNEL && IsForTheGroup(signal) && command_ != 0 &&
+        getpgid(command_) == getpgrp()) {
+      return;
+    }
+    (void)Send(guardian_,
+               {.kind = Message::Kind::kForward,
+                .value = signal,
+                .is_queued = info.ssi_code == SI_QUEUE,
+                .queued = info.ssi_ptr},
+               WhenFull::kDrop);
   }
 
   const Supervision& supervision_;
@@ -779,14 +1037,17 @@ class Wrapper {
   pid_t command_ = 0;
   std::optional<Clock::time_point> lasting_at_;  // until it was said
   bool told_to_end_ = false;
+  std::vector<Supervision::LeftProcess> left_;
+  bool key_was_typed_ = false;
+  bool has_ended_by_key_ = false;
 };
 
 }  // namespace
 
 absl::Status OccupyStandardStreams() {
   while (true) {
-    const int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd < 0) return SystemError("open /dev/null");
+    const int fd = OpenNowhere();
+    if (fd < 0) return SystemError("open /dev/null or /");
     if (fd <= STDERR_FILENO) continue;  // kept
     (void)close(fd);                    // was only opened
     return absl::OkStatus();
@@ -836,11 +1097,12 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
       SayWhatThisIs(wrapper);
       child = fork();
       if (child != 0) {
-        (void)setsid();               // as the guardian; not before the fork: the command is below
+        (void)setsid();  // as the guardian; not before the fork: the command is below
+        LetGoOfTheSurroundings(Keep::kNothing);
         link.guardian_end().reset();  // the guardian's end shows on it
         if (child < 0) _exit(kInternal);
         (void)RetryOnEintr([child] { return waitpid(child, nullptr, 0); });
-        soleguard::EndOwnDescendants();
+        if (supervision.until != Supervision::Until::kDetach) soleguard::EndOwnDescendants();
         _exit(kYes);
       }
     }
@@ -854,13 +1116,17 @@ absl::StatusOr<int> Supervise(const Supervision& supervision) {
     return WIFEXITED(status);
   };
   const auto end_orphans = [&] {
-    if (is_between_needed) return await_child();
+    // The one in between leaves them alone under kDetach.
+    if (is_between_needed) return await_child() && supervision.until != Supervision::Until::kDetach;
     soleguard::EndOwnDescendants();
     return true;
   };
-  absl::StatusOr<int> code = Wrapper(supervision, signals, own, end_orphans).Watch();
+  Wrapper watcher(supervision, signals, own, end_orphans);
+  absl::StatusOr<int> code = watcher.Watch();
   supervision.ended();
   (void)await_child();
+  // A shell that runs a script goes on after a Ctrl-C whose command ended otherwise (bash).
+  if (watcher.has_ended_by_key()) DieOf(SIGINT);
   return code;
 }
 
@@ -870,7 +1136,9 @@ void RememberArguments(int argc, char** argv) {
   arguments_of_main = std::span(argv[0], argv[last] + std::strlen(argv[last]) + 1);
 }
 
-void OutliveBrokenPipe() { pipe_disposition = signal(SIGPIPE, SIG_IGN); }
+void OutliveFailedWrites() {
+  for (FailedWrite& write : failed_writes) write.at_start = signal(write.signal, SIG_IGN);
+}
 
 Left LeftBy(const std::string& name, std::uint64_t token, std::uint64_t since_ticks) {
   const auto pids = soleguard::AllPids();
@@ -897,7 +1165,7 @@ Left LeftBy(const std::string& name, std::uint64_t token, std::uint64_t since_ti
 
 int Become(const std::vector<std::string>& command) {
   const std::vector<char*> arguments = Arguments(command);
-  (void)signal(SIGPIPE, pipe_disposition);
+  RestoreFailedWrites();
   (void)execvp(arguments[0], arguments.data());
   return SayCannotExecute(command, errno);
 }

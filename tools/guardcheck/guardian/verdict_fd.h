@@ -12,7 +12,7 @@ namespace guardcheck {
 absl::Status TakeVerdictFd(int fd);
 
 // Writes all of `line` and a newline, and closes `fd`. Blocks while its reader does not read. A
-// reader that is gone is an error where SIGPIPE is ignored (OutliveBrokenPipe).
+// reader that is gone is an error where SIGPIPE is ignored (OutliveFailedWrites).
 absl::Status WriteVerdict(int fd, const std::string& line);
 
 }  // namespace guardcheck

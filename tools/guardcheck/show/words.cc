@@ -66,6 +66,20 @@ Shown CommandLine(const std::vector<std::string>& argv) {
   return ShellWords(words);
 }
 
+Shown ShortCommandLine(const std::vector<std::string>& argv) {
+  constexpr std::size_t kLongest = 60;
+  std::vector<std::string> words;
+  std::size_t length = 0;
+  for (const std::string& word : MaskSecrets(argv)) {
+    if (length + word.size() > kLongest && !words.empty()) {
+      return Text(ShellWords(words), " ...");
+    }
+    words.push_back(word);
+    length += word.size() + 1;
+  }
+  return ShellWords(words);
+}
+
 Shown ShownSlot(const soleguard::InstanceName& name) {
   const Shown text = Escape(name.text());
   return name.slot() == 0 ? text : Text(text, " (slot ", name.slot(), ")");

@@ -32,6 +32,8 @@ std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
 // As it can be typed, but for secrets, and without the empty words at the end that a process leaves
 // when it rewrites its title.
 Shown CommandLine(const std::vector<std::string>& argv);
+// Its first words, as far as they are not too long for a line that says more.
+Shown ShortCommandLine(const std::vector<std::string>& argv);
 Shown ShellWords(const std::vector<std::string>& words);
 
 // "x", or "x (slot 2)".
