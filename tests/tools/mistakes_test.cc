@@ -241,7 +241,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"41_UntilNever",
                 {"run", "bot", "--until", "never", "--", "true"},
                 64,
-                {"--until: expected child or tree, found 'never'"}},
+                {"--until: expected child, tree or detach, found 'never'"}},
         Mistake{"42_HookWithoutASlash",
                 {"run", "bot", "--on-message", "nosuch", "--", "true"},
                 64,
