@@ -5,7 +5,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -15,6 +14,7 @@
 
 #include "soleguard/coverage.h"
 #include "soleguard/fd.h"
+#include "soleguard/guard.h"
 #include "soleguard/holder.h"
 #include "soleguard/name.h"
 #include "soleguard/process.h"
@@ -83,7 +83,7 @@ TEST_F(MayBeAwaited, NoAncestorBelowAGuardian) {
 // As below a program that was executed with the claim.
 TEST_F(MayBeAwaited, NoAncestorWhoseClaimTheCallerHasInherited) {
   holder_.record->identity = Parent();
-  std::filesystem::create_directories(scope_.Object());
+  { const Verdict makes_the_directory = scope_.Acquire(); }
   const UniqueFd inherited(open(scope_.Object().c_str(), O_RDONLY | O_CLOEXEC));
   EXPECT_EQ(Check(), "");
   ASSERT_EQ(flock(inherited.get(), LOCK_EX), 0);

@@ -152,7 +152,7 @@ TEST_F(WaitTest, BelowTheHolderItIsRefusedAtOnce) {
     EXPECT_EQ(run.output, "");
     EXPECT_THAT(run.errors,
                 AllOf(HasSubstr("x is already running, and is not waited for: pid "),
-                      HasSubstr("is an ancestor of this start, so the name cannot become free")));
+                      HasSubstr(", so the name cannot become free while this start waits")));
   }
   const Finished json = guardcheck_.CallRun(guardcheck_.Run({"true"}, {"--wait=1h", "--json"}));
   EXPECT_THAT(std::string(ParseObject(json.output).at("not_awaited").as_string()),
@@ -174,17 +174,17 @@ TEST_F(WaitTest, H33_BelowACommandThatDaemonisedItIsRefusedAtOnce) {
 TEST_F(WaitTest, BelowAnotherNameOrSlotItWaits) {
   Guarded holder = guardcheck_.Start();
   (void)holder.command();
-  Program below_another(
-      {.argv = guardcheck_.Argv(Words{"run", "y", "--"} +
-                                guardcheck_.Run({"echo", "started"}, {"--wait"}))});
-  (void)WhomItWaitsFor(below_another);
   Program below_a_slot(
       {.argv = guardcheck_.Run(guardcheck_.Run({"echo", "started"}, {"--slots=2", "--wait"}),
                                {"--slots=2"})});
   (void)WhomItWaitsFor(below_a_slot);
+  Program below_another(
+      {.argv = guardcheck_.Argv(Words{"run", "y", "--"} +
+                                guardcheck_.Run({"echo", "started"}, {"--wait"}))});
+  (void)WhomItWaitsFor(below_another);
   EXPECT_EQ(holder.Exit(0), 0);
   EXPECT_EQ(below_another.ReadLine(), "started");
-  EXPECT_EQ(below_a_slot.ReadLine(), "started");
+  EXPECT_EQ(below_a_slot.ReadLine(), "started") << below_a_slot.Errors();
 }
 
 TEST_F(WaitTest, BelowTheHoldersOfAllSlotsItIsRefused) {
