@@ -41,7 +41,8 @@ class VerdictText : public ::testing::Test {
   // The words before the values, of the lines of a process.
   static std::vector<std::string> KeysOf(const soleguard::Holder& holder) {
     std::vector<std::string> keys;
-    for (const Fact& fact : FactsOf(holder).at(0).facts) keys.push_back(fact.key);
+    const std::vector<ProcessFacts> processes = FactsOf(holder);
+    for (const Fact& fact : processes.at(0).facts) keys.push_back(fact.key);
     return keys;
   }
 

@@ -145,15 +145,22 @@ TEST_F(WaitTest, H09_AtItsDeadlineBehindAFrozenStandbyItCannotTell) {
 // Below the holder the name does not become free as long as the start waits.
 TEST_F(WaitTest, BelowTheHolderItIsRefusedAtOnce) {
   const Words nested = guardcheck_.Run({"echo", "started"}, {"--wait"});
-  for (const Words& options : {Words{}, Words{"--wait"}, Words{"--exec"}, Words{"--until=tree"},
-                               Words{"--policy=mutex"}}) {
+  for (const Words& options :
+       {Words{}, Words{"--wait"}, Words{"--until=tree"}, Words{"--policy=mutex"}}) {
     const Finished run = guardcheck_.CallRun(nested, options);
     EXPECT_EQ(run.code, 75);
     EXPECT_EQ(run.output, "");
     EXPECT_THAT(run.errors,
                 AllOf(HasSubstr("x is already running, and is not waited for: pid "),
-                      HasSubstr(", so the name cannot become free while this start waits")));
+                      HasSubstr("is an ancestor of this start, so the name cannot become free")));
   }
+  const Finished became = guardcheck_.CallRun(nested, {"--exec"});
+  EXPECT_EQ(became.code, 75);
+  EXPECT_THAT(became.errors, HasSubstr("is this very process, so the name cannot become free"));
+  const Finished below =
+      guardcheck_.CallRun(Words{"sh", "-c", "\"$@\"; exit $?", "sh"} + nested, {"--exec"});
+  EXPECT_EQ(below.code, 75);
+  EXPECT_THAT(below.errors, HasSubstr("is an ancestor of this start"));
   const Finished json = guardcheck_.CallRun(guardcheck_.Run({"true"}, {"--wait=1h", "--json"}));
   EXPECT_THAT(std::string(ParseObject(json.output).at("not_awaited").as_string()),
               HasSubstr("is an ancestor of this start"));
@@ -174,17 +181,17 @@ TEST_F(WaitTest, H33_BelowACommandThatDaemonisedItIsRefusedAtOnce) {
 TEST_F(WaitTest, BelowAnotherNameOrSlotItWaits) {
   Guarded holder = guardcheck_.Start();
   (void)holder.command();
-  Program below_a_slot(
-      {.argv = guardcheck_.Run(guardcheck_.Run({"echo", "started"}, {"--slots=2", "--wait"}),
-                               {"--slots=2"})});
+  const Words slots = {"--slots=2"};
+  Program below_a_slot({.argv = guardcheck_.Run(
+                            guardcheck_.Run({"echo", "started"}, slots + Words{"--wait"}), slots)});
   (void)WhomItWaitsFor(below_a_slot);
   Program below_another(
       {.argv = guardcheck_.Argv(Words{"run", "y", "--"} +
                                 guardcheck_.Run({"echo", "started"}, {"--wait"}))});
   (void)WhomItWaitsFor(below_another);
   EXPECT_EQ(holder.Exit(0), 0);
+  EXPECT_EQ(below_a_slot.ReadLine(), "started");
   EXPECT_EQ(below_another.ReadLine(), "started");
-  EXPECT_EQ(below_a_slot.ReadLine(), "started") << below_a_slot.Errors();
 }
 
 TEST_F(WaitTest, BelowTheHoldersOfAllSlotsItIsRefused) {
