@@ -70,7 +70,8 @@ TEST_F(MayBeAwaited, AnAncestorWhoseClaimTheCallerHasNot) {
 
 TEST_F(MayBeAwaited, NoAncestorBelowAGuardian) {
   holder_.record->guardian = Parent();
-  EXPECT_THAT(Check(), HasSubstr(absl::StrCat("pid ", getppid(), ", which keeps the name, is an ")));
+  EXPECT_THAT(Check(),
+              HasSubstr(absl::StrCat("pid ", getppid(), ", which keeps the name, is an ")));
   holder_.record->guardian = Gone();
   EXPECT_EQ(Check(), "");
   holder_.record->instance = Parent();
