@@ -30,6 +30,8 @@ struct Option {
   bool is_flag() const { return value.empty(); }
   std::string key() const { return name.substr(2); }
   std::string variable() const;
+  // With this value, as it is typed.
+  std::vector<std::string> Words(const std::string& text) const;
 };
 
 // Readers into `target`, which must outlive them.

@@ -46,7 +46,7 @@ class Check final : public Command {
     if (call.common.json) {
       Print(CheckJson(call.operand, call.common, *forecast));
     } else {
-      Show(CheckText(call.operand, call.common, *forecast, call.command), stdout);
+      Show(CheckText(call, *forecast, {.slots = slots_}), stdout);
     }
     switch (forecast->decision) {
       case soleguard::Arbiter::Decision::kUnique:

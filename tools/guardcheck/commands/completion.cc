@@ -248,7 +248,8 @@ class ShowCompletion final : public Command {
     if (call.operand == "zsh") text = Zsh();
     if (call.operand == "fish") text = Fish();
     if (text.empty()) {
-      throw UsageError("completion: expected bash, zsh or fish, found '" + call.operand + "'");
+      throw UsageError("completion: expected bash, zsh or fish, found '" +
+                       Escape(call.operand).text() + "'");
     }
     (void)std::fputs(text.c_str(), stdout);
     return kYes;

@@ -225,7 +225,10 @@ class GuardedRun final : public Command {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
-          [&] { return RefusalText(call.operand, call.common, *duplicate, call.command); });
+          [&] {
+            const SlotLimits limits = {.slots = slots_, .most = slot_environment_.most()};
+            return RefusalText(call, *duplicate, limits);
+          });
       return refused_exit_;
     }
     if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
@@ -250,7 +253,8 @@ class GuardedRun final : public Command {
  private:
   absl::Status ReadUntil(const std::string& text) {
     if (text != "child" && text != "tree") {
-      return absl::InvalidArgumentError("expected child or tree, found '" + text + "'");
+      return absl::InvalidArgumentError("expected child or tree, found '" + Escape(text).text() +
+                                        "'");
     }
     until_ = text == "tree" ? Supervision::Until::kTree : Supervision::Until::kChild;
     return absl::OkStatus();
@@ -258,7 +262,8 @@ class GuardedRun final : public Command {
 
   absl::Status ReadOnLost(const std::string& text) {
     if (text != "warn" && text != "stop") {
-      return absl::InvalidArgumentError("expected warn or stop, found '" + text + "'");
+      return absl::InvalidArgumentError("expected warn or stop, found '" + Escape(text).text() +
+                                        "'");
     }
     stop_when_lost_ = text == "stop";
     return absl::OkStatus();

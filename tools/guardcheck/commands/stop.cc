@@ -91,7 +91,7 @@ Shown HeadText(const InstanceName& name, const StopReport& report) {
 }
 
 // Of one slot.
-Shown StopText(const InstanceName& name, const Common& common, const StopReport& report) {
+Shown StopText(const InstanceName& name, const Call& call, const StopReport& report) {
   Shown text = HeadText(name, report);
   if (report.outcome == StopReport::Outcome::kNotRunning) return text;
   for (const soleguard::StoppedProcess& process : report.processes) {
@@ -101,11 +101,17 @@ Shown StopText(const InstanceName& name, const Common& common, const StopReport&
   text += Text("\nWho holds it\n", HolderText(*report.holder));
   if (report.outcome != StopReport::Outcome::kRuns) return text;
   const bool unguarded = report.holder->standing == soleguard::Standing::kUnguarded;
-  return Text(text, "\nWhat you can do\n  guardcheck stop ", ShellWord(name.text()), Where(common),
-              name.slot() == 0 ? Shown() : Text(" --slot ", name.slot()),
-              unguarded
-                  ? Shown(" --duplicates\n      ends what runs without a guard, too\n")
-                  : " --force\n      kills it (SIGKILL) if it has not ended at the timeout\n");
+  std::vector<std::string> options = {unguarded ? "--duplicates" : "--force"};
+  if (name.slot() != 0) options.insert(options.begin(), {"--slot", std::to_string(name.slot())});
+  return Text(
+      text, "\nWhat you can do\n",
+      ProposalText(call,
+                   {.command = "stop",
+                    .options = options,
+                    .without = {"--slot", "--duplicates", "--force"},
+                    .has_command = true,
+                    .what = unguarded ? Shown("ends what runs without a guard, too")
+                                      : "kills it (SIGKILL) if it has not ended at the timeout"}));
 }
 
 Json ProcessJson(const soleguard::StoppedProcess& process) {
@@ -193,7 +199,7 @@ class Stop final : public Command {
       if (call.common.json) {
         Print(StopJson(name, call.common, *report));
       } else {
-        Show(StopText(name, call.common, *report), stdout);
+        Show(StopText(name, call, *report), stdout);
       }
     }
     if (report->is_free()) return kYes;

@@ -61,7 +61,9 @@ std::vector<Option> CommonOptions(Takes takes, Common& common, std::string& conf
        .standard = "default"},
       {.name = "--scope",
        .value = "SCOPE",
-       .help = "who shares the name: user, system or an absolute directory",
+       .help =
+           "who shares the name: user, system or an absolute directory; for root also user:NAME, "
+           "the scope of another user",
        .read = IntoScope(options.scope, &soleguard::Scope::Parse),
        .standard = "user"},
       {.name = "--state-dir",
@@ -133,17 +135,18 @@ void Read(const Option& option, const std::vector<std::string>& texts, const std
 
 // Reads it from the environment or else the files.
 InForce ReadSetting(const Option& option, const Config& config) {
-  InForce found{.key = option.key(), .standard = option.standard, .texts = {}, .origin = ""};
+  InForce found{.key = option.key(), .standard = option.standard, .texts = {}, .origin = {}};
   if (!option.is_setting) return found;
   found.texts = FromEnvironment(option.variable());
-  found.origin = found.texts.empty() ? "" : option.variable();
+  if (!found.texts.empty()) found.origin = Said(option.variable());
   const Config::Setting* setting = found.texts.empty() ? config.Find(option.key()) : nullptr;
   if (setting != nullptr) {
     found.texts = setting->texts;
     found.origin = setting->origin;
   }
   Read(option, found.texts,
-       setting != nullptr ? absl::StrCat(setting->origin, ": ", setting->key) : found.origin);
+       setting != nullptr ? absl::StrCat(setting->origin.text(), ": ", setting->key)
+                          : found.origin.text());
   return found;
 }
 
@@ -219,6 +222,17 @@ void CheckExtra(const CommandKind& kind, const std::vector<Option>& options,
                    is_option ? "' is no option of it" : "' is not expected",
                    kind.behind == Behind::kNothing ? "" : "; the command stands behind --",
                    "\nRun with --help for more information."));
+}
+
+bool HasOption(std::string_view command, std::string_view option) {
+  const CommandKind* kind = FindKind(std::string(command));
+  if (kind == nullptr) return false;
+  Common common;
+  std::string config;
+  const std::unique_ptr<Command> made = kind->make();
+  const std::vector<Option> options = OptionsOf(*kind, *made, common, config);
+  return std::any_of(options.begin(), options.end(),
+                     [option](const Option& one) { return one.name == option; });
 }
 
 constexpr char kExitCodes[] =
@@ -301,6 +315,7 @@ class CommandLine {
     CheckBehind(*called_, words_.has_dashes, words_.behind);
     if (called_->has_name() && operand_->count() > 0) CheckName(parsed_.call.operand);
     parsed_.call.command = words_.behind;
+    parsed_.call.has_option = &HasOption;
     return true;
   }
 
@@ -320,7 +335,9 @@ class CommandLine {
         (void)ReadSetting(option, files);
       } else {
         Read(option, texts, option.name);
-        parsed_.call.said.insert(option.name);
+        for (const std::string& text : texts) {
+          parsed_.call.said.push_back({.name = option.name, .words = option.Words(text)});
+        }
       }
     }
     return std::move(parsed_);

@@ -19,16 +19,16 @@ void SetHolders(Json& object, const Common& common, const soleguard::Holder& hol
 
 }  // namespace
 
-Shown RefusalText(const std::string& name, const Common& common,
-                  const soleguard::Duplicate& duplicate, const std::vector<std::string>& command) {
+Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
+                  const SlotLimits& limits) {
   const absl::Status& why = duplicate.not_replaced;
-  return Text("guardcheck: ", Escape(name), " is already running", InSlots(duplicate.others),
+  return Text("guardcheck: ", Escape(call.operand), " is already running",
+              InSlots(duplicate.others),
               why.ok() ? Shown("; this start was refused.\n")
                        : Text(", and was not replaced: ", Said(why.message()), ".\n"),
               "\nWho holds it\n", HoldersText(duplicate.holder, duplicate.others),
-              PolicyText(common, duplicate.holder), "\nWhat the layers say\n",
-              EvidenceText(duplicate.layers), "\n",
-              NextSteps(name, common, duplicate.holder, duplicate.others, command));
+              PolicyText(call.common, duplicate.holder), "\nWhat the layers say\n",
+              EvidenceText(duplicate.layers), "\n", NextSteps(call, limits, duplicate.holder));
 }
 
 Json RefusalJson(const std::string& name, const Common& common,
@@ -67,23 +67,23 @@ Json UniqueJson(const std::string& name, const Common& common, const soleguard::
   return object;
 }
 
-Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
-                const std::vector<std::string>& command) {
+Shown CheckText(const Call& call, const soleguard::Forecast& forecast, const SlotLimits& limits) {
+  const Shown name = Escape(call.operand);
   const Shown layers = Text("What the layers see\n", SightingsText(forecast.inspection));
   switch (forecast.decision) {
     case Decision::kUnique:
-      return Text(Escape(name), " may start",
+      return Text(name, " may start",
                   forecast.slot == 0 ? Shown() : Text(" in slot ", forecast.slot), ".\n\n", layers);
     case Decision::kDuplicate:
-      return Text(Escape(name), " is already running", InSlots(forecast.others),
+      return Text(name, " is already running", InSlots(forecast.others),
                   "; a start would be refused.\n\nWho holds it\n",
                   HoldersText(*forecast.holder, forecast.others),
-                  PolicyText(common, *forecast.holder), "\n", layers, "\n",
-                  NextSteps(name, common, *forecast.holder, forecast.others, command));
+                  PolicyText(call.common, *forecast.holder), "\n", layers, "\n",
+                  NextSteps(call, limits, *forecast.holder));
     case Decision::kUndetermined:
       break;
   }
-  return Text("Cannot tell whether ", Escape(name), " may start; a start would be refused.\n  ",
+  return Text("Cannot tell whether ", name, " may start; a start would be refused.\n  ",
               Said(forecast.status.message()), "\n\n", layers);
 }
 
