@@ -20,9 +20,11 @@
 #include "line/slots.h"
 #include "show/incident.h"
 #include "show/json.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "show/verdict.h"
 #include "show/words.h"
+#include <soleguard/diagnosis.h>
 #include <soleguard/inspect.h>
 #include <soleguard/name.h>
 #include <soleguard/options.h>
@@ -77,6 +79,18 @@ void MentionPredecessor(const Guard& guard) {
            last->is_newer() ? Text(", guarded by ", Said(NewerSoleguard(*last)))
                             : Text(", started ", Stamp(last->started)),
            last->token == 0 ? Shown() : Text(", token ", last->token), ".", WhatIsLeft(*last)));
+}
+
+// Who says where the ceilings of tokens are kept counts on them. Elsewhere the command is told by
+// its environment.
+void MentionToken(const Guard& guard, const soleguard::Scope& scope) {
+  if (guard.token_is_durable() || scope.state_directory().empty()) return;
+  const absl::Status why = soleguard::CheckStateDirectory(scope);
+  if (why.ok()) return;
+  Say(Text(Escape(guard.name()),
+           ": its fencing token is not durable, and a later one may be "
+           "smaller: ",
+           Said(why.message())));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
@@ -220,6 +234,8 @@ class GuardedRun final : public Command {
     options.takes_messages = hook.has_value();
     options.subject = {.argv = call.command, .working_directory = ""};
     options.waiting = [this, &call] { MentionWait(call, slots_, replace_.has_value()); };
+    // Before it waits, or runs for days.
+    Show(BesideText(call, HoldersElsewhere(call)), stderr);
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
@@ -243,6 +259,7 @@ class GuardedRun final : public Command {
       throw UsageError("--pidfile, --infofile: " + std::string(written.message()));
     }
     MentionPredecessor(guard);
+    MentionToken(guard, options.scope);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
     slot_environment_.Apply(guard.slot());

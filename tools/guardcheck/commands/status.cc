@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "exit_code.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "soleguard/names.h"
 
@@ -31,10 +32,13 @@ class Status final : public Command {
       running = running || slots.back().inspection.holder() != nullptr;
       blind = blind || slots.back().inspection.blind();
     }
+    const std::vector<soleguard::OtherUsersHolder> elsewhere = HoldersElsewhere(call);
     if (call.common.json) {
-      Print(StatusJson(call.operand, call.common, slots));
+      Json object = StatusJson(call.operand, call.common, slots);
+      SetElsewhere(object, elsewhere);
+      Print(object);
     } else {
-      Show(StatusText(call.operand, slots), stdout);
+      Show(Text(StatusText(call.operand, slots), ElsewhereText(call, elsewhere, "status")), stdout);
     }
     if (running) return kYes;
     return blind ? kUndetermined : kNotRunning;

@@ -13,6 +13,7 @@
 #include "look.h"
 #include "show/holder.h"
 #include "show/json.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "show/words.h"
 #include "soleguard/inspect.h"
@@ -178,12 +179,14 @@ class Stop final : public Command {
       slots = soleguard::KnownSlots(options.scope, name);
     }
     if (!slots.ok()) return CannotLook(slots.status());
+    elsewhere_ = HoldersElsewhere(call);
     int code = kYes;
     for (const InstanceName& slot : *slots) {
       const int of_slot = StopSlot(call, options, slot);
       if (of_slot == kUsage) return of_slot;
       if (code != kTaken && of_slot != kYes) code = of_slot;  // that one runs is told first
     }
+    if (!call.common.json) Show(ElsewhereText(call, elsewhere_, "stop"), stdout);
     return code;
   }
 
@@ -197,7 +200,9 @@ class Stop final : public Command {
     const bool is_idle = report->outcome == StopReport::Outcome::kNotRunning;
     if (!is_idle || name.slot() == 0 || slot_ >= 0) {
       if (call.common.json) {
-        Print(StopJson(name, call.common, *report));
+        Json object = StopJson(name, call.common, *report);
+        SetElsewhere(object, elsewhere_);
+        Print(object);
       } else {
         Show(StopText(name, call, *report), stdout);
       }
@@ -209,6 +214,7 @@ class Stop final : public Command {
   soleguard::StopOptions stop_options_;
   bool only_holder_ = false;
   int slot_ = -1;  // all
+  std::vector<soleguard::OtherUsersHolder> elsewhere_;
 };
 
 }  // namespace
