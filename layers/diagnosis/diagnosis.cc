@@ -17,6 +17,7 @@
 #include "diagnosis/filesystem.h"
 #include "kit/record_area.h"
 #include "kit/token.h"
+#include "os/denied.h"
 #include "os/kept_fd.h"
 #include "os/machine.h"
 #include "os/mount.h"
@@ -36,9 +37,8 @@ constexpr char kScope[] = "scope";
 constexpr char kMachine[] = "machine";
 constexpr char kHolder[] = "holder";
 
-std::string Text(const absl::Status& status) {
-  return EscapeBytes(std::string_view(status.message().data(), status.message().size()));
-}
+// Escaped where it was made.
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 // Who made it, and whether it can be used.
 Finding LookOfDirectory(const Scope& scope) {
@@ -288,6 +288,11 @@ std::vector<Finding> DiagnoseScope(const Scope& scope) {
   findings.push_back(StateFinding(scope));
   for (Finding& finding : CallerFindings()) findings.push_back(std::move(finding));
   return findings;
+}
+
+absl::Status CheckStateDirectory(const Scope& scope) {
+  const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
+  return place.ok() ? os::CheckMayMakeBelow(*place) : place.status();
 }
 
 std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {

@@ -11,6 +11,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "os/denied.h"
 #include "os/error.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
@@ -36,14 +37,14 @@ Stream OpenStream(const char* path) {
 absl::StatusOr<UniqueFd> OpenForReading(const std::string& path) {
   UniqueFd fd(RetryOnEintr(
       [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
-  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
+  if (!fd) return PathError(errno, "open", path);
   return fd;
 }
 
 absl::StatusOr<std::string> ReadAll(const std::string& path, std::size_t limit) {
   const UniqueFd fd(RetryOnEintr(
       [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); }));
-  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
+  if (!fd) return PathError(errno, "open", path);
   std::string text;
   std::array<char, 16384> buffer{};
   while (text.size() < limit) {
@@ -93,7 +94,7 @@ absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string
                                  std::string_view bytes, mode_t mode, Flush flush) {
   std::string temporary = absl::StrCat(directory, "/.new.XXXXXX");
   UniqueFd file(mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(temporary)));
+  if (!file) return PathError(errno, "create", temporary);
   const std::string path = absl::StrCat(directory, "/", name);
 
   absl::Status done = WriteAt(file.get(), bytes);
@@ -102,7 +103,7 @@ absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string
     done = ErrnoStatus(errno, "fdatasync");
   }
   if (done.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(path)));
+    done = PathError(errno, "rename to", path);
   }
   if (done.ok()) return file;
   (void)unlink(temporary.c_str());  // the first error is the one to tell
@@ -174,13 +175,13 @@ absl::StatusOr<UniqueFd> WriteForOthers(const Entry& entry, std::string_view byt
     return openat(entry.parent, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                   S_IRUSR | S_IWUSR);
   }));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("create a file for ", EscapeBytes(entry.path)));
+  if (!file) return PathError(errno, "create a file for", entry.path);
   absl::Status done = WriteAt(file.get(), bytes);
   if (done.ok() && fchmod(file.get(), S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) != 0) {
     done = ErrnoStatus(errno, "fchmod");
   }
   if (done.ok() && renameat(entry.parent, temporary.c_str(), entry.parent, name) != 0) {
-    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(entry.path)));
+    done = PathError(errno, "rename to", entry.path);
   }
   if (done.ok()) return file;
   (void)unlinkat(entry.parent, temporary.c_str(), 0);  // the first error is the one to tell

@@ -22,9 +22,11 @@
 #include "line/slots.h"
 #include "show/incident.h"
 #include "show/json.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "show/verdict.h"
 #include "show/words.h"
+#include <soleguard/diagnosis.h>
 #include <soleguard/inspect.h>
 #include <soleguard/name.h>
 #include <soleguard/options.h>
@@ -79,6 +81,18 @@ void MentionPredecessor(const Guard& guard) {
            last->is_newer() ? Text(", guarded by ", Said(NewerSoleguard(*last)))
                             : Text(", started ", Stamp(last->started)),
            last->token == 0 ? Shown() : Text(", token ", last->token), ".", WhatIsLeft(*last)));
+}
+
+// Who says where the ceilings of tokens are kept counts on them. Elsewhere the command is told by
+// its environment.
+void MentionToken(const Guard& guard, const soleguard::Scope& scope) {
+  if (guard.token_is_durable() || scope.state_directory().empty()) return;
+  const absl::Status why = soleguard::CheckStateDirectory(scope);
+  if (why.ok()) return;
+  Say(Text(Escape(guard.name()),
+           ": its fencing token is not durable, and a later one may be "
+           "smaller: ",
+           Said(why.message())));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
@@ -231,12 +245,17 @@ class GuardedRun final : public Command {
     options.subject = {.argv = call.command,
                        .working_directory = std::filesystem::current_path(unknown).string()};
     options.waiting = [this, &call] { MentionWait(call, slot_count_, replace_.has_value()); };
+    // Before it waits, or runs for days.
+    Show(BesideText(call, HoldersElsewhere(call)), stderr);
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
-          [&] { return RefusalText(call.operand, call.common, *duplicate, call.command); });
+          [&] {
+            const SlotLimits limits = {.slots = slots_, .most = slot_environment_.most()};
+            return RefusalText(call, *duplicate, limits);
+          });
       return refused_exit_;
     }
     if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
@@ -250,6 +269,7 @@ class GuardedRun final : public Command {
     if (!written.ok()) throw UsageError(SideFileOptions() + std::string(written.message()));
     MentionUnsafe(call.common.policy);
     MentionPredecessor(guard);
+    MentionToken(guard, options.scope);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
     slot_environment_.Apply(guard.slot());

@@ -258,7 +258,7 @@ void Watcher::Save() {
   const absl::Status written = WriteMetrics(settings_.metrics, metrics);
   const std::string trouble(written.message());
   if (trouble != std::exchange(metrics_trouble_, trouble) && !trouble.empty()) {
-    (void)std::fprintf(stderr, "guardcheck: --metrics: %s\n", trouble.c_str());
+    (void)std::fprintf(stderr, "guardcheck: --metrics: %s\n", Said(trouble).text().c_str());
   }
 }
 
