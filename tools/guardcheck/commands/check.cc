@@ -50,7 +50,7 @@ class Check final : public Command {
       SetElsewhere(object, elsewhere);
       Print(object);
     } else {
-      Show(Text(CheckText(call, *forecast, {.slots = slots_}),
+      Show(Text(CheckText(call, *forecast, {.slots = slot_count_}),
                 ElsewhereText(call, elsewhere, "status")),
            stdout);
     }

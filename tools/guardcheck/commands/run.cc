@@ -253,7 +253,7 @@ class GuardedRun final : public Command {
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
           [&] {
-            const SlotLimits limits = {.slots = slots_, .most = slot_environment_.most()};
+            const SlotLimits limits = {.slots = slot_count_, .most = slot_environment_.most()};
             return RefusalText(call, *duplicate, limits);
           });
       return refused_exit_;

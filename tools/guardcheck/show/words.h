@@ -33,8 +33,8 @@ Shown Count(std::int64_t number, const Shown& thing);
 std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
 
 // As it can be typed, but for secrets, for the empty words at the end that a process leaves when it
-// rewrites its title, and for what is too long for a screen: of that the beginning is shown, and how
-// much there is.
+// rewrites its title, and for what is too long for a screen: of that the beginning is shown, and
+// how much there is.
 Shown CommandLine(const std::vector<std::string>& argv);
 // Its first words, as far as they are not too long for a line that says more.
 Shown ShortCommandLine(const std::vector<std::string>& argv);
