@@ -16,7 +16,7 @@
 #include "diagnosis/cleaner.h"
 #include "diagnosis/filesystem.h"
 #include "kit/record_area.h"
-#include "kit/token.h"
+#include "kit/state_directory.h"
 #include "os/kept_fd.h"
 #include "os/machine.h"
 #include "os/mount.h"
