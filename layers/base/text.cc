@@ -1,6 +1,7 @@
 #include "soleguard/text.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -83,6 +84,9 @@ std::optional<char> HexEscape(std::string_view text) {
   return static_cast<char>(static_cast<unsigned char>(*high << 4 | *low));
 }
 
+constexpr std::array<std::string_view, 7> kSecretOptions = {
+    "password", "passwd", "token", "secret", "api-key", "apikey", "access-key"};
+
 }  // namespace
 
 std::string EscapeBytes(std::string_view bytes) {
@@ -132,6 +136,29 @@ std::string QuotePolicyValue(std::string_view value) {
     quoted += c;
   }
   return quoted + '"';
+}
+
+std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
+  bool mask_next = false;
+  for (std::string& word : argv) {
+    if (mask_next) {
+      word = "***";
+      mask_next = false;
+      continue;
+    }
+    const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+    if (dashes == 0 || dashes > 2) continue;
+    const std::size_t equals = std::min(word.find('='), word.size());
+    const std::string_view option = std::string_view(word).substr(dashes, equals - dashes);
+    if (std::find(kSecretOptions.begin(), kSecretOptions.end(), option) == kSecretOptions.end())
+      continue;
+    if (equals < word.size()) {
+      word = word.substr(0, equals + 1) + "***";
+    } else {
+      mask_next = true;
+    }
+  }
+  return argv;
 }
 
 }  // namespace soleguard

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace soleguard {
 
@@ -15,6 +16,10 @@ std::string EscapeBytes(std::string_view bytes);
 
 // The inverse of EscapeBytes. Anything that is not a valid escape is kept as it is.
 std::string UnescapeBytes(std::string_view text);
+
+// `argv` for showing: what follows --password, --passwd, --token, --secret, --api-key, --apikey and
+// --access-key, as the next word or after '=', is replaced by "***". One dash counts as two.
+std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
 
 // `value` as it is written in the text of a policy: unchanged if it is one word there, else in
 // quotes.

@@ -1,22 +1,13 @@
 #include "show/words.h"
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 #include <absl/status/statusor.h>
 #include <absl/time/clock.h>
 
 namespace guardcheck {
-namespace {
-
 using soleguard::ProcessDescription;
 using soleguard::ProcessIdentity;
-
-constexpr std::array<std::string_view, 7> kSecretOptions = {
-    "password", "passwd", "token", "secret", "api-key", "apikey", "access-key"};
-
-}  // namespace
 
 Shown Stamp(absl::Time time) {
   return Said(absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone()));
@@ -29,29 +20,6 @@ Shown Age(absl::Time time) {
 
 Shown Count(std::int64_t number, const Shown& thing) {
   return Text(number, " ", thing, number == 1 ? Shown() : "s");
-}
-
-std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
-  bool mask_next = false;
-  for (std::string& word : argv) {
-    if (mask_next) {
-      word = "***";
-      mask_next = false;
-      continue;
-    }
-    const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
-    if (dashes == 0 || dashes > 2) continue;
-    const std::size_t equals = std::min(word.find('='), word.size());
-    const std::string_view option = std::string_view(word).substr(dashes, equals - dashes);
-    if (std::find(kSecretOptions.begin(), kSecretOptions.end(), option) == kSecretOptions.end())
-      continue;
-    if (equals < word.size()) {
-      word = word.substr(0, equals + 1) + "***";
-    } else {
-      mask_next = true;
-    }
-  }
-  return argv;
 }
 
 Shown ShellWords(const std::vector<std::string>& words) {

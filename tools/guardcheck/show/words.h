@@ -14,6 +14,7 @@
 #include <soleguard/name.h>
 #include <soleguard/process.h>
 #include <soleguard/record.h>
+#include <soleguard/text.h>
 
 namespace guardcheck {
 
@@ -25,9 +26,7 @@ Shown Age(absl::Time time);
 // "1 event", "2 events", of the thing "event".
 Shown Count(std::int64_t number, const Shown& thing);
 
-// `argv` for showing: what follows --password, --passwd, --token, --secret, --api-key, --apikey and
-// --access-key, as the next word or after '=', is replaced by "***". One dash counts as two.
-std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
+using soleguard::MaskSecrets;
 
 // As it can be typed, but for secrets.
 Shown CommandLine(const std::vector<std::string>& argv);
