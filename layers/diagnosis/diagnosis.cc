@@ -16,6 +16,7 @@
 #include "diagnosis/cleaner.h"
 #include "diagnosis/filesystem.h"
 #include "kit/record_area.h"
+#include "kit/state_directory.h"
 #include "kit/token.h"
 #include "os/denied.h"
 #include "os/kept_fd.h"
@@ -169,12 +170,12 @@ std::optional<Finding> TwoPathsFinding(const Scope& scope) {
       .threat = true};
 }
 
-// Where the ceilings of fencing tokens are.
+// Where the ceilings of fencing tokens and the histories are.
 Finding StateFinding(const Scope& scope) {
   const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
   const std::string consequence =
       "a fencing token may repeat: without a place that lasts and all share, none is larger for "
-      "certain";
+      "certain; nor is there a history of a name that lasts (guardcheck history)";
   const std::string fix =
       "--state-dir with a directory on a disk, the same for every start; of a group's scope one "
       "of that group (install -d -m 2770 -g GROUP DIRECTORY)";
@@ -212,7 +213,7 @@ Finding StateFinding(const Scope& scope) {
   }
   return {.severity = Severity::kOk,
           .layer = kScope,
-          .what = absl::StrCat("fencing tokens outlive a reboot: ", path,
+          .what = absl::StrCat("fencing tokens and histories outlive a reboot: ", path,
                                os::Exists(*place) ? "" : " (the first start makes it)"),
           .consequence = "",
           .fix = ""};

@@ -71,19 +71,52 @@ absl::StatusOr<std::string> ReadRange(int fd, Range range) {
 
 absl::Status WriteAt(int fd, std::string_view bytes) { return WriteAt(fd, bytes, 0); }
 
-absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
+namespace {
+
+// Beyond it the kernel would end the process.
+absl::Status CheckSizeLimit(int fd, std::uint64_t end) {
   rlimit limit = {};
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-      offset + bytes.size() > limit.rlim_cur) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "cannot write ", PathOf(fd), ": the limit of file sizes (ulimit -f) is reached; raise it"));
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+      end <= limit.rlim_cur) {
+    return absl::OkStatus();
   }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "cannot write ", PathOf(fd), ": the limit of file sizes (ulimit -f) is reached; raise it"));
+}
+
+// What write(2) and its kin said of a regular file.
+absl::Status CheckWritten(int fd, ssize_t put, std::size_t size) {
+  if (put < 0) return FileError(errno, "write", fd);
+  // A short write means that the disk or quota ended there.
+  if (static_cast<std::size_t>(put) != size) return FileError(ENOSPC, "write", fd);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
+  absl::Status fits = CheckSizeLimit(fd, offset + bytes.size());
+  if (!fits.ok()) return fits;
   const auto put = RetryOnEintr(
       [&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
-  if (put < 0) return FileError(errno, "write", fd);
-  // A short write to a regular file means that the disk or quota ended there.
-  if (static_cast<std::size_t>(put) != bytes.size()) return FileError(ENOSPC, "write", fd);
-  return absl::OkStatus();
+  return CheckWritten(fd, put, bytes.size());
+}
+
+absl::Status Append(int fd, std::string_view bytes) {
+  const absl::StatusOr<std::uint64_t> size = SizeOf(fd);
+  if (!size.ok()) return size.status();
+  absl::Status fits = CheckSizeLimit(fd, *size + bytes.size());
+  if (!fits.ok()) return fits;
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_APPEND) != 0) return FileError(errno, "fcntl", fd);
+  const auto put = RetryOnEintr([&] { return write(fd, bytes.data(), bytes.size()); });
+  return CheckWritten(fd, put, bytes.size());
+}
+
+absl::StatusOr<std::uint64_t> SizeOf(int fd) {
+  struct stat status = {};
+  if (fstat(fd, &status) != 0) return FileError(errno, "fstat", fd);
+  return static_cast<std::uint64_t>(status.st_size);
 }
 
 namespace {

@@ -480,6 +480,14 @@ UniqueFd WatchPresence(const Entry& entry, const Ownership& ownership) {
 
 void RemoveEntry(const Entry& entry) { (void)unlinkat(entry.parent, entry.name.c_str(), 0); }
 
+absl::Status MoveEntry(const Entry& from, const Entry& to) {
+  if (renameat(from.parent, from.name.c_str(), to.parent, to.name.c_str()) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoStatus(errno,
+                     absl::StrCat("rename ", EscapeBytes(from.path), " to ", EscapeBytes(to.path)));
+}
+
 absl::Status RemoveDirectory(const std::string& path) {
   if (rmdir(path.c_str()) == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("remove ", EscapeBytes(path)));

@@ -90,6 +90,7 @@ CommandKind ConfigCommand();
 CommandKind DoctorCommand();
 CommandKind ExplainCommand();
 CommandKind GcCommand();
+CommandKind HistoryCommand();
 CommandKind ListCommand();
 CommandKind ManualCommand();
 CommandKind ReportCommand();

@@ -81,7 +81,7 @@ std::vector<Option> CommonOptions(Takes takes, Common& common, std::string& conf
        .standard = "user"},
       {.name = "--state-dir",
        .value = "DIR",
-       .help = "where the ceilings of fencing tokens are kept",
+       .help = "where the ceilings of fencing tokens and the histories are kept",
        .read = IntoScope(
            options.scope,
            [&options](const std::string& text) { return options.scope.WithStateDirectory(text); })},

@@ -1,7 +1,6 @@
 #include "show/words.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <absl/status/statusor.h>
@@ -16,51 +15,11 @@ namespace {
 
 using soleguard::ProcessDescription;
 using soleguard::ProcessIdentity;
-
-constexpr std::array<std::string_view, 7> kSecretNames = {
-    "password", "passwd", "token", "secret", "api-key", "apikey", "access-key"};
+using soleguard::Secret;
+using soleguard::SecretsIn;
 
 constexpr std::size_t kMostShown = 1000;  // bytes of a command line that are shown
 constexpr std::size_t kMostTyped = 4000;  // bytes of one that somebody is told to type
-
-// "bot-token" and "BOT_TOKEN" are of "token".
-bool IsSecretName(std::string_view name) {
-  const std::string text = absl::StrReplaceAll(
-      absl::AsciiStrToLower(absl::string_view(name.data(), name.size())), {{"_", "-"}});
-  return std::any_of(kSecretNames.begin(), kSecretNames.end(), [&text](std::string_view secret) {
-    return text == secret || text.ends_with("-" + std::string(secret));
-  });
-}
-
-// Where a secret stands in an argument vector.
-struct Secret {
-  std::size_t word = 0;
-  std::size_t begin = 0;  // in the word
-  std::string name;       // "api-key"
-};
-
-std::vector<Secret> SecretsIn(const std::vector<std::string>& argv) {
-  std::vector<Secret> secrets;
-  std::string next;  // whose the next word is
-  for (std::size_t i = 0; i < argv.size(); ++i) {
-    const std::string& word = argv[i];
-    if (!next.empty()) {
-      secrets.push_back({.word = i, .begin = 0, .name = std::exchange(next, "")});
-      continue;
-    }
-    const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
-    const std::size_t equals = word.find('=', dashes);
-    const bool has_value = equals != std::string::npos;
-    const std::string name = word.substr(dashes, has_value ? equals - dashes : equals);
-    if (dashes > 2 || (dashes == 0 && !has_value) || !IsSecretName(name)) continue;
-    if (has_value) {
-      secrets.push_back({.word = i, .begin = equals + 1, .name = name});
-    } else {
-      next = name;
-    }
-  }
-  return secrets;
-}
 
 // The variable of the environment for a secret: "API_KEY".
 std::string VariableOf(const Secret& secret) {
@@ -167,12 +126,6 @@ Shown Age(absl::Time time) { return Said(soleguard::AgeText(time)); }
 
 Shown Count(std::int64_t number, const Shown& thing) {
   return Text(number, " ", thing, number == 1 ? Shown() : "s");
-}
-
-std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
-  for (const Secret& secret : SecretsIn(argv))
-    argv[secret.word].replace(secret.begin, std::string::npos, "***");
-  return argv;
 }
 
 Shown ShellWords(const std::vector<std::string>& words) {

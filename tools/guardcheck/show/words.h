@@ -15,6 +15,7 @@
 #include <soleguard/name.h>
 #include <soleguard/process.h>
 #include <soleguard/record.h>
+#include <soleguard/text.h>
 
 namespace guardcheck {
 
@@ -26,11 +27,7 @@ Shown Age(absl::Time time);
 // "1 event", "2 events", of the thing "event".
 Shown Count(std::int64_t number, const Shown& thing);
 
-// `argv` for showing: what follows --password, --passwd, --token, --secret, --api-key, --apikey and
-// --access-key, as the next word or after '=', is replaced by "***". One dash counts as two. So is
-// the value of a variable of such a name (API_KEY=...). A name that ends so (--bot-token,
-// DB_PASSWORD) is one of them.
-std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
+using soleguard::MaskSecrets;
 
 // As it can be typed, but for secrets, for the empty words at the end that a process leaves when it
 // rewrites its title, and for what is too long for a screen: of that the beginning is shown, and
