@@ -1,6 +1,6 @@
 // Acquire: reserves the name in this process (OwnNames), makes the layers (members.h), drives a
-// Start (drive.h), and wraps what it holds in a Guard (guard_core.h). The rest of Guard is one line
-// each.
+// Start (drive.h), has the verdict noted (historian.h), and wraps what it holds in a Guard
+// (guard_core.h). The rest of Guard is one line each.
 #include "soleguard/guard.h"
 
 #include <memory>
@@ -8,6 +8,7 @@
 
 #include "drive.h"
 #include "guard_core.h"
+#include "historian.h"
 #include "members.h"
 #include "own_names.h"
 #include "soleguard/conflict.h"
@@ -79,6 +80,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                             "of several slots it is not said whose instance is replaced"),
                         .layers = {}};
   }
+  const auto historian = std::make_shared<Historian>(options, *instance, *own);
   OwnNames& names = OwnNames::Of(own->identity);
   const OwnNames::Key key{IdentityOf(options.scope), instance->text()};
   Reservation reservation(names, key);
@@ -92,7 +94,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                               "another thread of this process is still arbitrating this name"),
                           .layers = {}};
     }
-    return Duplicate{
+    return historian->Noted(Duplicate{
         .holder = {.standing = Standing::kEstablished,
                    .record = std::move(record),
                    .processes = {},
@@ -100,7 +102,7 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
         .layers = {},
         .not_replaced = options.replace.has_value()
                             ? absl::FailedPreconditionError("a process does not replace itself")
-                            : absl::OkStatus()};
+                            : absl::OkStatus()});
   }
   RegisterIfObserved(policy, options);
 
@@ -129,7 +131,10 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                    },
                .replace = ReplaceOf(options, *instance),
                .queue = MakeQueue(options.scope, *instance)});
-  Drive(start, begin, options);
+  Drive(start, begin, options.stop, [&] {
+    historian->Waits();
+    if (options.waiting) options.waiting();
+  });
 
   switch (start.decision()) {
     case Arbiter::Decision::kUnique: {
@@ -140,21 +145,22 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
                                              .times = times,
                                              .profiles = options.profiles,
                                              .layers = layers,
+                                             .historian = historian,
                                              .released = [&names, key] { names.Forget(key); }},
                                  start.arbiter()));
       reservation.Keep(guard.record());
-      return Unique{std::move(guard)};
+      return historian->Noted(Unique{std::move(guard)}, start.asked());
     }
     case Arbiter::Decision::kDuplicate:
-      return Duplicate{.holder = start.holders().front(),
-                       .layers = start.reports(),
-                       .others = BehindTheFirst(start.holders()),
-                       .not_replaced = start.not_replaced(),
-                       .not_awaited = start.not_awaited()};
+      return historian->Noted(Duplicate{.holder = start.holders().front(),
+                                        .layers = start.reports(),
+                                        .others = BehindTheFirst(start.holders()),
+                                        .not_replaced = start.not_replaced(),
+                                        .not_awaited = start.not_awaited()});
     case Arbiter::Decision::kUndetermined:
       break;
   }
-  return Undetermined{.status = start.status(), .layers = start.reports()};
+  return historian->Noted(Undetermined{.status = start.status(), .layers = start.reports()});
 }
 
 Verdict Guard::Acquire(std::string_view name, const Options& options) {

@@ -199,6 +199,7 @@ absl::Status Guard::Core::Release() {
   }
   absl::Status finished = Finish(released);  // before this process may ask for it again
   if (first) setup_.released();
+  if (first) NoteRelease();
   // Closing the watch takes milliseconds (fsnotify waits for readers), so it comes last.
   return finished;
 }
@@ -637,7 +638,10 @@ std::vector<Incident> Guard::Core::LookAround(Watching* watching) {
 }
 
 std::vector<Incident> Guard::Core::Repair() {
-  return IsOwner() ? LookAround(nullptr) : std::vector<Incident>{};
+  if (!IsOwner()) return {};
+  std::vector<Incident> incidents = LookAround(nullptr);
+  Note(incidents);
+  return incidents;
 }
 
 absl::Status Guard::Core::Watch(std::function<void(const Incident&)> report,
@@ -696,6 +700,29 @@ bool Guard::Core::IsAnyLost() const {
                      [](const Slot& slot) { return slot.told.has_value(); });
 }
 
+// A process that has left its root directory or its user behind would note it where nobody looks.
+bool Guard::Core::MayNote() const { return vantage_.Check(Vantage::kFiles | Vantage::kUser).ok(); }
+
+void Guard::Core::Note(const std::vector<Incident>& incidents) const noexcept {
+  if (incidents.empty()) return;
+  try {
+    if (!MayNote()) return;
+    std::unique_lock lock(mutex_);
+    const HolderRecord record = record_;
+    lock.unlock();
+    for (const Incident& incident : incidents) setup_.historian->Noted(record, incident);
+  } catch (const std::bad_alloc&) {  // the history has a gap
+  }
+}
+
+// The claims are given back, and nothing changes the record any more.
+void Guard::Core::NoteRelease() const noexcept {
+  try {
+    if (MayNote()) setup_.historian->Released(record_);
+  } catch (const std::bad_alloc&) {  // the history has a gap
+  }
+}
+
 // False: released, perhaps by one of the reports, and there may be no Guard any more.
 bool Guard::Core::Report(const std::vector<Incident>& incidents, const Watching& watching) {
   for (const Incident& incident : incidents) {
@@ -722,6 +749,7 @@ void Guard::Core::KeepWatch(Watching& watching) {
       watching.objects.WaitFor({}, absl::Milliseconds(100));
       continue;
     }
+    Note(incidents);
     if (!Report(incidents, watching)) return;
     // What was mended or claimed anew is watched before it is looked at once more.
     if (!incidents.empty()) continue;

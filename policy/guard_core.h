@@ -14,6 +14,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
+#include "historian.h"
 #include "soleguard/arbiter.h"
 #include "soleguard/boot_time.h"
 #include "soleguard/fd.h"
@@ -44,7 +45,8 @@ class Guard::Core {
     ArbiterTimes times;
     Profiles profiles;
     std::shared_ptr<const void> layers;  // keeps what the arbiter's members point to
-    std::function<void()> released;      // called by Release, in the process that acquired
+    std::shared_ptr<const Historian> historian;
+    std::function<void()> released;  // called by Release, in the process that acquired
   };
   Core(Setup setup, Arbiter& arbiter);
   Core(const Core&) = delete;
@@ -114,6 +116,9 @@ class Guard::Core {
   std::vector<Slot> ReleaseClaims();
   static absl::Status Finish(const std::vector<Slot>& released);
   absl::Status PublishAll();
+  bool MayNote() const;
+  void Note(const std::vector<Incident>& incidents) const noexcept;
+  void NoteRelease() const noexcept;
   absl::Status UpdateSideFiles();
   absl::Status Arm(Watching& watching);
   std::vector<Incident> LookAround(Watching* watching);

@@ -148,7 +148,7 @@ absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
                .candidate = [] { return HolderRecord{}; },
                .times = {.deadline = options.deadline, .settle = options.settle},
                .queue = MakeQueue(options.scope, *instance)});
-  Drive(start, begin, options);
+  Drive(start, begin, options.stop, options.waiting);
 
   Forecast forecast{.decision = start.decision(), .status = start.status()};
   if (forecast.decision == Arbiter::Decision::kUnique) forecast.slot = start.slot();

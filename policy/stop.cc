@@ -14,6 +14,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
+#include "historian.h"
 #include "members.h"
 #include "retry.h"
 #include "soleguard/coverage.h"
@@ -325,6 +326,7 @@ void Stopper::AskHolder(const Holder& holder) {
   // While it lives its descendants can be told.
   if (stop_options_.force && !handed_on) Collect(*target);
   Send(Add({.identity = *target, .guarded_by = GuardedBy(record)}), Signal::kTerminate);
+  NoteStop(options_.scope, name_, record);
   if (!handed_on) return;
   handed_on_.push_back(record.identity);
   Add({.identity = *record.instance, .reason = Reason::kCommand});

@@ -1,11 +1,17 @@
 #include "soleguard/text.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_replace.h>
 
 namespace soleguard {
 namespace {
@@ -83,6 +89,18 @@ std::optional<char> HexEscape(std::string_view text) {
   return static_cast<char>(static_cast<unsigned char>(*high << 4 | *low));
 }
 
+constexpr std::array<std::string_view, 7> kSecretNames = {
+    "password", "passwd", "token", "secret", "api-key", "apikey", "access-key"};
+
+// "bot-token" and "BOT_TOKEN" are of "token".
+bool IsSecretName(std::string_view name) {
+  const std::string text = absl::StrReplaceAll(
+      absl::AsciiStrToLower(absl::string_view(name.data(), name.size())), {{"_", "-"}});
+  return std::any_of(kSecretNames.begin(), kSecretNames.end(), [&text](std::string_view secret) {
+    return text == secret || text.ends_with("-" + std::string(secret));
+  });
+}
+
 }  // namespace
 
 std::string EscapeBytes(std::string_view bytes) {
@@ -132,6 +150,35 @@ std::string QuotePolicyValue(std::string_view value) {
     quoted += c;
   }
   return quoted + '"';
+}
+
+std::vector<Secret> SecretsIn(const std::vector<std::string>& argv) {
+  std::vector<Secret> secrets;
+  std::string next;  // whose the next word is
+  for (std::size_t i = 0; i < argv.size(); ++i) {
+    const std::string& word = argv[i];
+    if (!next.empty()) {
+      secrets.push_back({.word = i, .begin = 0, .name = std::exchange(next, "")});
+      continue;
+    }
+    const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+    const std::size_t equals = word.find('=', dashes);
+    const bool has_value = equals != std::string::npos;
+    const std::string name = word.substr(dashes, has_value ? equals - dashes : equals);
+    if (dashes > 2 || (dashes == 0 && !has_value) || !IsSecretName(name)) continue;
+    if (has_value) {
+      secrets.push_back({.word = i, .begin = equals + 1, .name = name});
+    } else {
+      next = name;
+    }
+  }
+  return secrets;
+}
+
+std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
+  for (const Secret& secret : SecretsIn(argv))
+    argv[secret.word].replace(secret.begin, std::string::npos, "***");
+  return argv;
 }
 
 }  // namespace soleguard

@@ -16,7 +16,9 @@
 #include "diagnosis/cleaner.h"
 #include "diagnosis/filesystem.h"
 #include "kit/record_area.h"
+#include "kit/state_directory.h"
 #include "kit/token.h"
+#include "os/denied.h"
 #include "os/kept_fd.h"
 #include "os/machine.h"
 #include "os/mount.h"
@@ -36,9 +38,8 @@ constexpr char kScope[] = "scope";
 constexpr char kMachine[] = "machine";
 constexpr char kHolder[] = "holder";
 
-std::string Text(const absl::Status& status) {
-  return EscapeBytes(std::string_view(status.message().data(), status.message().size()));
-}
+// Escaped where it was made.
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 // Who made it, and whether it can be used.
 Finding LookOfDirectory(const Scope& scope) {
@@ -169,12 +170,12 @@ std::optional<Finding> TwoPathsFinding(const Scope& scope) {
       .threat = true};
 }
 
-// Where the ceilings of fencing tokens are.
+// Where the ceilings of fencing tokens and the histories are.
 Finding StateFinding(const Scope& scope) {
   const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
   const std::string consequence =
       "a fencing token may repeat: without a place that lasts and all share, none is larger for "
-      "certain";
+      "certain; nor is there a history of a name that lasts (guardcheck history)";
   const std::string fix =
       "--state-dir with a directory on a disk, the same for every start; of a group's scope one "
       "of that group (install -d -m 2770 -g GROUP DIRECTORY)";
@@ -212,7 +213,7 @@ Finding StateFinding(const Scope& scope) {
   }
   return {.severity = Severity::kOk,
           .layer = kScope,
-          .what = absl::StrCat("fencing tokens outlive a reboot: ", path,
+          .what = absl::StrCat("fencing tokens and histories outlive a reboot: ", path,
                                os::Exists(*place) ? "" : " (the first start makes it)"),
           .consequence = "",
           .fix = ""};
@@ -288,6 +289,11 @@ std::vector<Finding> DiagnoseScope(const Scope& scope) {
   findings.push_back(StateFinding(scope));
   for (Finding& finding : CallerFindings()) findings.push_back(std::move(finding));
   return findings;
+}
+
+absl::Status CheckStateDirectory(const Scope& scope) {
+  const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
+  return place.ok() ? os::CheckMayMakeBelow(*place) : place.status();
 }
 
 std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {

@@ -20,16 +20,15 @@
 #include <absl/time/clock.h>
 
 #include "base/hash.h"
+#include "kit/state_directory.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/lock.h"
 #include "os/ownership.h"
 #include "os/path.h"
-#include "os/user.h"
 #include "soleguard/patience.h"
 #include "soleguard/process.h"
-#include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
 namespace soleguard {
@@ -42,23 +41,6 @@ constexpr std::uint64_t kReserve = 1'800'000'000;
 constexpr std::uint64_t kLargest = std::numeric_limits<std::uint64_t>::max();
 constexpr std::size_t kMaxCeilingFile = 8192;
 constexpr char kMagic[] = "soleguard-ceiling";
-
-// Tells scope directories apart in a file name of bounded length. A collision is no harm: the file
-// says whose it is.
-std::string DirectoryKey(const std::string& path) {
-  return absl::StrCat("directory-", absl::Hex(HashOf(path), absl::kZeroPad16));
-}
-
-// The scope as its ceilings call it. A user's own may be named as a directory too.
-std::string CalledOf(const Scope& scope) {
-  const bool may_be_users = scope.kind() == Scope::Kind::kDirectory &&
-                            IdentityOf(scope).starts_with("/run/lock/soleguard-");
-  return may_be_users && IdentityOf(scope) == IdentityOf(Scope::User()) ? "user" : scope.ToString();
-}
-
-std::string ScopeKey(const std::string& called) {
-  return called.starts_with('/') ? DirectoryKey(called) : called;
-}
 
 // Of the ceilings of one slot number; "." in no scope's key, so that no name's ceiling is in the
 // way.
@@ -98,20 +80,13 @@ std::optional<Ceiling> Decode(const std::string& text, const std::string& owner)
   return text == Encode(ceiling, owner) ? std::optional(std::move(ceiling)) : std::nullopt;
 }
 
-// What is made in a state directory is as open to its group as that is.
-os::Ownership OwnershipIn(const std::string& state) {
-  const std::optional<std::uint32_t> group = os::GroupThatMayWrite(state);
-  if (!group.has_value()) return {.rule = os::Ownership::Rule::kOwnerOrRoot, .uid = os::OwnUid()};
-  return {.rule = os::Ownership::Rule::kGroup, .uid = os::OwnUid(), .gid = *group};
-}
-
 // The ceiling of one name and slot.
 class CeilingFile {
  public:
   CeilingFile(const std::string& state, const Scope& scope, const InstanceName& name)
       : state_(state),
-        called_(CalledOf(scope)),
-        directory_(absl::StrCat(state, "/", ScopeKey(called_), SlotKey(name))),
+        called_(StateNameOf(scope)),
+        directory_(absl::StrCat(state, "/", StateKeyOf(called_), SlotKey(name))),
         file_(name.text()),
         owner_(absl::StrCat(EscapeBytes(called_), "\n", EscapeBytes(name.key()))) {}
 
@@ -228,17 +203,6 @@ TokenClock Now() {
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope) {
-  if (!scope.state_directory().empty()) return scope.state_directory();
-  const bool is_of_one_user =
-      scope.kind() == Scope::Kind::kUser ||
-      (scope.kind() == Scope::Kind::kDirectory && os::IsOwnersAlone(scope.directory()));
-  if (is_of_one_user) return os::StateDirectory();
-  return absl::FailedPreconditionError(absl::StrCat("several users may have a name in scope ",
-                                                    EscapeBytes(scope.ToString()),
-                                                    ", and each has a state directory of its own"));
-}
 
 Token NextTokenIn(const absl::StatusOr<std::string>& state, const Scope& scope,
                   const InstanceName& name, std::uint64_t last, const TokenClock& clock) {

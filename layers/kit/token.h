@@ -26,10 +26,6 @@ struct TokenClock {
 // unless they follow a larger one, so that the next durable one is larger whatever was lost.
 inline constexpr std::uint64_t kLeastDurableToken = std::uint64_t{1} << 50;
 
-// The state directory that everybody who may have a name of the scope shares. FailedPrecondition:
-// there is none.
-absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope);
-
 // As NextToken, of a ceiling in `state`, by `clock`. An error: there is no such directory.
 Token NextTokenIn(const absl::StatusOr<std::string>& state, const Scope& scope,
                   const InstanceName& name, std::uint64_t last, const TokenClock& clock);

@@ -40,6 +40,12 @@ absl::StatusOr<std::string> ReadRange(int fd, Range range);
 // kernel would end the process (SIGXFSZ).
 absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset);
 
+// All of `bytes` behind the file's end, wherever that is by then, in one system call: what several
+// processes append does not mix. ResourceExhausted as above.
+absl::Status Append(int fd, std::string_view bytes);
+
+absl::StatusOr<std::uint64_t> SizeOf(int fd);
+
 // Never waits for a writer (a FIFO), and takes no terminal.
 absl::StatusOr<UniqueFd> OpenForReading(const std::string& path);
 

@@ -11,6 +11,7 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "os/denied.h"
 #include "os/error.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
@@ -36,14 +37,14 @@ Stream OpenStream(const char* path) {
 absl::StatusOr<UniqueFd> OpenForReading(const std::string& path) {
   UniqueFd fd(RetryOnEintr(
       [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
-  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
+  if (!fd) return PathError(errno, "open", path);
   return fd;
 }
 
 absl::StatusOr<std::string> ReadAll(const std::string& path, std::size_t limit) {
   const UniqueFd fd(RetryOnEintr(
       [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); }));
-  if (!fd) return ErrnoStatus(errno, absl::StrCat("open ", EscapeBytes(path)));
+  if (!fd) return PathError(errno, "open", path);
   std::string text;
   std::array<char, 16384> buffer{};
   while (text.size() < limit) {
@@ -70,19 +71,52 @@ absl::StatusOr<std::string> ReadRange(int fd, Range range) {
 
 absl::Status WriteAt(int fd, std::string_view bytes) { return WriteAt(fd, bytes, 0); }
 
-absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
+namespace {
+
+// Beyond it the kernel would end the process.
+absl::Status CheckSizeLimit(int fd, std::uint64_t end) {
   rlimit limit = {};
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-      offset + bytes.size() > limit.rlim_cur) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "cannot write ", PathOf(fd), ": the limit of file sizes (ulimit -f) is reached; raise it"));
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+      end <= limit.rlim_cur) {
+    return absl::OkStatus();
   }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "cannot write ", PathOf(fd), ": the limit of file sizes (ulimit -f) is reached; raise it"));
+}
+
+// What write(2) and its kin said of a regular file.
+absl::Status CheckWritten(int fd, ssize_t put, std::size_t size) {
+  if (put < 0) return FileError(errno, "write", fd);
+  // A short write means that the disk or quota ended there.
+  if (static_cast<std::size_t>(put) != size) return FileError(ENOSPC, "write", fd);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WriteAt(int fd, std::string_view bytes, std::uint64_t offset) {
+  absl::Status fits = CheckSizeLimit(fd, offset + bytes.size());
+  if (!fits.ok()) return fits;
   const auto put = RetryOnEintr(
       [&] { return pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
-  if (put < 0) return FileError(errno, "write", fd);
-  // A short write to a regular file means that the disk or quota ended there.
-  if (static_cast<std::size_t>(put) != bytes.size()) return FileError(ENOSPC, "write", fd);
-  return absl::OkStatus();
+  return CheckWritten(fd, put, bytes.size());
+}
+
+absl::Status Append(int fd, std::string_view bytes) {
+  const absl::StatusOr<std::uint64_t> size = SizeOf(fd);
+  if (!size.ok()) return size.status();
+  absl::Status fits = CheckSizeLimit(fd, *size + bytes.size());
+  if (!fits.ok()) return fits;
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_APPEND) != 0) return FileError(errno, "fcntl", fd);
+  const auto put = RetryOnEintr([&] { return write(fd, bytes.data(), bytes.size()); });
+  return CheckWritten(fd, put, bytes.size());
+}
+
+absl::StatusOr<std::uint64_t> SizeOf(int fd) {
+  struct stat status = {};
+  if (fstat(fd, &status) != 0) return FileError(errno, "fstat", fd);
+  return static_cast<std::uint64_t>(status.st_size);
 }
 
 namespace {
@@ -93,7 +127,7 @@ absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string
                                  std::string_view bytes, mode_t mode, Flush flush) {
   std::string temporary = absl::StrCat(directory, "/.new.XXXXXX");
   UniqueFd file(mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(temporary)));
+  if (!file) return PathError(errno, "create", temporary);
   const std::string path = absl::StrCat(directory, "/", name);
 
   absl::Status done = WriteAt(file.get(), bytes);
@@ -102,7 +136,7 @@ absl::StatusOr<UniqueFd> Replace(const std::string& directory, const std::string
     done = ErrnoStatus(errno, "fdatasync");
   }
   if (done.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(path)));
+    done = PathError(errno, "rename to", path);
   }
   if (done.ok()) return file;
   (void)unlink(temporary.c_str());  // the first error is the one to tell
@@ -174,13 +208,13 @@ absl::StatusOr<UniqueFd> WriteForOthers(const Entry& entry, std::string_view byt
     return openat(entry.parent, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                   S_IRUSR | S_IWUSR);
   }));
-  if (!file) return ErrnoStatus(errno, absl::StrCat("create a file for ", EscapeBytes(entry.path)));
+  if (!file) return PathError(errno, "create a file for", entry.path);
   absl::Status done = WriteAt(file.get(), bytes);
   if (done.ok() && fchmod(file.get(), S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH) != 0) {
     done = ErrnoStatus(errno, "fchmod");
   }
   if (done.ok() && renameat(entry.parent, temporary.c_str(), entry.parent, name) != 0) {
-    done = ErrnoStatus(errno, absl::StrCat("rename to ", EscapeBytes(entry.path)));
+    done = PathError(errno, "rename to", entry.path);
   }
   if (done.ok()) return file;
   (void)unlinkat(entry.parent, temporary.c_str(), 0);  // the first error is the one to tell

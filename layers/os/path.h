@@ -54,6 +54,8 @@ UniqueFd WatchPresence(const Entry& entry, const Ownership& ownership);
 // Keeps the directory `path` open to find entries below it, links in the path followed.
 absl::Status KeepPlace(const std::string& path, KeptFd& kept);
 
+// Renames a file, in place of what is at `to`, on the same filesystem.
+absl::Status MoveEntry(const Entry& from, const Entry& to);
 // Removes the file's name, if it has one. Whoever has it open keeps it.
 void RemoveEntry(const Entry& entry);
 // Removes the directory if it is empty.

@@ -17,12 +17,14 @@
 #include <absl/strings/str_cat.h>
 
 #include "os/answer.h"
+#include "os/denied.h"
 #include "os/error.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
 #include "os/ownership.h"
 #include "os/path.h"
 #include "os/umask.h"
+#include "os/user_scope.h"
 #include "os/view.h"
 #include "soleguard/process.h"
 #include "soleguard/scope_view.h"
@@ -122,7 +124,7 @@ absl::Status OpenError(int error, const Entry& entry, std::string_view what) {
   if (in_the_way && fstatat(entry.parent, entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
     return Refused(entry.path, status, absl::StrCat("is ", std::string(TypeName(status.st_mode))));
   }
-  return ErrnoStatus(error, absl::StrCat(std::string(what), " ", EscapeBytes(entry.path)));
+  return PathError(error, what, entry.path);
 }
 
 // Under a strict umask an object that this process made may lack bits that its group needs.
@@ -265,7 +267,7 @@ absl::Status CheckMayMake(const Entry& entry, std::size_t size) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot ", what, ": No such file or directory"));
   }
-  return ErrnoStatus(error, what);
+  return PathError(error, "make", entry.path);
 }
 
 // Who shares the scope: its directory says so, whoever asks.
@@ -296,13 +298,17 @@ absl::Status CheckMayStart(const std::string& path, const struct stat& status, c
   if (!caller.ok()) return caller.status();
   if (ownership.rule == Ownership::Rule::kOwner && !IsRoot(status.st_uid) &&
       status.st_uid != geteuid()) {
-    return Refused(path, status, "lets its owner move what is in it");
+    return absl::FailedPreconditionError(absl::StrCat(
+        EscapeBytes(path), " belongs to ", Who(status.st_uid), ", and a start there by ",
+        Who(geteuid()), " could be undone by that user: ", StartAs(status.st_uid),
+        ", or choose another scope"));
   }
   // On a filesystem that cannot be written the layers say so, each for itself.
   const int error = faccessat(kept.get(), ".", W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
   if (error == EACCES) {
     return Refused(path, status,
-                   absl::StrCat("cannot be written by ", Who(geteuid()),
+                   absl::StrCat("has mode ", Octal(status.st_mode), " and cannot be written by ",
+                                Who(geteuid()),
                                 " (Permission denied), so that nothing in it can be the caller's: "
                                 "start as its owner or as a member of its group, or choose another "
                                 "scope"));
@@ -366,6 +372,13 @@ absl::StatusOr<Ownership> KeepScopeDirectory(const Scope& scope, Create create, 
       return absl::FailedPreconditionError(
           absl::StrCat(path, " does not exist. Create it for the group that shares it: install -d ",
                        "-m 2770 -g GROUP ", path));
+    }
+    if (const std::optional<std::uint32_t> user = UserOfScopeAt(path)) {
+      if (*user != geteuid()) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(EscapeBytes(path), " does not exist: it is for the user scope of ",
+                         Who(*user), ", whose first start makes it; ", StartAs(*user)));
+      }
     }
     UniqueFd parent = OpenParent(path);
     if (parent) {
@@ -467,6 +480,14 @@ UniqueFd WatchPresence(const Entry& entry, const Ownership& ownership) {
 
 void RemoveEntry(const Entry& entry) { (void)unlinkat(entry.parent, entry.name.c_str(), 0); }
 
+absl::Status MoveEntry(const Entry& from, const Entry& to) {
+  if (renameat(from.parent, from.name.c_str(), to.parent, to.name.c_str()) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoStatus(errno,
+                     absl::StrCat("rename ", EscapeBytes(from.path), " to ", EscapeBytes(to.path)));
+}
+
 absl::Status RemoveDirectory(const std::string& path) {
   if (rmdir(path.c_str()) == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("remove ", EscapeBytes(path)));
@@ -527,7 +548,7 @@ absl::StatusOr<std::string> StateDirectory() {
 
 absl::Status MakeDirectories(const std::string& directory) {
   if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
-  if (errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
+  if (errno != ENOENT) return PathError(errno, "create", directory);
   const std::size_t slash = directory.rfind('/');
   // Stops at a directory of the root directory: a home or a volume that is not there is not ours to
   // make.
@@ -537,7 +558,7 @@ absl::Status MakeDirectories(const std::string& directory) {
   absl::Status parent = MakeDirectories(directory.substr(0, slash));
   if (!parent.ok()) return parent;
   if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
-  return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(directory)));
+  return PathError(errno, "create", directory);
 }
 
 bool IsOwnersAlone(const std::string& directory) {

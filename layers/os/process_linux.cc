@@ -211,6 +211,10 @@ absl::StatusOr<ProcessDescription> DescribeSelf() {
   return description;
 }
 
+std::vector<std::string> OwnArguments() {
+  return proc::SplitArguments(proc::ReadUpTo(AT_FDCWD, "/proc/self/cmdline", kArgumentsLimit).text);
+}
+
 absl::StatusOr<UniqueFd> OpenPidfd(const ProcessIdentity& identity) {
   const absl::StatusOr<const proc::Self*> self = proc::OwnSelf();
   if (!self.ok()) return self.status();

@@ -8,8 +8,11 @@
 #include <absl/status/statusor.h>
 #include <absl/strings/str_cat.h>
 
+#include "os/denied.h"
+#include "os/ownership.h"
 #include "os/path.h"
 #include "os/user.h"
+#include "os/user_scope.h"
 #include "os/view.h"
 #include "soleguard/scope.h"
 #include "soleguard/text.h"
@@ -18,9 +21,9 @@ namespace soleguard {
 namespace {
 
 constexpr std::string_view kUserText = "user";
+constexpr std::string_view kOfUserText = "user:";
 constexpr std::string_view kSystemText = "system";
 constexpr char kSystemDirectory[] = "/run/soleguard";
-constexpr char kLockDirectory[] = "/run/lock";
 
 // PATH_MAX of Linux without the terminating zero; longer paths cannot be opened.
 constexpr std::size_t kMaxPathBytes = 4095;
@@ -63,14 +66,42 @@ absl::StatusOr<std::string> Normalise(std::string_view path) {
   return normal.empty() ? "/" : normal;
 }
 
+absl::Status MayEnter(std::uint32_t uid) {
+  const std::uint32_t own = os::OwnUid();
+  if (own == 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(
+      "that scope belongs to ", os::Who(uid), ", and this process is ", os::Who(own),
+      ": the directory of a user's scope is open to that user and root alone. Ask that user, or do "
+      "it as root or as that user (",
+      os::SudoAs(uid), ")"));
+}
+
+// A directory to root: what is in it is the user's own, so root looks at it, asks its holders to
+// end, and starts nothing there.
+absl::StatusOr<Scope> ScopeOfUser(std::string_view name) {
+  const std::optional<std::uint32_t> uid = os::FindUid(name);
+  if (!uid.has_value()) {
+    return absl::NotFoundError(
+        absl::StrCat("no user is called '", EscapeBytes(name),
+                     "' in the password database (getent passwd lists them)"));
+  }
+  if (*uid == os::OwnUid()) return Scope::User();
+  if (absl::Status may_enter = MayEnter(*uid); !may_enter.ok()) return may_enter;
+  const std::string path = absl::StrCat(os::PlaceOfUserScopes(), *uid);
+  // Everybody may make a directory of that name, and only its owner or root can take it away: one
+  // that is the user's now stays so for as long as he likes. (The race: he removes it, and another
+  // makes his own there. That one shows processes of his own, and no others are ever signalled.)
+  if (absl::Status owned = os::CheckOwner(path, *uid); !owned.ok()) return owned;
+  return Scope::Directory(path);
+}
+
 }  // namespace
 
 // Always computed anew, never remembered: a process may change its effective uid.
 Scope Scope::User() {
-  const char* parent = os::IsSharedByEverybody(kLockDirectory) ? kLockDirectory : "/tmp";
   const absl::StatusOr<os::OutsideUser> user = os::FindOutsideUser();
   return Scope(Kind::kUser,
-               absl::StrCat(parent, "/soleguard-", user.ok() ? user->uid : os::OwnUid()));
+               absl::StrCat(os::PlaceOfUserScopes(), user.ok() ? user->uid : os::OwnUid()));
 }
 
 Scope Scope::System() { return Scope(Kind::kSystem, kSystemDirectory); }
@@ -92,9 +123,10 @@ absl::StatusOr<Scope> Scope::Parse(std::string_view text) {
   if (text == kUserText) return User();
   if (text == kSystemText) return System();
   if (text.starts_with('/')) return Directory(text);
+  if (text.starts_with(kOfUserText)) return ScopeOfUser(text.substr(kOfUserText.size()));
   constexpr std::size_t kMaxShown = 40;
   return absl::InvalidArgumentError(
-      absl::StrCat("a scope is user, system or an absolute path, found '",
+      absl::StrCat("a scope is user, user:NAME, system or an absolute path, found '",
                    EscapeBytes(text.substr(0, kMaxShown)), text.size() > kMaxShown ? "...'" : "'"));
 }
 

@@ -7,12 +7,12 @@
 
 #include <absl/strings/str_cat.h>
 
+#include "os/denied.h"
 #include "os/error.h"
 #include "os/kept_fd.h"
 #include "os/ownership.h"
 #include "os/path.h"
 #include "os/segment.h"
-#include "soleguard/text.h"
 
 namespace soleguard::os {
 namespace {
@@ -21,9 +21,7 @@ constexpr char kDirectory[] = "/dev/shm";
 
 // Under its name only when all of it is right. False: another was faster.
 absl::StatusOr<bool> Make(const Entry& entry, const Ownership& ownership) {
-  const auto failed = [&] {
-    return ErrnoStatus(errno, absl::StrCat("create ", EscapeBytes(entry.path)));
-  };
+  const auto failed = [&] { return PathError(errno, "create", entry.path); };
   const UniqueFd file(RetryOnEintr(
       [&] { return open(kDirectory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR); }));
   if (!file) return failed();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace soleguard::os {
 
@@ -20,6 +21,9 @@ struct User {
 // The entry of `uid` in the password database: /etc/passwd first, then what nsswitch.conf(5) names.
 // nullopt: it has none, or it could not be asked.
 std::optional<User> FindUser(std::uint32_t uid);
+// The uid of the user `name`, or the number that `name` is. nullopt: no user is called so, or the
+// password database could not be asked.
+std::optional<std::uint32_t> FindUid(std::string_view name);
 
 // Whether a user belongs to a group, by the password database and /etc/group. Groups that only a
 // name service knows are not seen: a program that is linked statically cannot load it.

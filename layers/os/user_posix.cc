@@ -58,27 +58,49 @@ std::optional<std::uint32_t> ParseId(std::string_view text) {
   return error == std::errc() && parsed == end ? std::optional(id) : std::nullopt;
 }
 
+// A line of the password database.
+struct Entry {
+  std::uint32_t uid = 0;
+  User user;
+};
+
 // "name:password:uid:gid:comment:home:shell" (passwd(5)).
-std::optional<User> ParseEntry(std::string_view line, std::uint32_t uid) {
+std::optional<Entry> ParseEntry(std::string_view line) {
   std::array<std::string_view, 7> fields;
   for (std::string_view& field : fields) {
     const std::size_t end = std::min(line.find(':'), line.size());
     field = line.substr(0, end);
     line.remove_prefix(std::min(end + 1, line.size()));
   }
-  if (ParseId(fields[2]) != uid || fields[0].empty()) return std::nullopt;
+  const std::optional<std::uint32_t> uid = ParseId(fields[2]);
   const std::optional<std::uint32_t> gid = ParseId(fields[3]);
-  if (!gid.has_value()) return std::nullopt;
-  return User{.name = std::string(fields[0]), .gid = *gid, .home = std::string(fields[5])};
+  if (!uid.has_value() || !gid.has_value() || fields[0].empty()) return std::nullopt;
+  return Entry{
+      .uid = *uid,
+      .user = {.name = std::string(fields[0]), .gid = *gid, .home = std::string(fields[5])}};
 }
 
-std::optional<User> FindEntry(std::string_view text, std::uint32_t uid) {
+// The first line of `text` that is as asked for.
+template <typename IsAsked>
+std::optional<Entry> FindEntry(std::string_view text, IsAsked is_asked) {
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    if (std::optional<User> user = ParseEntry(text.substr(0, end), uid)) return user;
+    std::optional<Entry> entry = ParseEntry(text.substr(0, end));
+    if (entry.has_value() && is_asked(*entry)) return entry;
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return std::nullopt;
+}
+
+std::optional<User> FindEntryOf(std::string_view text, std::uint32_t uid) {
+  std::optional<Entry> entry = FindEntry(text, [uid](const Entry& one) { return one.uid == uid; });
+  return entry.has_value() ? std::optional(std::move(entry->user)) : std::nullopt;
+}
+
+std::optional<std::uint32_t> FindUidOf(std::string_view text, std::string_view name) {
+  const std::optional<Entry> entry =
+      FindEntry(text, [name](const Entry& one) { return one.user.name == name; });
+  return entry.has_value() ? std::optional(entry->uid) : std::nullopt;
 }
 
 // A program that was started without a dynamic loader.
@@ -145,17 +167,17 @@ std::optional<std::string> ReadInTime(const UniqueFd& answer) {
   return text;
 }
 
-std::optional<User> AskGetent(std::uint32_t uid) {
+// The answer of getent(1) to a name or a number; "": it has none, or cannot be asked.
+std::string AskGetent(std::string key) {
   static std::atomic<bool> silent{false};  // it is not asked again by this process
-  if (silent) return std::nullopt;
+  if (silent) return "";
   std::array<int, 2> ends = {};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return "";
   const UniqueFd answer(ends[0]);
   UniqueFd output(ends[1]);
-  std::string number = std::to_string(uid);
   std::string program = "/usr/bin/getent";
   std::string database = "passwd";
-  std::array<char*, 4> arguments = {program.data(), database.data(), number.data(), nullptr};
+  std::array<char*, 4> arguments = {program.data(), database.data(), key.data(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
@@ -163,7 +185,7 @@ std::optional<User> AskGetent(std::uint32_t uid) {
   const int error =
       posix_spawn(&child, program.c_str(), &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return std::nullopt;
+  if (error != 0) return "";
   output.reset();
   const std::optional<std::string> text = ReadInTime(answer);
   if (!text.has_value()) {
@@ -171,7 +193,12 @@ std::optional<User> AskGetent(std::uint32_t uid) {
     (void)kill(child, SIGKILL);  // it waits for a socket, which that ends
   }
   (void)RetryOnEintr([&] { return waitpid(child, nullptr, 0); });  // ECHILD: SIGCHLD is ignored
-  return text.has_value() ? FindEntry(*text, uid) : std::nullopt;
+  return text.value_or("");
+}
+
+std::string ReadPasswd() {
+  const UniqueFd file(RetryOnEintr([] { return open("/etc/passwd", O_RDONLY | O_CLOEXEC); }));
+  return file ? ReadAll(file.get()) : "";
 }
 
 }  // namespace
@@ -181,11 +208,16 @@ std::uint32_t OwnUid() { return geteuid(); }
 std::uint32_t OwnRealUid() { return getuid(); }
 
 std::optional<User> FindUser(std::uint32_t uid) {
-  const UniqueFd file(RetryOnEintr([] { return open("/etc/passwd", O_RDONLY | O_CLOEXEC); }));
-  if (file) {
-    if (std::optional<User> user = FindEntry(ReadAll(file.get()), uid)) return user;
-  }
-  return IsStatic() ? AskGetent(uid) : AskNameServices(uid);
+  if (std::optional<User> user = FindEntryOf(ReadPasswd(), uid)) return user;
+  return IsStatic() ? FindEntryOf(AskGetent(std::to_string(uid)), uid) : AskNameServices(uid);
+}
+
+std::optional<std::uint32_t> FindUid(std::string_view name) {
+  if (const std::optional<std::uint32_t> uid = FindUidOf(ReadPasswd(), name)) return uid;
+  if (const std::optional<std::uint32_t> number = ParseId(name)) return number;
+  // getent(1) would take what begins with a dash for an option.
+  if (name.empty() || name.starts_with('-')) return std::nullopt;
+  return FindUidOf(AskGetent(std::string(name)), name);
 }
 
 bool IsMember(std::uint32_t uid, std::uint32_t gid) {

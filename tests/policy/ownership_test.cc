@@ -352,7 +352,8 @@ TEST_F(Strangers, H37_ARecordNamesNobodyWhoDoesNotShareTheScope) {
   EXPECT_TRUE(absl::IsFailedPrecondition(whose.status())) << whose.status();
   EXPECT_THAT(std::string(whose.status().message()), HasSubstr("does not share the scope"));
   // Root does not start there, and check says so.
-  EXPECT_THAT(Say(scope.Acquire()), HasSubstr("lets its owner move"));
+  EXPECT_THAT(Say(scope.Acquire()),
+              HasSubstr("could be undone by that user: start it as that user (sudo -u "));
   EXPECT_EQ(Forecast(scope), Arbiter::Decision::kUndetermined);
 }
 

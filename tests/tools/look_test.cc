@@ -3,7 +3,9 @@
 #include <array>
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -206,6 +208,120 @@ TEST(Look, H34_ForeignBytesAreEscapedOnce) {
     const Finished said = guardcheck.Call(call);
     EXPECT_THAT(said.output + said.errors, HasSubstr(in_json));
   }
+  EXPECT_EQ(run.Exit(0), 0);
+}
+
+// All texts in a value of JSON, keys aside.
+void CollectTexts(const boost::json::value& value, Words& texts) {
+  if (const auto* text = value.if_string()) texts.emplace_back(*text);
+  if (const auto* array = value.if_array()) {
+    for (const boost::json::value& element : *array) CollectTexts(element, texts);
+  }
+  if (const auto* object = value.if_object()) {
+    for (const auto& member : *object) CollectTexts(member.value(), texts);
+  }
+}
+
+// Whatever is said: each odd word in it is there as EscapeBytes has it, and not as that has its
+// own result.
+void ExpectEscapedOnce(const std::string& text, const std::string& odd) {
+  const std::string once = EscapeBytes(odd);
+  for (std::size_t at = text.find("<q"); at != std::string::npos; at = text.find("<q", at + 1)) {
+    EXPECT_EQ(text.substr(at, text.find("q>", at) + 2 - at), once) << text;
+  }
+  EXPECT_EQ(text.find_first_of("\x1b\x07\xff"), std::string::npos) << text;
+}
+
+void ExpectEscapedOnce(const Finished& said, const std::string& odd) {
+  ExpectEscapedOnce(said.errors, odd);
+  std::istringstream lines(said.output);
+  for (std::string line; std::getline(lines, line);) {
+    Words texts = {line};
+    if (line.starts_with('{')) {
+      texts.clear();
+      CollectTexts(boost::json::parse(line), texts);
+    }
+    for (const std::string& text : texts) ExpectEscapedOnce(text, odd);
+  }
+}
+
+// In names, arguments, paths and settings; where all is well, and where nothing can be told.
+TEST(Look, H34_EveryOddByteIsEscapedOnceByEveryCommand) {
+  // No byte of a name is a control character.
+  for (const std::string& bytes : Words{"\xff\\\xe2\x80\xae\\xff", "\\\\x41\xc3"}) {
+    const std::string odd = "<q" + bytes + "q>";
+    SCOPED_TRACE(EscapeBytes(odd));
+    const Guardcheck guardcheck;
+    const std::string config = guardcheck.directory() / odd;
+    std::ofstream(config) << "grace = \"3s\"\n";
+    Guarded run{
+        Program::Setup{.argv = guardcheck.Argv({"run", odd, "--", Beside("instance"), "--referee",
+                                                guardcheck.directory() / odd})}};
+    run.Settle();
+    const std::vector<Words> calls = {{"run", odd, "--until", odd, "--", "true"},
+                                      {"run", odd, "--config", config, "--", odd},
+                                      {"run", odd, "--forward", "--", odd},
+                                      {"run", odd, "--policy", odd, "--", odd},
+                                      {"status", odd},
+                                      {"check", odd},
+                                      {"list"},
+                                      {"send", odd, "--", odd},
+                                      {"report", odd, "--conflict", odd},
+                                      {"doctor", odd},
+                                      {"gc", odd},
+                                      {"watch", odd, "--once"},
+                                      {"stop", odd, "--timeout", "0s"}};
+    const auto call_all = [&] {
+      for (const Words& call : calls) {
+        SCOPED_TRACE(call.front());
+        ExpectEscapedOnce(guardcheck.Call(call), odd);
+        const auto behind = std::find(call.begin(), call.end(), "--");
+        Words json(call.begin(), behind);
+        json.emplace_back("--json");
+        json.insert(json.end(), behind, call.end());
+        ExpectEscapedOnce(guardcheck.Call(json), odd);
+      }
+    };
+    call_all();
+    for (const Words& options : {Words{}, {"--json"}}) {
+      ExpectEscapedOnce(
+          RunProgram(
+              {.argv = Words{Beside("guardcheck"), "config", odd, "--config", config} + options}),
+          odd);
+    }
+    EXPECT_EQ(run.Exit(0), 0);
+    ExpectEscapedOnce(guardcheck.Call({"run", odd, "--pidfile", "/nowhere/" + odd, "--", "true"}),
+                      odd);
+    std::filesystem::remove_all(guardcheck.Object(odd));
+    std::filesystem::create_symlink("/", guardcheck.Object(odd));  // planted
+    call_all();
+  }
+}
+
+TEST(Look, ALongCommandIsCutOnTheScreenAndWholeInJson) {
+  const Guardcheck guardcheck;
+  Words command = {"sh", "-c", "echo ready; read -r line", "sh"};
+  for (int i = 0; i < 2000; ++i) command.push_back(std::string(53, 'a'));
+  Program run({.argv = guardcheck.Run(command)});
+  ASSERT_EQ(run.ReadLine(), "ready");
+  for (const Words& call :
+       {Words{"status", "x"}, {"check", "x"}, {"list"}, {"run", "x", "--", "true"}}) {
+    const Finished said = guardcheck.Call(call);
+    EXPECT_THAT(said.output + said.errors, HasSubstr("… (108,034 bytes, 2,004 words)\n"));
+    EXPECT_LT(said.output.size() + said.errors.size(), 4000u);
+  }
+  const boost::json::object json = ParseObject(guardcheck.Call({"status", "x", "--json"}).output);
+  EXPECT_EQ(json.at("holder").at("process").at("argv").as_array().size(), command.size());
+  run.CloseInput();
+  (void)run.Wait();
+}
+
+TEST(Look, ANumberInJsonLooksLikeOne) {
+  const Guardcheck guardcheck;
+  Guarded run = guardcheck.Start();
+  run.Settle();
+  EXPECT_THAT(guardcheck.Call({"status", "x", "--json"}).output,
+              ::testing::ContainsRegex("\"cpu_percent\":[0-9]+\\.[0-9],"));
   EXPECT_EQ(run.Exit(0), 0);
 }
 

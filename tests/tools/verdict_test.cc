@@ -75,6 +75,38 @@ TEST(CommandLine, LeavesOutWhatAProcessWithATitleHasLeft) {
   EXPECT_EQ(line(Words(28)), "");
 }
 
+TEST(MaskSecrets, KnowsVariablesAndNamesThatEndSo) {
+  EXPECT_THAT(MaskSecrets({"env", "API_KEY=a", "DB_PASSWORD=b", "PATH=/bin", "bot"}),
+              ElementsAre("env", "API_KEY=***", "DB_PASSWORD=***", "PATH=/bin", "bot"));
+  EXPECT_THAT(MaskSecrets({"bot", "--bot-token", "a", "--Client-Secret=b"}),
+              ElementsAre("bot", "--bot-token", "***", "--Client-Secret=***"));
+  const Words words = {"bot", "--token-file", "a", "--untoken=b", "MONKEY=c", "x=--token=d"};
+  EXPECT_EQ(MaskSecrets(words), words);
+}
+
+TEST(CommandLine, OfALongOneTheBeginningIsShownAndItsLength) {
+  const Words many(5000, "word");
+  const std::string text = CommandLine(many).text();
+  EXPECT_LT(text.size(), 1100u);
+  EXPECT_THAT(text, testing::StartsWith("word word "));
+  EXPECT_THAT(text, testing::EndsWith("… (25,000 bytes, 5,000 words)"));
+  // Within a word, and not within a letter.
+  const std::string word = CommandLine({"x" + std::string(3000, 'a')}).text();
+  EXPECT_THAT(word, testing::EndsWith("a… (3,002 bytes, 1 word)"));
+  std::string letters;
+  for (int i = 0; i < 1000; ++i) letters += "ö";
+  for (const char* before : {"", "x"}) {
+    EXPECT_THAT(CommandLine({before + letters}).text(), Not(HasSubstr("\\x")));
+  }
+  EXPECT_THAT(CommandLine(Words(10, "word")).text(), Not(HasSubstr("…")));
+}
+
+TEST(Json, NumbersAreWrittenAsAPersonWritesThem) {
+  EXPECT_EQ(Line(Json::Object({{"a", 15.6}, {"b", 0.0}, {"c", 1e9}, {"d", -0.25}, {"e", 7}})),
+            R"({"a":15.6,"b":0.0,"c":1000000000.0,"d":-0.25,"e":7})");
+  EXPECT_EQ(Line(Json::Array()), "[]");
+}
+
 // What is shown can be typed: bash makes the same bytes of it.
 TEST(ShellWord, IsReadBackByBash) {
   for (const std::string& word : Words{"plain",
@@ -157,7 +189,7 @@ TEST(Shown, IsEscapedOnceWhereverItComesFrom) {
 }
 
 TEST(Report, H34_ARefusalShowsNoControlCharacterAndNoBrokenText) {
-  const std::string text = RefusalText("x", {}, HostileDuplicate()).text();
+  const std::string text = RefusalText({.operand = "x"}, HostileDuplicate()).text();
   EXPECT_EQ(text.find_first_of("\x1b\x07\xff"), std::string::npos) << text;
   EXPECT_THAT(text, HasSubstr("\\x1b]0;owned\\x07\\xff\"\\\\\\x0a"));
   EXPECT_THAT(text, HasSubstr("4711"));
@@ -182,38 +214,42 @@ TEST(Report, ARefusalByAHolderWithAnotherPolicySaysSo) {
   Common common;
   common.policy = *soleguard::Policy::Parse("available");
   duplicate.holder.record->policy = "all(file, mutex, port)";
-  EXPECT_THAT(RefusalText("x", common, duplicate).text(),
+  EXPECT_THAT(RefusalText({.common = common, .operand = "x"}, duplicate).text(),
               HasSubstr("\nIt was started under policy all(file, mutex, port), this start under "
                         "at_least(2, file, mutex, port).\nBoth must use the same"));
   EXPECT_EQ(RefusalJson("x", common, duplicate).value().at("same_policy"), false);
 
   common.policy = soleguard::Policy::Default();
-  EXPECT_THAT(RefusalText("x", common, duplicate).text(), Not(HasSubstr("It was started under")));
+  EXPECT_THAT(RefusalText({.common = common, .operand = "x"}, duplicate).text(),
+              Not(HasSubstr("It was started under")));
   EXPECT_EQ(RefusalJson("x", common, duplicate).value().at("same_policy"), true);
 
   duplicate.holder.standing = Standing::kUnknown;  // the record is an earlier holder's
-  EXPECT_THAT(RefusalText("x", {}, duplicate).text(), Not(HasSubstr("It was started under")));
+  EXPECT_THAT(RefusalText({.operand = "x"}, duplicate).text(),
+              Not(HasSubstr("It was started under")));
   EXPECT_TRUE(RefusalJson("x", {}, duplicate).value().at("same_policy").is_null());
 }
 
 // The number belongs to somebody else here.
 TEST(Report, DoesNotOfferToKillAPidOfAnotherNamespace) {
-  EXPECT_THAT(RefusalText("x", {}, HostileDuplicate()).text(), Not(HasSubstr("kill")));
+  EXPECT_THAT(RefusalText({.operand = "x"}, HostileDuplicate()).text(), Not(HasSubstr("kill")));
 }
 
 // Without them the next command would look at another place, and say that nothing runs.
 TEST(Report, NextStepsNameTheScopeAndThePolicy) {
   Common common;
-  EXPECT_THAT(RefusalText("x", common, {}).text(), HasSubstr("guardcheck status x\n"));
+  EXPECT_THAT(RefusalText({.common = common, .operand = "x"}, {}).text(),
+              HasSubstr("guardcheck status x\n"));
   common.options.scope = *soleguard::Scope::Directory("/run/my bots");
   common.policy = *soleguard::Policy::Parse("any(file, file(path=/run/lock/x.lock))");
-  EXPECT_THAT(RefusalText("it's", common, {}).text(),
+  EXPECT_THAT(RefusalText({.common = common, .operand = "it's"}, {}).text(),
               HasSubstr("guardcheck status 'it'\\''s' --scope '/run/my bots' --policy "
                         "'any(file, file(path=/run/lock/x.lock))'\n"));
 }
 
 TEST(Report, ARefusalWithoutAnyEvidenceOfTheHolderSaysSo) {
-  EXPECT_THAT(RefusalText("x", {}, {}).text(), HasSubstr("No record names a live process"));
+  EXPECT_THAT(RefusalText({.operand = "x"}, {}).text(),
+              HasSubstr("No record names a live process"));
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // The commands of guardcheck: one file each in commands/, and one line in main.cc.
 #pragma once
 
+#include <algorithm>
 #include <exception>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,18 +24,32 @@ struct Common {
   bool json = false;
 };
 
+// An option that stands on the command line.
+struct SaidOption {
+  std::string name;                // "--log"
+  std::vector<std::string> words;  // as it can be typed again: "--log", "bot.log"
+};
+
 // How a command was called.
 struct Call {
   Common common;
   std::string operand;               // NAME, which is valid, or what the kind's operand is
   std::vector<std::string> command;  // the words behind --
-  std::set<std::string> said;        // the options that stand on the command line: "--log"
+  std::vector<SaidOption> said;      // one that is given twice is in it twice
+  // Whether another command has such an option; nullptr: none has any.
+  bool (*has_option)(std::string_view command, std::string_view option) = nullptr;
+
+  bool Says(std::string_view option) const {
+    return std::any_of(said.begin(), said.end(),
+                       [option](const SaidOption& one) { return one.name == option; });
+  }
 };
 
 // The call is not as it should be. Ends guardcheck with kUsage, after saying what.
 class UsageError : public std::exception {
  public:
-  explicit UsageError(std::string what) : what_(std::move(what)) {}
+  // `what`: lines of which each is escaped already, as for Said (shown.h).
+  explicit UsageError(std::string_view what);
   const char* what() const noexcept override { return what_.c_str(); }
 
  private:
@@ -76,6 +90,7 @@ CommandKind ConfigCommand();
 CommandKind DoctorCommand();
 CommandKind ExplainCommand();
 CommandKind GcCommand();
+CommandKind HistoryCommand();
 CommandKind ListCommand();
 CommandKind ManualCommand();
 CommandKind ReportCommand();

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "exit_code.h"
+#include "shown.h"
 #include "soleguard/options.h"
 
 namespace guardcheck {
@@ -16,7 +17,7 @@ soleguard::Options ToLook(const Common& common) {
 }
 
 int CannotLook(const absl::Status& status) {
-  (void)std::fprintf(stderr, "guardcheck: %s\n", std::string(status.message()).c_str());
+  (void)std::fprintf(stderr, "guardcheck: %s\n", Said(status.message()).text().c_str());
   return absl::IsInvalidArgument(status) ? kUsage : kUndetermined;
 }
 

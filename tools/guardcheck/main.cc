@@ -25,6 +25,7 @@ std::span<const CommandKind> CommandKinds() {
       StopCommand(),        //
       SendCommand(),        //
       WatchCommand(),       //
+      HistoryCommand(),     //
       ExplainCommand(),     //
       DoctorCommand(),      //
       ReportCommand(),      //

@@ -102,6 +102,14 @@ std::string Option::variable() const {
                       absl::AsciiStrToUpper(absl::StrReplaceAll(key(), {{"-", "_"}})));
 }
 
+std::vector<std::string> Option::Words(const std::string& text) const {
+  const std::string& without_value = is_flag() ? "true" : bare;
+  if (text == without_value) return {name};
+  // Without the '=' a value that may be left out is another word, and one with a dash an option.
+  if (is_flag() || !bare.empty() || text.starts_with('-')) return {absl::StrCat(name, "=", text)};
+  return {name, text};
+}
+
 Reader Into(std::string& target) {
   return [&target](const std::string& text) {
     target = text;

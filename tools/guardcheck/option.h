@@ -33,6 +33,8 @@ struct Option {
   // What `word` was meant for where it follows the option and the option needs no value, or needs
   // it behind a "=": "3s" for "3s" and "3" where it takes a duration. Empty: nothing that it takes.
   std::string ValueMeantBy(const std::string& word) const;
+  // With this value, as it is typed.
+  std::vector<std::string> Words(const std::string& text) const;
 };
 
 // InvalidArgument: "expected WHAT, found 'FOUND'", which is escaped here.

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <absl/status/status.h>
+
 #include "soleguard/finding.h"
 #include "soleguard/name.h"
 #include "soleguard/process_identity.h"
@@ -16,6 +18,10 @@ namespace soleguard {
 // layers show. Takes no lock, creates nothing and writes nothing. May read a few hundred small
 // files. Thread-safe.
 std::vector<Finding> DiagnoseScope(const Scope& scope);
+
+// Whether the ceilings of fencing tokens can be written where the scope has them; if not, an error
+// says why, and what to do. Writes nothing. Thread-safe.
+absl::Status CheckStateDirectory(const Scope& scope);
 
 // Whether the caller and `holder`, another process that has the name, live in the same namespaces;
 // if not, one may not see what the other has. `holder` may be of another pid namespace.

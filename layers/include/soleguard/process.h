@@ -70,6 +70,8 @@ absl::StatusOr<ProcessDescription> Describe(const ProcessIdentity& identity);
 // The calling process: identity, uid, user, executable and working directory; the rest is left
 // empty. It is cheap enough for each start.
 absl::StatusOr<ProcessDescription> DescribeSelf();
+// Its argument vector. Empty where /proc does not show it.
+std::vector<std::string> OwnArguments();
 
 // What keeps a process from running until somebody lets it continue. A request to end it (SIGTERM)
 // has no effect before that.

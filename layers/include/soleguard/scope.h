@@ -27,7 +27,7 @@ class Scope {
   // other. InvalidArgument also for "..", control characters and more than 4,095 bytes. Normalised
   // as text.
   static absl::StatusOr<Scope> Directory(std::string_view path);
-  // "user", "system" or an absolute path.
+  // "user", "system", an absolute path, or for root "user:NAME": the scope of another user.
   static absl::StatusOr<Scope> Parse(std::string_view text);
 
   Kind kind() const { return kind_; }

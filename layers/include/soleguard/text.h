@@ -1,8 +1,10 @@
 // Foreign bytes as text. What other processes chose (names, arguments, paths) is untrusted.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace soleguard {
 
@@ -15,6 +17,20 @@ std::string EscapeBytes(std::string_view bytes);
 
 // The inverse of EscapeBytes. Anything that is not a valid escape is kept as it is.
 std::string UnescapeBytes(std::string_view text);
+
+// Where a secret stands in an argument vector.
+struct Secret {
+  std::size_t word = 0;
+  std::size_t begin = 0;  // in the word
+  std::string name;       // "api-key"
+};
+// The value of --password, --passwd, --token, --secret, --api-key, --apikey and --access-key, as
+// the next word or after '='; one dash counts as two. And that of a variable of such a name
+// (API_KEY=...). A name that ends so (--bot-token, DB_PASSWORD) is one of them.
+std::vector<Secret> SecretsIn(const std::vector<std::string>& argv);
+
+// `argv` for showing: each secret is replaced by "***".
+std::vector<std::string> MaskSecrets(std::vector<std::string> argv);
 
 // `value` as it is written in the text of a policy: unchanged if it is one word there, else in
 // quotes.

@@ -9,6 +9,7 @@
 
 #include <absl/time/time.h>
 
+#include "soleguard/history.h"
 #include "soleguard/profile.h"
 #include "soleguard/scope.h"
 #include "soleguard/subject.h"
@@ -51,6 +52,12 @@ struct Options {
   std::optional<absl::Duration> replace = std::nullopt;
   // Called once, when the start begins to wait as a standby or replacer and has its place in line.
   std::function<void()> waiting = {};
+  // Told of what is noted in the history of the name (history.h) about this start and its Guard,
+  // and also of what could not be noted: after each verdict, when a start begins to wait, when a
+  // claim is lost, repaired or released. Called in the thread in which that happens, which may be
+  // one of the library's own; it must not use the Guard, and what it throws for want of memory is
+  // dropped.
+  std::function<void(const HistoryEvent&)> on_event = {};
   // Ends Acquire early, whatever it waits for. The verdict is then Undetermined, with Cancelled.
   std::stop_token stop = {};
   // The claim will be handed on to a child, by ShareWithChild or KeepOverExec. Then the name's

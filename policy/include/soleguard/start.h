@@ -73,6 +73,9 @@ class Start {
   // The holder that a replacer named. nullopt: nobody had the name when it began.
   const std::optional<ProcessIdentity>& named() const { return named_; }
 
+  // The holder that a replacer has asked to end. nullopt: nobody.
+  const std::optional<Holder>& asked() const { return asked_; }
+
   // Ends the start: it is Undetermined, with Cancelled. Nothing is held afterwards.
   void Cancel();
 

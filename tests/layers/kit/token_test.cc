@@ -29,6 +29,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "kit/state_directory.h"
 #include "soleguard/guard.h"
 #include "soleguard/layer.h"
 #include "soleguard/name.h"

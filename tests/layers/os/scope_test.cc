@@ -67,9 +67,9 @@ TEST(ScopeTest, SystemIsOnePlaceForAll) {
 TEST(ScopeTest, RefusesEverythingElse) {
   for (const std::string_view text : {"", "User", "user ", "sys", "bots", "./bots", "~/bots"}) {
     SCOPED_TRACE(text);
-    EXPECT_EQ(
-        ErrorOf(Scope::Parse(text)),
-        absl::StrCat("a scope is user, system or an absolute path, found '", text.data(), "'"));
+    EXPECT_EQ(ErrorOf(Scope::Parse(text)),
+              absl::StrCat("a scope is user, user:NAME, system or an absolute path, found '",
+                           text.data(), "'"));
   }
   EXPECT_THAT(ErrorOf(Scope::Parse("a\nb")), HasSubstr("found 'a\\x0ab'"));
   EXPECT_THAT(ErrorOf(Scope::Parse(std::string(100000, 'x'))),

@@ -9,6 +9,7 @@
 #include "exit_code.h"
 #include "line/slots.h"
 #include "look.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "show/verdict.h"
 #include "soleguard/inspect.h"
@@ -43,10 +44,15 @@ class Check final : public Command {
     absl::StatusOr<soleguard::Forecast> forecast =
         soleguard::Check(call.operand, call.common.policy, options);
     if (!forecast.ok()) return CannotLook(forecast.status());
+    const std::vector<soleguard::OtherUsersHolder> elsewhere = HoldersElsewhere(call);
     if (call.common.json) {
-      Print(CheckJson(call.operand, call.common, *forecast));
+      Json object = CheckJson(call.operand, call.common, *forecast);
+      SetElsewhere(object, elsewhere);
+      Print(object);
     } else {
-      Show(CheckText(call.operand, call.common, *forecast, call.command), stdout);
+      Show(Text(CheckText(call, *forecast, {.slots = slot_count_}),
+                ElsewhereText(call, elsewhere, "status")),
+           stdout);
     }
     switch (forecast->decision) {
       case soleguard::Arbiter::Decision::kUnique:

@@ -21,7 +21,7 @@ Shown SettingsText(const std::string& name, const std::vector<InForce>& settings
     const bool said = !setting.texts.empty();
     const Shown value = said ? ShellWords(setting.texts) : Said(setting.standard);
     text += Text("  ", Padded(Said(setting.key), 15), " ", Padded(value.empty() ? "-" : value, 30),
-                 " ", said ? Escape(setting.origin) : "default", "\n");
+                 " ", said ? setting.origin : "default", "\n");
   }
   return text;
 }
@@ -31,7 +31,7 @@ Json SettingsJson(const std::string& name, const std::vector<InForce>& settings)
   for (const InForce& setting : settings) {
     values.Set(Said(setting.key), Json::Object({{"values", WordsJson(setting.texts)},
                                                 {"default", OrNull(Said(setting.standard))},
-                                                {"origin", OrNull(Escape(setting.origin))}}));
+                                                {"origin", OrNull(setting.origin)}}));
   }
   return Json::Object({{"schema", 1}, {"name", Escape(name)}, {"settings", values}});
 }

@@ -2,14 +2,19 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
+
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
 
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
 #include "show/json.h"
 #include <soleguard/collect.h>
+#include <soleguard/history.h>
 #include <soleguard/name.h>
 #include <soleguard/names.h>
 
@@ -56,6 +61,27 @@ absl::StatusOr<ToCollect> NamesToCollect(const soleguard::Scope& scope, const st
   return found;
 }
 
+// Removes the history of the name that was asked for, or those that nobody has added to for a long
+// time; not of the names in `kept`, which are in use. Gives the names whose history was removed.
+absl::StatusOr<std::vector<InstanceName>> RemoveHistories(const soleguard::Scope& scope,
+                                                          const std::string& asked,
+                                                          const std::set<std::string>& kept) {
+  constexpr absl::Duration kKept = absl::Hours(30 * 24);
+  const absl::StatusOr<std::vector<InstanceName>> names = soleguard::NamesWithHistory(scope);
+  // Its users share no state directory, and so have none.
+  if (absl::IsFailedPrecondition(names.status())) return std::vector<InstanceName>();
+  if (!names.ok()) return names;
+  std::vector<InstanceName> removed;
+  for (const InstanceName& name : *names) {
+    if (kept.contains(name.text()) || (!asked.empty() && name.text() != asked)) continue;
+    const absl::Time before = asked.empty() ? absl::Now() - kKept : absl::InfiniteFuture();
+    const absl::StatusOr<bool> gone = soleguard::RemoveHistory(scope, name, before);
+    if (!gone.ok()) return gone.status();
+    if (*gone) removed.push_back(name);
+  }
+  return removed;
+}
+
 class Gc final : public Command {
  public:
   int Run(const Call& call) override {
@@ -63,12 +89,14 @@ class Gc final : public Command {
     const absl::StatusOr<ToCollect> found = NamesToCollect(scope, call.operand);
     if (!found.ok()) return CannotLook(found.status());
     int code = kYes;
+    std::set<std::string> kept;
     Json entries = Json::Array();
     for (const InstanceName& name : found->names) {
       // Also one without a directory, which somebody may have deleted: what else it has is removed.
       const absl::Status collected = soleguard::Collect(name, scope);
       // That it is in use is an answer, not a failure.
       if (!collected.ok() && !absl::IsFailedPrecondition(collected)) code = kUndetermined;
+      if (!collected.ok()) kept.insert(name.text());
       const bool removed = collected.ok() && found->is_there;
       const Shown why = collected.ok() ? Text("nothing of ", NameAndSlot(name),
                                               " is there, in scope ", Escape(scope.ToString()))
@@ -81,8 +109,19 @@ class Gc final : public Command {
         (void)std::puts(line.text().c_str());
       }
     }
+    const absl::StatusOr<std::vector<InstanceName>> histories =
+        RemoveHistories(scope, call.operand, kept);
+    if (!histories.ok()) code = CannotLook(histories.status());
     if (call.common.json) {
-      Print(Json::Object({{"schema", 1}, {"scope", Escape(scope.ToString())}, {"names", entries}}));
+      Json object =
+          Json::Object({{"schema", 1}, {"scope", Escape(scope.ToString())}, {"names", entries}});
+      object.Set("histories", ArrayOf(histories.ok() ? *histories : std::vector<InstanceName>(),
+                                      [](const auto& name) { return Json(Escape(name.text())); }));
+      Print(object);
+    } else if (histories.ok()) {
+      for (const InstanceName& name : *histories) {
+        (void)std::puts(Text("removed the history of ", Escape(name.text())).text().c_str());
+      }
     }
     return code;
   }

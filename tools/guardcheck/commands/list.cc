@@ -12,6 +12,7 @@
 #include "exit_code.h"
 #include "look.h"
 #include "show/json.h"
+#include "show/other_users.h"
 #include "show/status.h"
 #include "show/terminal.h"
 #include "show/words.h"
@@ -145,10 +146,15 @@ class List final : public Command {
     }
     if (names_) {
       PrintNames(running);
-    } else if (common.json) {
-      Print(ListJson(common, running));
+      return blind ? kUndetermined : kYes;
+    }
+    const std::vector<soleguard::OtherUsersHolder> elsewhere = HoldersElsewhere(call);
+    if (common.json) {
+      Json object = ListJson(common, running);
+      SetElsewhere(object, elsewhere);
+      Print(object);
     } else {
-      Show(ListText(running), stdout);
+      Show(Text(ListText(running), ElsewhereText(call, elsewhere, "list")), stdout);
     }
     return blind ? kUndetermined : kYes;
   }

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include <absl/time/clock.h>
 #include <absl/time/time.h>
 
 #include "command.h"
@@ -20,11 +21,16 @@
 #include "guardian/supervise.h"
 #include "guardian/verdict_fd.h"
 #include "line/slots.h"
+#include "show/history.h"
 #include "show/incident.h"
 #include "show/json.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "show/verdict.h"
 #include "show/words.h"
+#include "watcher/event_feeder.h"
+#include <soleguard/diagnosis.h>
+#include <soleguard/history.h>
 #include <soleguard/inspect.h>
 #include <soleguard/name.h>
 #include <soleguard/options.h>
@@ -35,6 +41,7 @@ namespace guardcheck {
 namespace {
 
 using soleguard::Guard;
+using soleguard::HistoryEvent;
 
 constexpr int kFirstDescriptor = 3;        // those below are COMMAND's own
 constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
@@ -60,9 +67,13 @@ void Export(const Guard& guard) {
 
 // What a guarded command has started knows by its environment whose it is. Of another program's
 // nothing is said.
-Shown WhatIsLeft(const soleguard::HolderRecord& last) {
+Left LeftBehindBy(const soleguard::HolderRecord& last) {
+  if (!last.instance.has_value() || last.token == 0) return {};
+  return LeftBy(last.name, last.token, last.identity.start_ticks);
+}
+
+Shown WhatIsLeft(const soleguard::HolderRecord& last, const Left& left) {
   if (!last.instance.has_value() || last.token == 0) return "";
-  const Left left = LeftBy(last.name, last.token, last.identity.start_ticks);
   if (!left.pids.empty()) {
     return Text(" It left running: pid ", Numbers(left.pids), ".");
   }
@@ -72,13 +83,23 @@ Shown WhatIsLeft(const soleguard::HolderRecord& last) {
   return left.is_all && is_seen ? " Nothing was left to clean up." : Shown();
 }
 
-void MentionPredecessor(const Guard& guard) {
-  const auto& last = guard.predecessor();
-  if (!last.has_value()) return;
-  Say(Text(Escape(guard.name()), ": follows a holder that died: pid ", last->identity.pid,
-           last->is_newer() ? Text(", guarded by ", Said(NewerSoleguard(*last)))
-                            : Text(", started ", Stamp(last->started)),
-           last->token == 0 ? Shown() : Text(", token ", last->token), ".", WhatIsLeft(*last)));
+void MentionPredecessor(const Guard& guard, const soleguard::HolderRecord& last, const Left& left) {
+  Say(Text(Escape(guard.name()), ": follows a holder that died: pid ", last.identity.pid,
+           last.is_newer() ? Text(", guarded by ", Said(NewerSoleguard(last)))
+                           : Text(", started ", Stamp(last.started)),
+           last.token == 0 ? Shown() : Text(", token ", last.token), ".", WhatIsLeft(last, left)));
+}
+
+// Who says where the ceilings of tokens are kept counts on them. Elsewhere the command is told by
+// its environment.
+void MentionToken(const Guard& guard, const soleguard::Scope& scope) {
+  if (guard.token_is_durable() || scope.state_directory().empty()) return;
+  const absl::Status why = soleguard::CheckStateDirectory(scope);
+  if (why.ok()) return;
+  Say(Text(Escape(guard.name()),
+           ": its fencing token is not durable, and a later one may be "
+           "smaller: ",
+           Said(why.message())));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
@@ -185,6 +206,14 @@ class GuardedRun final : public Command {
          .value = "PROGRAM",
          .help = "answer messages: PROGRAM, a path, reads one as JSON and writes the answer",
          .read = Into(on_message_)},
+        {.name = "--on-event",
+         .value = "WORD",
+         .help = "a command that gets what happens to this start and its claim, each event as a "
+                 "line of JSON on its standard input; given once for each word of it "
+                 "(--on-event=--x for one with dashes)",
+         .read = Into(on_event_),
+         .repeats = true,
+         .is_setting = false},
         SlotsOption(slot_count_),
         slot_environment_.AsOption()};
   }
@@ -221,7 +250,15 @@ class GuardedRun final : public Command {
       const absl::Status taken = TakeVerdictFd(verdict_fd_);
       if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
     }
+    if (!on_event_.empty()) {
+      const std::string title = Text("guardcheck: events of ", Escape(call.operand)).text();
+      const absl::Status begun = events_.Begin(on_event_, [&title] { ShowAs(title); });
+      if (!begun.ok()) throw UsageError("--on-event: " + std::string(begun.message()));
+    }
     soleguard::Options options = call.common.options;
+    if (!on_event_.empty()) {
+      options.on_event = [this, &call](const HistoryEvent& event) { TellHook(call, event); };
+    }
     options.slot_count = slot_count_;
     options.wait = wait_;
     options.replace = replace_;
@@ -231,12 +268,17 @@ class GuardedRun final : public Command {
     options.subject = {.argv = call.command,
                        .working_directory = std::filesystem::current_path(unknown).string()};
     options.waiting = [this, &call] { MentionWait(call, slot_count_, replace_.has_value()); };
+    // Before it waits, or runs for days.
+    Show(BesideText(call, HoldersElsewhere(call)), stderr);
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
-          [&] { return RefusalText(call.operand, call.common, *duplicate, call.command); });
+          [&] {
+            const SlotLimits limits = {.slots = slot_count_, .most = slot_environment_.most()};
+            return RefusalText(call, *duplicate, limits);
+          });
       return refused_exit_;
     }
     if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
@@ -249,15 +291,50 @@ class GuardedRun final : public Command {
     const absl::Status written = guard.WriteSideFiles(files_);
     if (!written.ok()) throw UsageError(SideFileOptions() + std::string(written.message()));
     MentionUnsafe(call.common.policy);
-    MentionPredecessor(guard);
+    TellOfPredecessor(call, guard);
+    MentionToken(guard, options.scope);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
     slot_environment_.Apply(guard.slot());
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
-                 : RunGuarded(std::move(guard), call, hook.has_value() ? &*hook : nullptr);
+                 : RunGuarded(call, std::move(guard), hook.has_value() ? &*hook : nullptr);
   }
 
  private:
+  // Notes what the library cannot know.
+  void Note(const Call& call, HistoryEvent event) const {
+    event.time = absl::Now();
+    (void)soleguard::AppendToHistory(  // doctor says where there can be no history
+        call.common.options.scope, *soleguard::InstanceName::Parse(call.operand), {&event, 1});
+    if (!on_event_.empty()) TellHook(call, event);
+  }
+
+  void TellHook(const Call& call, const HistoryEvent& event) const {
+    events_.Send(Line(EventJson(call.operand, call.common, event)));
+  }
+
+  void NoteExit(const Call& call, const Guard& guard, int code, bool was_lost) const {
+    HistoryEvent event{.kind = HistoryEvent::Kind::kExited,
+                       .slot = guard.slot(),
+                       .who = PartyOf(guard.record()),
+                       .exit_code = code};
+    event.who.command = soleguard::HistoryCommand(call.command);
+    if (was_lost) event.detail = "it was ended because the claim was lost (--on-lost=stop)";
+    Note(call, std::move(event));
+  }
+
+  void TellOfPredecessor(const Call& call, const Guard& guard) const {
+    const auto& last = guard.predecessor();
+    if (!last.has_value()) return;
+    const Left left = LeftBehindBy(*last);
+    MentionPredecessor(guard, *last, left);
+    if (left.pids.empty()) return;
+    Note(call, {.kind = HistoryEvent::Kind::kLeftBehind,
+                .slot = guard.slot(),
+                .who = PartyOf(*last),
+                .detail = Text("pid ", Numbers(left.pids)).text()});
+  }
+
   absl::Status ReadUntil(const std::string& text) {
     if (text == "child") {
       until_ = Supervision::Until::kChild;
@@ -379,7 +456,7 @@ class GuardedRun final : public Command {
              "as that runs, and --until=detach, which lets it run without the name"));
   }
 
-  int RunGuarded(Guard given, const Call& call, const MessageHook* hook) const {
+  int RunGuarded(const Call& call, Guard given, const MessageHook* hook) const {
     GuardianLink link;
     const absl::Status linked = link.Open();
     if (!linked.ok()) {
@@ -435,6 +512,7 @@ class GuardedRun final : public Command {
                if (hook != nullptr) hook->Stop();
                SayUnfinished(guard.ReleaseAndConfirm());
              }});
+    if (code.ok()) NoteExit(call, guard, *code, end.IsSet());
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
     Say(Said(code.status().message()));
@@ -461,6 +539,8 @@ class GuardedRun final : public Command {
   int refused_exit_ = kTaken;
   absl::Duration forward_ = absl::ZeroDuration();
   std::string on_message_;
+  std::vector<std::string> on_event_;
+  EventFeeder events_;
   std::uint32_t slot_count_ = 1;
   SlotEnvironment slot_environment_;
 };

@@ -83,7 +83,7 @@ class Send final : public Command {
     if (call.common.json) Print(NotDeliveredJson(call, answer.status()));
     (void)std::fprintf(stderr, "guardcheck: not delivered to %s: %s\n",
                        Escape(call.operand).text().c_str(),
-                       std::string(answer.status().message()).c_str());
+                       Said(answer.status().message()).text().c_str());
     if (absl::IsNotFound(answer.status()) && !call.common.json) {
       Show(OtherNamesText(call.operand, call.common), stderr);
     }

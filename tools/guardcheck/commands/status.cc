@@ -9,6 +9,7 @@
 #include "command.h"
 #include "exit_code.h"
 #include "show/other_names.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "soleguard/names.h"
 
@@ -32,11 +33,14 @@ class Status final : public Command {
       running = running || slots.back().inspection.holder() != nullptr;
       blind = blind || slots.back().inspection.blind();
     }
+    const std::vector<soleguard::OtherUsersHolder> elsewhere = HoldersElsewhere(call);
     if (call.common.json) {
-      Print(StatusJson(call.operand, call.common, slots));
+      Json object = StatusJson(call.operand, call.common, slots);
+      SetElsewhere(object, elsewhere);
+      Print(object);
     } else {
       const bool is_over = !running && !blind;
-      Show(Text(StatusText(call.operand, slots),
+      Show(Text(StatusText(call.operand, slots), ElsewhereText(call, elsewhere, "status"),
                 is_over ? OtherNamesText(call.operand, call.common) : Shown()),
            stdout);
     }

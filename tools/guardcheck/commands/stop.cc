@@ -14,6 +14,7 @@
 #include "show/holder.h"
 #include "show/json.h"
 #include "show/other_names.h"
+#include "show/other_users.h"
 #include "show/terminal.h"
 #include "show/words.h"
 #include "soleguard/inspect.h"
@@ -92,10 +93,10 @@ Shown HeadText(const InstanceName& name, const StopReport& report) {
 }
 
 // Of one slot.
-Shown StopText(const InstanceName& name, const Common& common, const StopReport& report) {
+Shown StopText(const InstanceName& name, const Call& call, const StopReport& report) {
   Shown text = HeadText(name, report);
   if (report.outcome == StopReport::Outcome::kNotRunning) {
-    return Text(text, OtherNamesText(name.text(), common));
+    return Text(text, OtherNamesText(name.text(), call.common));
   }
   for (const soleguard::StoppedProcess& process : report.processes) {
     text += ProcessText(process, report);
@@ -104,11 +105,17 @@ Shown StopText(const InstanceName& name, const Common& common, const StopReport&
   text += Text("\nWho holds it\n", HolderText(*report.holder));
   if (report.outcome != StopReport::Outcome::kRuns) return text;
   const bool unguarded = report.holder->standing == soleguard::Standing::kUnguarded;
-  return Text(text, "\nWhat you can do\n  guardcheck stop ", ShellWord(name.text()), Where(common),
-              name.slot() == 0 ? Shown() : Text(" --slot ", name.slot()),
-              unguarded
-                  ? Shown(" --duplicates\n      ends what runs without a guard, too\n")
-                  : " --force\n      kills it (SIGKILL) if it has not ended at the timeout\n");
+  std::vector<std::string> options = {unguarded ? "--duplicates" : "--force"};
+  if (name.slot() != 0) options.insert(options.begin(), {"--slot", std::to_string(name.slot())});
+  return Text(
+      text, "\nWhat you can do\n",
+      ProposalText(call,
+                   {.command = "stop",
+                    .options = options,
+                    .without = {"--slot", "--duplicates", "--force"},
+                    .has_command = true,
+                    .what = unguarded ? Shown("ends what runs without a guard, too")
+                                      : "kills it (SIGKILL) if it has not ended at the timeout"}));
 }
 
 Json ProcessJson(const soleguard::StoppedProcess& process) {
@@ -175,12 +182,14 @@ class Stop final : public Command {
       slots = soleguard::KnownSlots(options.scope, name);
     }
     if (!slots.ok()) return CannotLook(slots.status());
+    elsewhere_ = HoldersElsewhere(call);
     int code = kYes;
     for (const InstanceName& slot : *slots) {
       const int of_slot = StopSlot(call, options, slot);
       if (of_slot == kUsage) return of_slot;
       if (code != kTaken && of_slot != kYes) code = of_slot;  // that one runs is told first
     }
+    if (!call.common.json) Show(ElsewhereText(call, elsewhere_, "stop"), stdout);
     return code;
   }
 
@@ -194,9 +203,11 @@ class Stop final : public Command {
     const bool is_idle = report->outcome == StopReport::Outcome::kNotRunning;
     if (!is_idle || name.slot() == 0 || slot_ >= 0) {
       if (call.common.json) {
-        Print(StopJson(name, call.common, *report));
+        Json object = StopJson(name, call.common, *report);
+        SetElsewhere(object, elsewhere_);
+        Print(object);
       } else {
-        Show(StopText(name, call.common, *report), stdout);
+        Show(StopText(name, call, *report), stdout);
       }
     }
     if (report->is_free()) return kYes;
@@ -206,6 +217,7 @@ class Stop final : public Command {
   soleguard::StopOptions stop_options_;
   bool only_holder_ = false;
   int slot_ = -1;  // all
+  std::vector<soleguard::OtherUsersHolder> elsewhere_;
 };
 
 }  // namespace

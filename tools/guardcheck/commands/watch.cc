@@ -29,7 +29,8 @@ class Watch final : public Command {
              [this](const std::string& text) {
                absl::Status read = Into(settings_.interval)(text);
                if (!read.ok() || settings_.interval >= absl::Milliseconds(100)) return read;
-               return absl::InvalidArgumentError("expected at least 100ms, found '" + text + "'");
+               return absl::InvalidArgumentError("expected at least 100ms, found '" +
+                                                 Escape(text).text() + "'");
              },
          .standard = "60s"},
         {.name = "--auto-kill",
@@ -76,7 +77,7 @@ class Watch final : public Command {
 
   int Run(const Call& call) override {
     if (settings_.once) {
-      if (call.said.contains("--log") || call.said.contains("--pattern")) {
+      if (call.Says("--log") || call.Says("--pattern")) {
         throw UsageError("watch: --log is followed from its end on; leave out --once");
       }
       // Said for the watch that goes on, by a variable or a file.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <absl/status/status.h>
@@ -126,9 +127,10 @@ struct Supervision {
 // the command's orphans come to nobody: this process ends the command and its descendants alone.
 absl::StatusOr<int> Supervise(const Supervision& supervision);
 
-// Where the arguments of main are: a guardian writes there what it is, so that a kill by a pattern
-// of the command's words does not meet it.
+// Where the arguments of main are: a process beside the command writes there what it is, for ps(1)
+// and so that a kill by a pattern of the command's words does not meet it.
 void RememberArguments(int argc, char** argv);
+void ShowAs(std::string_view title);
 
 // Fills the numbers 0 to 2 where this process began with them closed, so that no claim gets one of
 // them and no message or output goes into a lock file. A command that is started finds them closed

@@ -184,15 +184,7 @@ std::optional<ProcessIdentity> Identity(const std::optional<ProcessIdentity>& ow
 
 std::span<char> arguments_of_main;
 
-// For ps(1) and for whoever kills by pattern.
-void SayWhatThisIs(pid_t wrapper) {
-  const std::string title = absl::StrCat("guardcheck: guardian of pid ", wrapper);
-  if (arguments_of_main.empty()) return;
-  std::fill(arguments_of_main.begin(), arguments_of_main.end(), '\0');
-  // The last byte stays 0: else the kernel takes the environment for more of it (proc(5)).
-  std::copy_n(title.begin(), std::min(title.size(), arguments_of_main.size() - 1),
-              arguments_of_main.begin());
-}
+void SayWhatThisIs(pid_t wrapper) { ShowAs(absl::StrCat("guardcheck: guardian of pid ", wrapper)); }
 
 std::vector<char*> Arguments(const std::vector<std::string>& command) {
   std::vector<char*> arguments;
@@ -1134,6 +1126,14 @@ void RememberArguments(int argc, char** argv) {
   if (argc < 1) return;
   const std::size_t last = static_cast<std::size_t>(argc) - 1;
   arguments_of_main = std::span(argv[0], argv[last] + std::strlen(argv[last]) + 1);
+}
+
+void ShowAs(std::string_view title) {
+  if (arguments_of_main.empty()) return;
+  std::fill(arguments_of_main.begin(), arguments_of_main.end(), '\0');
+  // The last byte stays 0: else the kernel takes the environment for more of it (proc(5)).
+  std::copy_n(title.begin(), std::min(title.size(), arguments_of_main.size() - 1),
+              arguments_of_main.begin());
 }
 
 void OutliveFailedWrites() {

@@ -74,12 +74,14 @@ std::vector<Option> CommonOptions(Takes takes, Common& common, std::string& conf
        .standard = "default"},
       {.name = "--scope",
        .value = "SCOPE",
-       .help = "who shares the name: user, system or an absolute directory",
+       .help =
+           "who shares the name: user, system or an absolute directory; for root also user:NAME, "
+           "the scope of another user",
        .read = IntoScope(options.scope, &soleguard::Scope::Parse),
        .standard = "user"},
       {.name = "--state-dir",
        .value = "DIR",
-       .help = "where the ceilings of fencing tokens are kept",
+       .help = "where the ceilings of fencing tokens and the histories are kept",
        .read = IntoScope(
            options.scope,
            [&options](const std::string& text) { return options.scope.WithStateDirectory(text); })},
@@ -146,17 +148,18 @@ void Read(const Option& option, const std::vector<std::string>& texts, const std
 
 // Reads it from the environment or else the files.
 InForce ReadSetting(const Option& option, const Config& config) {
-  InForce found{.key = option.key(), .standard = option.standard, .texts = {}, .origin = ""};
+  InForce found{.key = option.key(), .standard = option.standard, .texts = {}, .origin = {}};
   if (!option.is_setting) return found;
   found.texts = FromEnvironment(option.variable());
-  found.origin = found.texts.empty() ? "" : option.variable();
+  if (!found.texts.empty()) found.origin = Said(option.variable());
   const Config::Setting* setting = found.texts.empty() ? config.Find(option.key()) : nullptr;
   if (setting != nullptr) {
     found.texts = setting->texts;
     found.origin = setting->origin;
   }
   Read(option, found.texts,
-       setting != nullptr ? absl::StrCat(setting->origin, ": ", setting->key) : found.origin);
+       setting != nullptr ? absl::StrCat(setting->origin.text(), ": ", setting->key)
+                          : found.origin.text());
   return found;
 }
 
@@ -196,6 +199,17 @@ const CommandKind* FindKind(const std::string& name) {
   const auto found = std::find_if(kinds.begin(), kinds.end(),
                                   [&name](const CommandKind& kind) { return kind.name == name; });
   return found != kinds.end() ? &*found : nullptr;
+}
+
+bool HasOption(std::string_view command, std::string_view option) {
+  const CommandKind* kind = FindKind(std::string(command));
+  if (kind == nullptr) return false;
+  Common common;
+  std::string config;
+  const std::unique_ptr<Command> made = kind->make();
+  const std::vector<Option> options = OptionsOf(*kind, *made, common, config);
+  return std::any_of(options.begin(), options.end(),
+                     [option](const Option& one) { return one.name == option; });
 }
 
 constexpr char kExitCodes[] =
@@ -285,6 +299,7 @@ class CommandLine {
     CheckBehind(AsTyped());
     if (operand_ != nullptr && operand_->count() > 0) CheckName(*called_, parsed_.call.operand);
     parsed_.call.command = words_.behind;
+    parsed_.call.has_option = &HasOption;
     return true;
   }
 
@@ -304,7 +319,9 @@ class CommandLine {
         (void)ReadSetting(option, files);
       } else {
         Read(option, texts, option.name);
-        parsed_.call.said.insert(option.name);
+        for (const std::string& text : texts) {
+          parsed_.call.said.push_back({.name = option.name, .words = option.Words(text)});
+        }
       }
     }
     return std::move(parsed_);

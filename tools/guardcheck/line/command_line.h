@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "command.h"
+#include "shown.h"
 
 namespace guardcheck {
 
@@ -31,7 +32,7 @@ struct InForce {
   std::string key;
   std::string standard;            // what holds when nobody says it
   std::vector<std::string> texts;  // empty: nobody does
-  std::string origin;              // "SOLEGUARD_GRACE", "/etc/soleguard.toml:3"; empty: nobody's
+  Shown origin;                    // "SOLEGUARD_GRACE", "/etc/soleguard.toml:3"; empty: nobody's
 };
 // The settings of all commands for `name`, as the environment and `config`, a file as for Config,
 // have them. Each has been read: throws UsageError.

@@ -25,12 +25,12 @@ using IsKnown = std::function<bool(const std::string& key)>;
 constexpr std::string_view kNames = "names";        // [names.trading_bot]
 constexpr std::string_view kProfiles = "profiles";  // [profiles.prod]
 
-std::string At(const std::string& file, const toml::node& node) {
-  return absl::StrCat(Escape(file).text(), ":", node.source().begin.line);
+Shown At(const std::string& file, const toml::node& node) {
+  return Text(Escape(file), ":", node.source().begin.line);
 }
 
 [[noreturn]] void Refuse(const std::string& file, const toml::node& node, const std::string& why) {
-  throw UsageError(absl::StrCat(At(file, node), ": ", why));
+  throw UsageError(absl::StrCat(At(file, node).text(), ": ", why));
 }
 
 std::string TextOf(const std::string& file, const std::string& key, const toml::node& node) {
@@ -107,7 +107,8 @@ Contents Read(const std::string& file, const std::string& text, const std::strin
   if (names == nullptr) return contents;
   for (const auto& [toml_key, node] : *names) {
     const std::string key(toml_key.str());
-    if (!node.is_table()) Refuse(file, node, absl::StrCat("expected a table [names.", key, "]"));
+    if (!node.is_table())
+      Refuse(file, node, absl::StrCat("expected a table [names.", Escape(key).text(), "]"));
     const auto valid = soleguard::InstanceName::Parse(key);
     if (!valid.ok()) Refuse(file, node, std::string(valid.status().message()));
     std::vector<Config::Setting> settings = SettingsOf(file, *node.as_table(), is_known);
@@ -116,9 +117,9 @@ Contents Read(const std::string& file, const std::string& text, const std::strin
   return contents;
 }
 
-void SayHidden(const std::string& what, const absl::Status& why) {
-  (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n", what.c_str(),
-                     std::string(why.message()).c_str());
+void SayHidden(const Shown& what, const absl::Status& why) {
+  (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n",
+                     what.text().c_str(), Said(why.message()).text().c_str());
 }
 
 std::vector<std::string> Places(absl::Duration time) {
@@ -153,7 +154,7 @@ Config::Config(const std::string& file, const std::string& name, const IsKnown& 
     // (ProtectHome=, a ~/.config that sudo left) or whose server is away stops no service. See
     // docs/decisions/0018-hidden-settings.md.
     if (file.empty() && absl::IsUnavailable(text.status())) {
-      SayHidden(Escape(place).text(), text.status());
+      SayHidden(Escape(place), text.status());
       continue;
     }
     if (!text.ok()) throw UsageError(std::string(text.status().message()));

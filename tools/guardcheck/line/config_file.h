@@ -8,6 +8,7 @@
 
 #include <absl/time/time.h>
 
+#include "shown.h"
 #include <soleguard/profile.h>
 
 namespace guardcheck {
@@ -32,7 +33,7 @@ class Config {
   struct Setting {
     std::string key;
     std::vector<std::string> texts;  // more than one of an array
-    std::string origin;              // "/etc/soleguard.toml:3"
+    Shown origin;                    // "/etc/soleguard.toml:3"
   };
   // nullptr: the files do not say.
   const Setting* Find(const std::string& key) const;

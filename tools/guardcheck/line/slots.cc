@@ -94,6 +94,12 @@ Option SlotEnvironment::AsOption() {
           .repeats = true};
 }
 
+std::uint32_t SlotEnvironment::most() const {
+  std::size_t most = soleguard::kMaxSlots;
+  for (const Variable& variable : variables_) most = std::min(most, variable.sources.size());
+  return static_cast<std::uint32_t>(most);
+}
+
 void SlotEnvironment::Check(std::uint32_t slot_count) const {
   std::set<std::string> names;
   for (const auto& [name, sources] : variables_) {

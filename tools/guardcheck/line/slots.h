@@ -23,6 +23,9 @@ class SlotEnvironment {
  public:
   Option AsOption();
 
+  // How many slots have a value of each variable.
+  std::uint32_t most() const;
+
   // Throws UsageError unless each variable has a value for each slot.
   void Check(std::uint32_t slot_count) const;
 

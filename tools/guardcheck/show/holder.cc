@@ -78,8 +78,35 @@ bool CanBeStopped(const Holder& holder) {
          (guardian.has_value() && LivenessOf(*guardian) == soleguard::Liveness::kAlive);
 }
 
-Shown Behind(const std::vector<std::string>& command) {
-  return command.empty() ? Shown() : Text(" -- ", ShellWords(command));
+// The options that name the slot of a holder, where there are several.
+std::vector<std::string> SlotOption(const Holder& holder, const SlotLimits& limits) {
+  if (limits.slots == 1 || !holder.record.has_value()) return {};
+  return {"--slot", std::to_string(holder.record->slot)};
+}
+
+Shown ProposedReplacement(const Call& call) {
+  const bool has_grace = call.Says("--replace");
+  return ProposalText(
+      call,
+      {.command = "run",
+       .options = has_grace ? std::vector<std::string>() : std::vector<std::string>{"--replace"},
+       .has_command = true,
+       .what = Text("asks it to end, and starts with nobody in between; kills it after ",
+                    has_grace ? Shown("that time") : "10s")});
+}
+
+// To end what runs without a guard. `stop` would end the instances of all slots as well.
+Shown ProposedEndOfCopies(const Call& call, const SlotLimits& limits) {
+  if (limits.slots == 1) {
+    return ProposalText(call, {.command = "stop",
+                               .options = {"--duplicates"},
+                               .has_command = true,
+                               .what = "ends it, and waits until it has ended"});
+  }
+  return ProposalText(call, {.command = "watch",
+                             .options = {"--once", "--auto-kill", "--keep", "holder"},
+                             .has_command = true,
+                             .what = "ends what runs without a guard, and no holder"});
 }
 
 }  // namespace
@@ -150,23 +177,22 @@ std::optional<bool> HasSamePolicy(const Common& common, const Holder& holder) {
 }
 
 // Only commands that exist and work as they stand, and never "delete the lock file".
-Shown NextSteps(const std::string& name, const Common& common, const Holder& holder,
-                const std::vector<Holder>& others, const std::vector<std::string>& command) {
-  Shown text = "What you can do\n";
-  const Shown where = Text(ShellWord(name), Where(common));
+Shown NextSteps(const Call& call, const SlotLimits& limits, const Holder& holder) {
+  const Shown title = "What you can do\n";
   if (holder.standing == soleguard::Standing::kUnguarded) {
-    return Text(text, "  guardcheck stop ", where, " --duplicates", Behind(command),
-                "\n      ends it, and waits until it has ended\n");
+    return Text(title, ProposedEndOfCopies(call, limits));
   }
-  text += Text("  guardcheck status ", where, "\n      shows it again\n");
+  Shown text = Text(title, ProposalText(call, {.command = "status", .what = "shows it again"}));
+  const std::vector<std::string> slot = SlotOption(holder, limits);
   if (CanBeStopped(holder)) {
-    text += Text("  guardcheck stop ", where,
-                 "\n      asks it to end, and waits until the name is free; then start again\n");
-    if (!command.empty() && others.empty()) {
-      text += Text("  guardcheck run ", where, " --replace", Behind(command),
-                   "\n      asks it to end, and starts with nobody in between; kills it after "
-                   "10s\n");
-    }
+    text += ProposalText(
+        call,
+        {.command = "stop",
+         .options = slot,
+         .what = Text("asks ", slot.empty() ? Shown("it") : Text("that of slot ", Said(slot[1])),
+                      " to end, and waits until ", slot.empty() ? Shown("the name") : "the slot",
+                      " is free; then start again")});
+    if (!call.command.empty() && limits.slots == 1) text += ProposedReplacement(call);
   } else if (!holder.processes.empty()) {
     std::vector<Shown> pids;
     for (const ProcessIdentity& process : holder.processes) pids.push_back(Text(process.pid));
@@ -174,9 +200,12 @@ Shown NextSteps(const std::string& name, const Common& common, const Holder& hol
                  "\n      if that is the instance: no record says so, so guardcheck stop would not "
                  "signal it\n");
   }
-  if (!others.empty()) {
-    text += Text("  guardcheck run ", where, " --slots ", others.size() + 2, Behind(command),
-                 "\n      lets one more run\n");
+  if (limits.slots > 1 && limits.slots < limits.most && !call.command.empty()) {
+    text += ProposalText(call, {.command = "run",
+                                .options = {"--slots", std::to_string(limits.slots + 1)},
+                                .without = {"--slots"},
+                                .has_command = true,
+                                .what = "lets one more run"});
   }
   return text;
 }

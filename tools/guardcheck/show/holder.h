@@ -1,6 +1,7 @@
 // Who has a name, and what each layer says of it, as text for a person.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "shown.h"
 #include <soleguard/guard.h>
 #include <soleguard/inspect.h>
+#include <soleguard/options.h>
 
 namespace guardcheck {
 
@@ -31,10 +33,13 @@ Shown PolicyText(const Common& common, const soleguard::Holder& holder);
 // Whether it was; nullopt: no record of the holder says so.
 std::optional<bool> HasSamePolicy(const Common& common, const soleguard::Holder& holder);
 
-// Commands that a person can type who was refused. `command`: what was to be started, if it is
-// known.
-Shown NextSteps(const std::string& name, const Common& common, const soleguard::Holder& holder,
-                const std::vector<soleguard::Holder>& others,
-                const std::vector<std::string>& command);
+// How many instances a call lets run, and how many it could.
+struct SlotLimits {
+  std::uint32_t slots = 1;
+  std::uint32_t most = soleguard::kMaxSlots;
+};
+
+// Commands that a person can type who was refused by `holder`.
+Shown NextSteps(const Call& call, const SlotLimits& limits, const soleguard::Holder& holder);
 
 }  // namespace guardcheck

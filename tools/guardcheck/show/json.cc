@@ -1,10 +1,15 @@
 #include "show/json.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 #include <variant>
 
+#include <absl/strings/str_cat.h>
 #include <boost/json.hpp>
 
 #include "show/words.h"
@@ -39,6 +44,47 @@ Json FindingJson(const Finding& finding) {
                        {"fix", OrNull(Said(finding.fix))},
                        {"event", EventJson(finding)},
                        {"threat", finding.threat}});
+}
+
+// 15.6, as a person writes it: Boost.JSON writes 1.56E1, which some readers take for text.
+void AppendNumber(std::string& line, double number) {
+  // Of the largest double in this notation, with room to spare.
+  std::array<char, 400> digits;
+  const auto [end, error] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), number, std::chars_format::fixed);
+  const std::string_view text(digits.data(), static_cast<std::size_t>(end - digits.data()));
+  line += text;
+  if (text.find('.') == std::string_view::npos) line += ".0";  // of one type, whatever its value
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): as deep as guardcheck has built it
+void Append(std::string& line, const boost::json::value& value) {
+  const char* between = "";
+  if (const auto* object = value.if_object()) {
+    line += '{';
+    for (const auto& [key, member] : *object) {
+      absl::StrAppend(&line, std::exchange(between, ","), boost::json::serialize(key), ":");
+      Append(line, member);
+    }
+    line += '}';
+  } else if (const auto* array = value.if_array()) {
+    line += '[';
+    for (const boost::json::value& element : *array) {
+      line += std::exchange(between, ",");
+      Append(line, element);
+    }
+    line += ']';
+  } else if (const auto* number = value.if_double()) {
+    AppendNumber(line, *number);
+  } else {
+    line += boost::json::serialize(value);
+  }
+}
+
+// To so many decimal places.
+double Rounded(double number, int places) {
+  const double factor = std::pow(10.0, places);
+  return std::round(number * factor) / factor;
 }
 
 }  // namespace
@@ -88,7 +134,7 @@ Json ProcessJson(const ProcessIdentity& identity) {
   object.Set("uid", process->uid);
   object.Set("user", Escape(process->user));
   object.Set("state", Escape({&process->state, 1}));
-  object.Set("cpu_percent", process->cpu_percent);
+  object.Set("cpu_percent", Rounded(process->cpu_percent, 1));
   object.Set("memory_bytes", process->memory_bytes);
   object.Set("started", Rfc3339(process->started));
   return object;
@@ -121,7 +167,7 @@ Json HolderJson(const Holder& holder) {
                               {"process", nullptr},
                               {"suspects", ArrayOf(holder.processes, &ProcessJson)}});
   if (holder.free_at.has_value()) {
-    object.Set("free_in_seconds", absl::ToDoubleSeconds(holder.free_at->Left()));
+    object.Set("free_in_seconds", Rounded(absl::ToDoubleSeconds(holder.free_at->Left()), 3));
   }
   if (holder.record.has_value()) {
     object.Set("record", RecordJson(*holder.record));
@@ -166,7 +212,11 @@ Json Head(const std::string& name, const Common& common) {
                        {"policy", Escape(common.policy.ToString())}});
 }
 
-std::string Line(const Json& value) { return boost::json::serialize(value.value()); }
+std::string Line(const Json& value) {
+  std::string line;
+  Append(line, value.value());
+  return line;
+}
 
 void Print(const Json& value) { (void)std::puts(Line(value).c_str()); }
 

@@ -55,13 +55,13 @@ Shown WhyUndetermined(const soleguard::Forecast& forecast) {
 
 }  // namespace
 
-Shown RefusalText(const std::string& name, const Common& common,
-                  const soleguard::Duplicate& duplicate, const std::vector<std::string>& command) {
-  return Text("guardcheck: ", Escape(name), " is already running", InSlots(duplicate.others),
-              Said(WhyRefused(duplicate)), "\n\nWho holds it\n",
-              HoldersText(duplicate.holder, duplicate.others), PolicyText(common, duplicate.holder),
-              "\nWhat the layers say\n", EvidenceText(duplicate.layers), "\n",
-              NextSteps(name, common, duplicate.holder, duplicate.others, command));
+Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
+                  const SlotLimits& limits) {
+  return Text("guardcheck: ", Escape(call.operand), " is already running",
+              InSlots(duplicate.others), Said(WhyRefused(duplicate)), "\n\nWho holds it\n",
+              HoldersText(duplicate.holder, duplicate.others),
+              PolicyText(call.common, duplicate.holder), "\nWhat the layers say\n",
+              EvidenceText(duplicate.layers), "\n", NextSteps(call, limits, duplicate.holder));
 }
 
 Json RefusalJson(const std::string& name, const Common& common,
@@ -116,23 +116,23 @@ void MentionUnsafe(const soleguard::Policy& policy) {
   (void)std::fputs(line.text().c_str(), stderr);
 }
 
-Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
-                const std::vector<std::string>& command) {
+Shown CheckText(const Call& call, const soleguard::Forecast& forecast, const SlotLimits& limits) {
+  const Shown name = Escape(call.operand);
   const Shown layers = Text("What the layers see\n", SightingsText(forecast.inspection));
   switch (forecast.decision) {
     case Decision::kUnique:
-      return Text(Escape(name), " may start",
+      return Text(name, " may start",
                   forecast.slot == 0 ? Shown() : Text(" in slot ", forecast.slot), ".\n\n", layers);
     case Decision::kDuplicate:
-      return Text(Escape(name), " is already running", InSlots(forecast.others),
+      return Text(name, " is already running", InSlots(forecast.others),
                   "; a start would be refused.\n\nWho holds it\n",
                   HoldersText(*forecast.holder, forecast.others),
-                  PolicyText(common, *forecast.holder), "\n", layers, "\n",
-                  NextSteps(name, common, *forecast.holder, forecast.others, command));
+                  PolicyText(call.common, *forecast.holder), "\n", layers, "\n",
+                  NextSteps(call, limits, *forecast.holder));
     case Decision::kUndetermined:
       break;
   }
-  return Text("Cannot tell whether ", Escape(name), " may start; a start would be refused.\n  ",
+  return Text("Cannot tell whether ", name, " may start; a start would be refused.\n  ",
               WhyUndetermined(forecast), "\n\n", layers);
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "command.h"
+#include "show/holder.h"
 #include "show/json.h"
 #include "shown.h"
 #include <soleguard/guard.h>
@@ -12,10 +13,8 @@
 
 namespace guardcheck {
 
-// `command`: what was to be started, if it is known.
-Shown RefusalText(const std::string& name, const Common& common,
-                  const soleguard::Duplicate& duplicate,
-                  const std::vector<std::string>& command = {});
+Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
+                  const SlotLimits& limits = {});
 Json RefusalJson(const std::string& name, const Common& common,
                  const soleguard::Duplicate& duplicate);
 
@@ -29,8 +28,7 @@ Json UniqueJson(const std::string& name, const Common& common, const soleguard::
 // a policy that is safe, nothing, after microseconds.
 void MentionUnsafe(const soleguard::Policy& policy);
 
-Shown CheckText(const std::string& name, const Common& common, const soleguard::Forecast& forecast,
-                const std::vector<std::string>& command = {});
+Shown CheckText(const Call& call, const soleguard::Forecast& forecast, const SlotLimits& limits);
 Json CheckJson(const std::string& name, const Common& common, const soleguard::Forecast& forecast);
 
 }  // namespace guardcheck

@@ -1,10 +1,12 @@
 #include "show/words.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <absl/status/statusor.h>
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
 
 #include <soleguard/verdict_text.h>
 
@@ -13,9 +15,108 @@ namespace {
 
 using soleguard::ProcessDescription;
 using soleguard::ProcessIdentity;
+using soleguard::Secret;
+using soleguard::SecretsIn;
 
-constexpr std::array<std::string_view, 7> kSecretOptions = {
-    "password", "passwd", "token", "secret", "api-key", "apikey", "access-key"};
+constexpr std::size_t kMostShown = 1000;  // bytes of a command line that are shown
+constexpr std::size_t kMostTyped = 4000;  // bytes of one that somebody is told to type
+
+// The variable of the environment for a secret: "API_KEY".
+std::string VariableOf(const Secret& secret) {
+  std::string variable;
+  for (const char c : secret.name)
+    variable += absl::ascii_isalnum(c) ? absl::ascii_toupper(c) : '_';
+  return absl::ascii_isdigit(variable.front()) ? "_" + variable : variable;
+}
+
+// For a shell: as it stands, but for secrets, of which the shell has to know the variables.
+Shown CommandToType(const std::vector<std::string>& argv, const std::vector<Secret>& secrets) {
+  std::vector<Shown> words;
+  for (const std::string& word : argv) words.push_back(ShellWord(word));
+  for (const Secret& secret : secrets) {
+    const std::string before = argv[secret.word].substr(0, secret.begin);
+    words[secret.word] = Text(before.empty() ? Shown() : ShellWord(before), "\"${",
+                              Said(VariableOf(secret)), ":?}\"");
+  }
+  return Join(words, " ");
+}
+
+// The beginning of `word`, without a part of a character.
+std::string_view Beginning(std::string_view word, std::size_t at_most) {
+  if (word.size() <= at_most) return word;
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; };
+  // Bytes that are no UTF-8 may be cut anywhere.
+  std::size_t end = at_most;
+  for (int i = 0; i < 3 && end > 0 && continues(word[end]); ++i) --end;
+  return word.substr(0, end);
+}
+
+// "109,000".
+Shown Grouped(std::size_t number) {
+  std::string digits = absl::StrCat(number);
+  for (std::size_t at = digits.size(); at > 3;) digits.insert(at -= 3, ",");
+  return Said(digits);
+}
+
+// "(109,000 bytes, 2,000 words)".
+Shown Extent(const std::vector<std::string>& words) {
+  std::size_t bytes = 0;
+  for (const std::string& word : words) bytes += word.size() + 1;  // as /proc has them
+  return Text("(", Grouped(bytes), bytes == 1 ? Shown(" byte, ") : " bytes, ",
+              Grouped(words.size()), words.size() == 1 ? Shown(" word)") : " words)");
+}
+
+Shown ScopeOption(const Common& common) {
+  const std::string scope = common.options.scope.ToString();
+  if (scope == soleguard::Scope::User().ToString()) return "";
+  return Text(" --scope ", ShellWord(scope));
+}
+
+Shown PolicyOption(const Common& common) {
+  if (common.policy == soleguard::Policy::Default()) return "";
+  return Text(" --policy ", ShellWord(common.policy.ToString()));
+}
+
+// Those that the environment or a file has said here, and need not say where the proposal is typed.
+Shown UnsaidOptions(const Call& call) {
+  return Text(call.Says("--scope") ? Shown() : ScopeOption(call.common),
+              call.Says("--policy") ? Shown() : PolicyOption(call.common));
+}
+
+// The options of the call that the proposed command has too. Not --json, as a person reads it, and
+// not --verdict-fd: the descriptor is open in the call only.
+Shown KeptOptions(const Call& call, const Proposal& proposal) {
+  Shown kept;
+  for (const SaidOption& option : call.said) {
+    if (option.name == "--json" || option.name == "--verdict-fd") continue;
+    if (proposal.without.contains(option.name) || call.has_option == nullptr ||
+        !call.has_option(proposal.command, option.name)) {
+      continue;
+    }
+    kept += Text(" ", ShellWords(option.words));
+  }
+  return kept;
+}
+
+// "sudo -u trader "; a number is written as sudo(8) has it.
+Shown SudoAs(const std::string& user) {
+  if (user.empty()) return "";
+  const bool is_number = std::all_of(user.begin(), user.end(), &absl::ascii_isdigit);
+  return Text("sudo -u ", ShellWord(is_number ? "#" + user : user), " ");
+}
+
+// " (...)", where secrets are not shown.
+Shown VariablesText(const std::vector<Secret>& secrets) {
+  if (secrets.empty()) return "";
+  std::vector<Shown> variables;
+  for (const Secret& secret : secrets) {
+    Shown variable = Said(VariableOf(secret));
+    if (std::find(variables.begin(), variables.end(), variable) == variables.end()) {
+      variables.push_back(std::move(variable));
+    }
+  }
+  return Text(" (secrets are not shown: put them in ", Join(variables, ", "), " first)");
+}
 
 }  // namespace
 
@@ -25,29 +126,6 @@ Shown Age(absl::Time time) { return Said(soleguard::AgeText(time)); }
 
 Shown Count(std::int64_t number, const Shown& thing) {
   return Text(number, " ", thing, number == 1 ? Shown() : "s");
-}
-
-std::vector<std::string> MaskSecrets(std::vector<std::string> argv) {
-  bool mask_next = false;
-  for (std::string& word : argv) {
-    if (mask_next) {
-      word = "***";
-      mask_next = false;
-      continue;
-    }
-    const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
-    if (dashes == 0 || dashes > 2) continue;
-    const std::size_t equals = std::min(word.find('='), word.size());
-    const std::string_view option = std::string_view(word).substr(dashes, equals - dashes);
-    if (std::find(kSecretOptions.begin(), kSecretOptions.end(), option) == kSecretOptions.end())
-      continue;
-    if (equals < word.size()) {
-      word = word.substr(0, equals + 1) + "***";
-    } else {
-      mask_next = true;
-    }
-  }
-  return argv;
 }
 
 Shown ShellWords(const std::vector<std::string>& words) {
@@ -63,7 +141,15 @@ Shown CommandLine(const std::vector<std::string>& argv) {
   // A process that has written a title over its arguments (setproctitle) leaves zeros behind it,
   // which read as empty words. A single one may be an argument.
   if (last - words.rbegin() > 1) words.erase(last.base(), words.end());
-  return ShellWords(words);
+  std::vector<Shown> shown;
+  std::size_t room = kMostShown;
+  for (const std::string& word : words) {
+    const std::string_view part = Beginning(word, room);
+    if (!part.empty() || word.empty()) shown.push_back(ShellWord(part));
+    if (word.size() >= room) return Text(Join(shown, " "), "… ", Extent(argv));
+    room -= word.size() + 1;
+  }
+  return Join(shown, " ");
 }
 
 Shown ShortCommandLine(const std::vector<std::string>& argv) {
@@ -78,6 +164,22 @@ Shown ShortCommandLine(const std::vector<std::string>& argv) {
     length += word.size() + 1;
   }
   return ShellWords(words);
+}
+
+Shown ProposalText(const Call& call, const Proposal& proposal) {
+  const std::vector<std::string> behind =
+      proposal.has_command ? call.command : std::vector<std::string>();
+  const std::vector<Secret> secrets = SecretsIn(behind);
+  const Shown own = proposal.options.empty() ? "" : Text(" ", ShellWords(proposal.options));
+  Shown line = Text(SudoAs(proposal.as_user), "guardcheck ", Said(proposal.command));
+  if (!call.operand.empty()) line += Text(" ", ShellWord(call.operand));
+  line += Text(UnsaidOptions(call), KeptOptions(call, proposal), own);
+  if (!behind.empty()) line += Text(" -- ", CommandToType(behind, secrets));
+  // A part of it could be typed too, and would start something else.
+  if (line.text().size() > kMostTyped) {
+    line = Text("the same call again, as guardcheck ", Said(proposal.command), own);
+  }
+  return Text("  ", line, "\n      ", proposal.what, VariablesText(secrets), "\n");
 }
 
 Shown ShownSlot(const soleguard::InstanceName& name) {
@@ -97,15 +199,7 @@ Shown ProcessLine(const ProcessIdentity& process) {
               Stamp(live->started), " by ", Escape(live->user));
 }
 
-Shown Where(const Common& common) {
-  Shown options;
-  const std::string scope = common.options.scope.ToString();
-  if (scope != soleguard::Scope::User().ToString()) options += Text(" --scope ", ShellWord(scope));
-  if (!(common.policy == soleguard::Policy::Default())) {
-    options += Text(" --policy ", ShellWord(common.policy.ToString()));
-  }
-  return options;
-}
+Shown Where(const Common& common) { return Text(ScopeOption(common), PolicyOption(common)); }
 
 void Lines::Add(const Shown& key, const Shown& value) {
   if (!value.empty()) text_ += Text("  ", Padded(key, 11), " ", value, "\n");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include <soleguard/fd.h>
 #include <soleguard/process_identity.h>
@@ -21,7 +22,10 @@ namespace guardcheck {
 // was read between two calls of Read is not told from one that grew. Not thread-safe.
 class LogFollower {
  public:
-  explicit LogFollower(std::string path);
+  // Opens the file at the path for reading. NotFound: there is none.
+  using Opener = std::function<absl::StatusOr<soleguard::UniqueFd>()>;
+  // `open`: instead of a plain open(2), for a path where not every file is to be followed.
+  explicit LogFollower(std::string path, Opener open = {});
 
   // Readable when it is worth calling Read. Invalid where the system has no event to give: then it
   // has to be asked now and then.
@@ -64,6 +68,7 @@ class LogFollower {
   void Retire(const Visit& visit);
 
   const std::string path_;
+  const Opener open_;
   soleguard::UniqueFd changes_;
   std::optional<Source> current_;
   std::optional<Source> previous_;  // renamed away

@@ -28,10 +28,24 @@ FileIdentity IdentityOf(const struct stat& status) {
   return {.device = status.st_dev, .inode = status.st_ino};
 }
 
+absl::StatusOr<UniqueFd> OpenPlainly(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) return Error(errno, "open " + Escape(path).text());
+  return fd;
+}
+
+std::string Above(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 }  // namespace
 
-LogFollower::LogFollower(std::string path)
-    : path_(std::move(path)), changes_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+LogFollower::LogFollower(std::string path, Opener open)
+    : path_(std::move(path)),
+      open_(open ? std::move(open) : [this] { return OpenPlainly(path_); }),
+      changes_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   // Before the file is opened: what happens in between is then told.
   WatchDirectory();
   if (!Open(current_).ok() || !current_.has_value()) return;
@@ -42,13 +56,20 @@ LogFollower::LogFollower(std::string path)
   }
 }
 
+// The directory of the file, or the nearest one above it, in which the way there will be made.
 void LogFollower::WatchDirectory() const {
   if (!changes_) return;
-  const std::size_t slash = path_.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-  // Fails where the directory does not exist yet: whoever calls asks now and then as well.
-  (void)inotify_add_watch(changes_.get(), directory.c_str(),
-                          IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR);
+  const auto watch = [this](const std::string& directory) {
+    return inotify_add_watch(changes_.get(), directory.c_str(),
+                             IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR) >= 0;
+  };
+  std::vector<std::string> missing;
+  for (std::string directory = Above(path_); !watch(directory); directory = Above(directory)) {
+    missing.push_back(directory);
+    if (directory == "/" || directory == ".") return;
+  }
+  // The race: the next one is made before the one above it is watched.
+  while (!missing.empty() && watch(missing.back())) missing.pop_back();
 }
 
 void LogFollower::WatchFile(const Source& source) const {
@@ -60,16 +81,17 @@ void LogFollower::WatchFile(const Source& source) const {
 
 absl::Status LogFollower::Open(std::optional<Source>& source) const {
   source.reset();
-  UniqueFd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  absl::StatusOr<UniqueFd> fd = open_();
+  if (absl::IsNotFound(fd.status())) return absl::OkStatus();
+  if (!fd.ok()) return fd.status();
   const std::string shown = Escape(path_).text();
-  if (!fd) return errno == ENOENT ? absl::OkStatus() : Error(errno, "open " + shown);
   struct stat status = {};
-  if (fstat(fd.get(), &status) != 0) return Error(errno, "fstat " + shown);
+  if (fstat(fd->get(), &status) != 0) return Error(errno, "fstat " + shown);
   if (!S_ISREG(status.st_mode)) {
     return absl::FailedPreconditionError(absl::StrCat(shown, " is no regular file"));
   }
   source = Source();
-  source->fd = std::move(fd);
+  source->fd = *std::move(fd);
   source->file = IdentityOf(status);
   return absl::OkStatus();
 }
@@ -136,6 +158,8 @@ LogFollower::News LogFollower::Read(const Visit& visit) {
   while (changes_ && read(changes_.get(), events.data(), events.size()) > 0) {
     // What happened is looked at below: events can be lost when there are too many (inotify(7)).
   }
+  // Before the look: where more of the way to the file is made after it, that is an event.
+  if (!current_.has_value()) WatchDirectory();
   std::size_t budget = kMaxRead;
   if (previous_.has_value()) Drain(*previous_, visit, budget, news);
 

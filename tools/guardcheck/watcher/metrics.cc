@@ -67,6 +67,14 @@ std::string MetricsText(const Metrics& metrics) {
                   absl::StrCat(",pattern=\"", Label(hits.pattern), "\""));
     }
   }
+  if (!metrics.events.empty()) {
+    text.Family("soleguard_events_total", "counter",
+                "What was noted in the name's history since the watch began.");
+    for (const Metrics::Events& events : metrics.events) {
+      text.Sample("soleguard_events_total", absl::StrCat(events.total),
+                  absl::StrCat(",event=\"", Label(events.event), "\""));
+    }
+  }
   text.Add("soleguard_kills_total", "counter", "Processes that the watch has ended.",
            absl::StrCat(metrics.kills));
   text.Add("soleguard_check_duration_seconds", "gauge", "How long the last check took.",

@@ -25,6 +25,11 @@ struct Metrics {
     std::uint64_t total = 0;
   };
   std::vector<LogHits> log_hits;
+  struct Events {
+    std::string event;
+    std::uint64_t total = 0;
+  };
+  std::vector<Events> events;  // of the history, since the watch began
 };
 
 // Ends in a newline.

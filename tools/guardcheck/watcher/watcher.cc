@@ -72,6 +72,7 @@ Watcher::Watcher(const Call& call, const WatchSettings& settings)
 
 int Watcher::Run() {
   if (!settings_.log.empty()) log_.emplace(settings_.log, settings_.patterns);
+  if (!settings_.once) history_.emplace(call_.common, call_.operand);
   const absl::Status begun = voice_.Begin();
   if (!begun.ok()) throw UsageError(absl::StrCat("--on-event: ", std::string(begun.message())));
   bool has_checked = false;
@@ -112,6 +113,7 @@ bool Watcher::Check() {
 // Until then, or until a holder has ended.
 void Watcher::Pause(absl::Time until) {
   while (absl::Now() < until && !IsOver()) {
+    ReadHistory();
     if (log_.has_value()) log_->Read(voice_);
     const absl::Time tell = log_.has_value() ? log_->due() : absl::InfiniteFuture();
     if (absl::Now() >= tell) {
@@ -156,12 +158,18 @@ void Watcher::Await(absl::Time until) {
   std::vector<const soleguard::UniqueFd*> readable;
   for (const soleguard::UniqueFd& end : holders_.ends()) readable.push_back(&end);
   if (log_.has_value()) readable.push_back(&log_->changes());
+  if (history_.has_value()) readable.push_back(&history_->changes());
   EventHook& hook = voice_.hook();
-  const bool has_more = log_.has_value() && log_->has_more();
+  const bool has_more =
+      (log_.has_value() && log_->has_more()) || (history_.has_value() && history_->has_more());
   wakeups_.Wait(readable, hook.input(),
                 has_more ? absl::ZeroDuration() : std::min(until - absl::Now(), hook.due()));
   hook.Pump();
   voice_.TellDropped();
+}
+
+void Watcher::ReadHistory() {
+  if (history_.has_value() && history_->Read(voice_)) Save();
 }
 
 void Watcher::TellSight() {
@@ -247,7 +255,8 @@ void Watcher::Save() {
                   .unguarded = census.copies.size(),
                   .kills = kills_,
                   .check_duration = check_duration_,
-                  .log_hits = {}};
+                  .log_hits = {},
+                  .events = {}};
   if (!census.holders.empty() && !census.holders.front().is_newer())
     metrics.holder_started = census.holders.front().started;
   if (log_.has_value()) {
@@ -255,10 +264,15 @@ void Watcher::Save() {
       metrics.log_hits.push_back({.pattern = count.pattern, .total = count.total});
     }
   }
+  if (history_.has_value()) {
+    for (const auto& [kind, total] : history_->counts()) {
+      metrics.events.push_back({.event = std::string(ToString(kind)), .total = total});
+    }
+  }
   const absl::Status written = WriteMetrics(settings_.metrics, metrics);
   const std::string trouble(written.message());
   if (trouble != std::exchange(metrics_trouble_, trouble) && !trouble.empty()) {
-    (void)std::fprintf(stderr, "guardcheck: --metrics: %s\n", trouble.c_str());
+    (void)std::fprintf(stderr, "guardcheck: --metrics: %s\n", Said(trouble).text().c_str());
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "command.h"
 #include "shown.h"
+#include "watcher/history_watch.h"
 #include "watcher/holders.h"
 #include "watcher/log_watch.h"
 #include "watcher/lookout.h"
@@ -35,7 +36,8 @@ struct WatchSettings {
 
 // A watch is in one of three states. It *checks*: looks until what it sees is settled, tells what
 // is news, and ends copies. It *pauses*, until the next check is due, a holder ends or the log has
-// hits, and reads the log meanwhile; what the log says is told after a check of its own. It is
+// hits, and meanwhile reads the log and the name's history; what the log says is told after a check
+// of its own. It is
 // *over*, when it was asked to end, when nobody reads its standard output any more, or after one
 // check with --once. For the process's only thread.
 class Watcher {
@@ -60,6 +62,7 @@ class Watcher {
   void TellCopies();
   void TellGone(const std::vector<soleguard::ProcessIdentity>& before);
   void EndCopies();
+  void ReadHistory();
   void Save();
   Shown WhatIsSeen() const;
   Shown NextStep() const;
@@ -70,6 +73,7 @@ class Watcher {
   Voice voice_;
   Lookout lookout_;
   Holders holders_;
+  std::optional<HistoryWatch> history_;
   std::optional<LogWatch> log_;
   std::vector<soleguard::ProcessIdentity> copies_;  // that were told of
   std::string blind_;                               // why not everything was seen, as it was told
