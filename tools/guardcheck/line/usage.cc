@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string_view>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_replace.h>
@@ -36,12 +37,24 @@ std::string BehindOf(const CommandKind& kind, const std::vector<std::string>& be
   return kind.behind == Behind::kCommand ? " -- ./job" : "";
 }
 
+// Words in front of "--" for an example. What stands behind --slot-env may be a key that somebody
+// wrote in the place of its variable.
+std::string OwnWords(std::vector<std::string> words) {
+  constexpr std::string_view kSecret = "--slot-env";
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const bool is_value = words[i - 1] == kSecret;
+    if (!is_value && !words[i].starts_with(absl::StrCat(std::string(kSecret), "="))) continue;
+    words[i] = words[i].substr(0, words[i].find('=')) + "=...";
+  }
+  return absl::StrCat("guardcheck ", ShellWords(words).text());
+}
+
 // The call with "--" in front of its first extra word.
 std::string WithDashes(const Typed& typed) {
   const std::string& first = typed.extra.front();
   auto extra = std::find(typed.words.begin() + 1, typed.words.end(), first);
   if (first == typed.operand) extra = std::find(extra + 1, typed.words.end(), first);
-  return absl::StrCat("guardcheck ", ShellWords({typed.words.begin(), extra}).text(), " -- ",
+  return absl::StrCat(OwnWords({typed.words.begin(), extra}), " -- ",
                       CommandLine({extra, typed.words.end()}).text());
 }
 
@@ -63,13 +76,13 @@ std::string WithDashes(const Typed& typed) {
   for (const Option& option : typed.options) known.push_back(option.name);
   const std::string typed_name = word.substr(0, word.find('='));
   const std::string behind = WhatStandsBehind(typed.kind);
-  throw UsageError(
-      absl::StrCat(std::string(typed.kind.name), ": '", Escape(word).text(), "' is no option of it",
-                   soleguard::DidYouMean(typed_name, known), behind.empty() ? "" : "; ", behind,
-                   typed.kind.has_name() && typed.operand.empty() && !word.starts_with("--")
-                       ? "; a NAME does not begin with '-'"
-                       : "",
-                   kSeeHelp));
+  throw UsageError(absl::StrCat(
+      std::string(typed.kind.name), ": '", Escape(typed_name).text(), "' is no option of it",
+      soleguard::DidYouMean(typed_name, known), behind.empty() ? "" : "; ", behind,
+      typed.kind.has_name() && typed.operand.empty() && !word.starts_with("--")
+          ? "; a NAME does not begin with '-'"
+          : "",
+      kSeeHelp));
 }
 
 // What the call would be, where a word stands that is not expected.
@@ -164,9 +177,9 @@ void CheckBehind(const Typed& typed) {
     throw UsageError(name + ": it takes nothing behind --");
   }
   if (typed.kind.behind != Behind::kCommand || !typed.behind.empty()) return;
-  throw UsageError(
-      absl::StrCat(name, ": expected -- and a command behind the options; for example: guardcheck ",
-                   ShellWords(typed.words).text(), BehindOf(typed.kind, {})));
+  throw UsageError(absl::StrCat(
+      name, ": expected -- and a command behind the options; for example: ", OwnWords(typed.words),
+      BehindOf(typed.kind, {})));
 }
 
 }  // namespace guardcheck
