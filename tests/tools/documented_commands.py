@@ -24,7 +24,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 60  # seconds after which what does not come counts as a failure
 
-COMMANDS = ("run stop send check status list explain doctor watch report gc config completion "
+COMMANDS = ("run stop send check status list history explain doctor watch report gc config completion "
             "manual").split()
 USAGE, NOT_EXECUTABLE, NOT_FOUND = 64, 126, 127
 
@@ -64,7 +64,7 @@ def spans_of(path):
 # ---- the sandbox ---------------------------------------------------------------------------------
 
 # Names of a reader's own programs. Each ends at once.
-PROGRAMS = ["app", "backup.sh", "bot", "job", "opt/bot/bot.py", "opt/poll/poll.sh",
+PROGRAMS = ["alert", "app", "backup.sh", "bot", "job", "opt/bot/bot.py", "opt/poll/poll.sh",
             "opt/report/run"]
 # The bot of the recipes: says which key it has, and runs until it is ended.
 BOT = """\
