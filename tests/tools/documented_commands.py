@@ -245,8 +245,8 @@ def outline(text):
     return "\n".join(lines)
 
 
-def doctor(sandbox, block):
-    """Its first line is the command; the rest depends on the machine."""
+def first_line(sandbox, block):
+    """Its first line is the command; the rest depends on the machine, and on what has happened."""
     understood(sandbox, block.first.removeprefix("$ "))
 
 
@@ -332,7 +332,8 @@ BLOCKS = {
     ("docs/guardcheck.md", "guardcheck run NAME [options]"): synopsis,
     ("docs/guardcheck.md", "guardcheck run trading_bot --slots 3"): each_line,
     ("docs/guardcheck.md", "Exec=guardcheck run viewer"): desktop,
-    ("docs/guardcheck.md", "$ guardcheck doctor trading_bot"): doctor,
+    ("docs/guardcheck.md", "$ guardcheck doctor trading_bot"): first_line,
+    ("docs/guardcheck.md", "$ guardcheck history polling_bot"): first_line,
     ("docs/guardcheck.md", "guardcheck watch bot --once"): each_line,
     ("docs/guardcheck.md", "guardcheck report trading_bot"): runs(code=69),
     ("docs/guardcheck.md", "export SOLEGUARD_POLICY=strict"): start_one,
