@@ -239,7 +239,7 @@ TEST_F(WatchTest, C8_TheEndOfTheHolderIsToldAtOnceAndACopyThatGoesOnIsKept) {
   EXPECT_THAT(LineWith(watch, "without a guard"), HasSubstr(absl::StrCat("pid ", stray.pid())));
   bot.wrapper.Signal(SIGTERM);
   EXPECT_EQ(bot.wrapper.Wait(), kStoppedInOrder);
-  EXPECT_THAT(LineWith(watch, "has ended"), HasSubstr("nobody holds the name"));
+  EXPECT_THAT(LineWith(watch, "nobody holds the name"), HasSubstr("has ended"));
   watch.Signal(SIGINT);
   EXPECT_EQ(watch.Wait(), 0);
 }
