@@ -42,7 +42,7 @@ std::size_t Distance(std::string_view a, std::string_view b) {
 
 // nullopt: more than a slip of the fingers.
 std::optional<std::size_t> Slips(std::string_view typed, std::string_view meant) {
-  const auto [shorter, longer] = std::minmax(typed.size(), meant.size());
+  const auto [shorter, longer] = std::minmax({typed.size(), meant.size()});
   // So `typed`, of any length, costs no more than `meant` is long.
   if (longer - shorter > MostSlips(longer)) return std::nullopt;
   const std::size_t distance = Distance(Lower(typed), Lower(meant));
