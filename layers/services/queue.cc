@@ -63,10 +63,11 @@ class QueueOfName final : public Queue {
 };
 
 constexpr Place kFirstStandby = 1'000'000;
+constexpr Place kEnd = Place{1} << 62;  // an off_t is signed
+
 Queue::Line LineOf(Place place) {
   return place < kFirstStandby ? Queue::Line::kReplacers : Queue::Line::kStandbys;
 }
-constexpr Place kEnd = Place{1} << 62;  // an off_t is signed
 
 std::vector<ProcessIdentity> At(Place place, const std::vector<os::OfdLockOwner>& owners) {
   std::vector<ProcessIdentity> processes;

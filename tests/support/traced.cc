@@ -204,12 +204,6 @@ std::optional<Traced::Call> Traced::Next() {
   return call;
 }
 
-std::optional<Traced::Call> Traced::RunTo(int count) {
-  std::optional<Call> call = Next();
-  for (int i = 0; i < count && call.has_value(); ++i) call = Next();
-  return call;
-}
-
 // Not by Next: stopping at each call of a walk through the process table takes long.
 void Traced::RunToEnd() {
   if (over_ || !FinishCall()) return;

@@ -40,8 +40,6 @@ class Traced {
   // Lets the child run to its next system call, which is not made yet. nullopt: `body` is over.
   std::optional<Call> Next();
 
-  // Lets the child run to its system call number `count`, from 0. nullopt: `body` has fewer.
-  std::optional<Call> RunTo(int count);
   // Lets the child run until `body` is over.
   void RunToEnd();
 
