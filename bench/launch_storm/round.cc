@@ -521,23 +521,32 @@ void Round::JudgeIntervals() {
   for (std::uint32_t i = 0; i < settings_.launches; ++i) {
     if (HasWon(i)) winners.push_back(i);
   }
-  std::sort(winners.begin(), winners.end(), [this](std::uint32_t a, std::uint32_t b) {
-    return slot(a).begin.load() < slot(b).begin.load();
-  });
+  const auto began_earlier = [this](std::uint32_t a, std::uint32_t b) {
+    return std::pair(slot(a).begin.load(), a) < std::pair(slot(b).begin.load(), b);
+  };
+  std::sort(winners.begin(), winners.end(), began_earlier);
   if (!winners.empty()) result_.first_winner = slot(winners.front()).begin.load() - opened_[0];
+  // Which one ran when another began. One that looked may have seen another that began later: then
+  // that one marked itself between the clock and the mark of this one, and it is that one's begin
+  // that was inside the other's run.
+  std::vector<std::optional<std::uint32_t>> other(settings_.launches);
+  for (const std::uint32_t i : winners) {
+    const std::uint32_t seen = slot(i).overlapped.load();
+    if (seen == 0) continue;
+    const auto [earlier, later] = std::minmax({i, seen - 1}, began_earlier);
+    other[later] = earlier;
+  }
   // Of those before, the one that marked the latest end. (Who was killed marked none: there the
   // winners themselves have looked.)
   std::optional<std::uint32_t> last;
   for (const std::uint32_t i : winners) {
-    std::optional<std::uint32_t> other;
-    if (const std::uint32_t seen = slot(i).overlapped.load(); seen != 0) {
-      other = seen - 1;
-    } else if (last.has_value() && slot(*last).end.load() > slot(i).begin.load()) {
-      other = last;
+    if (!other[i].has_value() && last.has_value() &&
+        slot(*last).end.load() > slot(i).begin.load()) {
+      other[i] = last;
     }
-    if (other.has_value()) {
+    if (other[i].has_value()) {
       Find(result_.violations.overlaps,
-           absl::StrCat(Name(i), " began while ", Name(*other), " was still running"));
+           absl::StrCat(Name(i), " began while ", Name(*other[i]), " was still running"));
     }
     if (!last.has_value() || slot(*last).end.load() < slot(i).end.load()) last = i;
   }

@@ -263,7 +263,10 @@ class World {
   }
   // What a state directory does not keep, nobody can prove: from here on only what a record still
   // says must be less.
-  void Lost() { largest_ = 0; }
+  void Lost() {
+    lost_ = std::max(lost_, largest_);
+    largest_ = 0;
+  }
 
   std::string Start(const Event& event) {
     using Use = ModelLayer::Use;
@@ -304,6 +307,11 @@ class World {
     if (token->durable && token->value <= std::max(largest_, seen)) {
       return absl::StrCat("durable token ", token->value, " after ", std::max(largest_, seen));
     }
+    if (!token->durable && seen != 0 && seen <= lost_) {
+      // It goes on from a record of what was lost, and no state directory knows of it either.
+      lost_ = std::max(lost_, token->value);
+      return "";
+    }
     // Not durable: no order is claimed, but a later one that is durable must be larger.
     largest_ = std::max(largest_, token->value);
     durable_ += token->durable ? 1 : 0;
@@ -322,6 +330,7 @@ class World {
   UniqueFd frozen_;
   std::string saved_;
   std::uint64_t largest_ = 0;  // token that was given out since the state directory was lost
+  std::uint64_t lost_ = 0;     // the largest of before
   std::uint64_t durable_ = 0;  // how many were
 };
 
