@@ -27,6 +27,7 @@
 #include "os/user.h"
 #include "os/view.h"
 #include "soleguard/event.h"
+#include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
@@ -179,10 +180,11 @@ Finding StateFinding(const Scope& scope) {
   const std::string fix =
       "--state-dir with a directory on a disk, the same for every start; of a group's scope one "
       "of that group (install -d -m 2770 -g GROUP DIRECTORY)";
-  if (!place.ok()) {
+  const absl::Status is_there = place.ok() ? AwaitFilesystem(*place) : place.status();
+  if (!is_there.ok()) {
     return {.severity = Severity::kWarning,
             .layer = kScope,
-            .what = Text(place.status()),
+            .what = Text(is_there),
             .consequence = consequence,
             .fix = fix};
   }
@@ -293,7 +295,9 @@ std::vector<Finding> DiagnoseScope(const Scope& scope) {
 
 absl::Status CheckStateDirectory(const Scope& scope) {
   const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
-  return place.ok() ? os::CheckMayMakeBelow(*place) : place.status();
+  if (!place.ok()) return place.status();
+  absl::Status answers = AwaitFilesystem(*place);
+  return answers.ok() ? os::CheckMayMakeBelow(*place) : answers;
 }
 
 std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {

@@ -19,11 +19,13 @@
 #include <limits>
 #include <utility>
 
+#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 #include <absl/time/time.h>
 #include <boost/json.hpp>
 
+#include "kit/ownership.h"
 #include "kit/state_directory.h"
 #include "os/file.h"
 #include "os/kept_fd.h"
@@ -267,6 +269,7 @@ class Files {
     return absl::UnavailableError("the history is renamed by others all the time");
   }
 
+  const std::string& path() const { return place_.present; }
   absl::Status OpenPresent(Generation& generation) const {
     return generation.Open(place_.present, name_, ownership_, os::Create::kNo);
   }
@@ -383,6 +386,11 @@ absl::Status AppendToHistory(const Scope& scope, const InstanceName& name,
   const Patience patience(kPatience);
   absl::StatusOr<Files> files = FilesOf(scope, name);
   if (!files.ok()) return files.status();
+  // A refused start may note here too, and a stranger's directory is left alone.
+  if (absl::StartsWith(files->path(), absl::StrCat(scope.directory(), "/"))) {
+    absl::Status may_start = OwnershipOf(scope, os::Create::kAsIf).status();
+    if (!may_start.ok()) return may_start;
+  }
   std::string lines;
   for (const HistoryEvent& event : events) lines += LineOf(event);
   return files->Append(lines);

@@ -295,6 +295,15 @@ TEST_F(C6_HungHome, H46_AStateDirectoryThereCostsTheTokenItsDurabilityAndNoMore)
             served_.mount_point() + "/state", "--", "sh", "-c", "echo \"$SOLEGUARD_TOKEN\""});
   EXPECT_EQ(run.code, 0) << run.errors;
   EXPECT_NE(run.output, "\n");
+  EXPECT_THAT(run.errors, HasSubstr("token is not durable"));
+  EXPECT_THAT(run.errors, HasSubstr("does not answer within 2s"));
+}
+
+TEST_F(C6_HungHome, H46_DoctorSaysOfAStateDirectoryThereThatItIsAway) {
+  const Finished doctor = Call({"doctor", "x", "--scope", "", "--config", "/dev/null",
+                                "--state-dir", served_.mount_point() + "/state"});
+  EXPECT_THAT(doctor.output, HasSubstr("does not answer within 2s"));
+  EXPECT_EQ(doctor.code, 0) << doctor.output << doctor.errors;
 }
 
 // What a start needs of /proc, check and doctor ask for.

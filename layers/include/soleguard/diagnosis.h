@@ -20,7 +20,8 @@ namespace soleguard {
 std::vector<Finding> DiagnoseScope(const Scope& scope);
 
 // Whether the ceilings of fencing tokens can be written where the scope has them; if not, an error
-// says why, and what to do. Writes nothing. Thread-safe.
+// says why, and what to do. Writes nothing. Waits only for a filesystem's server, in the time of
+// Patience. Thread-safe.
 absl::Status CheckStateDirectory(const Scope& scope);
 
 // Whether the caller and `holder`, another process that has the name, live in the same namespaces;
