@@ -324,27 +324,20 @@ int Become(const Child& child, char* const* arguments, char* const* variables) {
 
 // 0, or the errno of what failed. Not posix_spawn(3): it asks for clone3(2), and takes the EPERM of
 // an older container's seccomp profile, which does not know that call, for the last word (glibc
-// 2.36). _Fork(3) calls none of the handlers of pthread_atfork(3), by which the library gives up a
-// claim in a child.
+// 2.36). vfork(2) copies no page tables, 0.5 ms of each start, and calls none of the handlers of
+// pthread_atfork(3), by which the library gives up a claim in a child. The child borrows this
+// process's memory until it is the program: it only makes system calls, and leaves its errno here.
 int Spawn(const Child& child, pid_t& pid) {
   const std::vector<char*> arguments = Arguments(child.words);
   const std::vector<char*> variables = Arguments(child.variables);
-  UniqueFd failure;
-  UniqueFd fails;
-  if (!MakePipe(failure, fails)) return errno;
-  pid = _Fork();
-  if (pid < 0) return errno;
+  volatile int error = 0;
+  pid = vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork): as posix_spawn(3) does
   if (pid == 0) {
-    const int error = Become(child, arguments.data(), variables.data());
-    std::string_view said(reinterpret_cast<const char*>(&error), sizeof error);
-    (void)WriteSome(fails.get(), said);
+    error = Become(child, arguments.data(), variables.data());
     _exit(kNotFound);
   }
-  fails.reset();  // exec(2) closes the child's
-  int error = 0;
-  const ssize_t got = RetryOnEintr([&] { return read(failure.get(), &error, sizeof error); });
-  if (got != sizeof error) return 0;
-  (void)RetryOnEintr([pid] { return waitpid(pid, nullptr, 0); });
+  if (pid < 0) return errno;
+  if (error != 0) (void)RetryOnEintr([pid] { return waitpid(pid, nullptr, 0); });
   return error;
 }
 
@@ -352,6 +345,27 @@ int Spawn(const Child& child, pid_t& pid) {
 int OpenNowhere() {
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   return null >= 0 ? null : open("/", O_PATH | O_CLOEXEC);
+}
+
+// The descriptors of this process. To list them makes an inode of each, 0.1 ms in all; Linux 6.2
+// says how many there are, and then they are looked for.
+std::vector<int> OpenDescriptors() {
+  constexpr int kMostLooked = 1024;
+  std::vector<int> open;
+  struct stat all = {};
+  if (stat("/proc/self/fd", &all) == 0 && all.st_size > 0) {
+    for (int fd = 0; fd < kMostLooked; ++fd) {
+      if (fcntl(fd, F_GETFD) >= 0) open.push_back(fd);
+      if (std::cmp_equal(open.size(), all.st_size)) return open;
+    }
+    open.clear();
+  }
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
+    int& fd = open.emplace_back(-1);
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &fd)) open.pop_back();
+  }
+  return open;
 }
 
 // What the command lets go of is not to be kept busy by those who watch over it: a directory that
@@ -369,12 +383,7 @@ void LetGoOfTheSurroundings(Keep keep) {
   const int last = keep == Keep::kNothing ? STDERR_FILENO : STDOUT_FILENO;
   for (int fd = 0; nowhere && fd <= last; ++fd) (void)dup3(nowhere.get(), fd, O_CLOEXEC);
   if (keep == Keep::kForHooks) return;
-  std::vector<int> open;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
-    int& fd = open.emplace_back(-1);
-    if (!absl::SimpleAtoi(entry.path().filename().string(), &fd)) open.pop_back();
-  }
-  for (const int fd : open) {
+  for (const int fd : OpenDescriptors()) {
     const int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : -1;
     if (flags >= 0 && (flags & FD_CLOEXEC) == 0) (void)close(fd);
   }
