@@ -25,7 +25,7 @@
 #include "show/incident.h"
 #include "show/json.h"
 #include "show/other_users.h"
-#include "show/terminal.h"
+#include "show/say.h"
 #include "show/verdict.h"
 #include "show/words.h"
 #include "watcher/event_feeder.h"
@@ -48,8 +48,6 @@ constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
 
 // How long a report of an incident may wait for whoever reads stderr.
 constexpr absl::Duration kLogPatience = absl::Seconds(1);
-
-void Say(const Shown& text) { (void)std::fprintf(stderr, "guardcheck: %s\n", text.text().c_str()); }
 
 Shown Numbers(const std::vector<std::int64_t>& numbers) {
   std::vector<Shown> shown;
@@ -84,7 +82,8 @@ Shown WhatIsLeft(const soleguard::HolderRecord& last, const Left& left) {
 }
 
 void MentionPredecessor(const Guard& guard, const soleguard::HolderRecord& last, const Left& left) {
-  Say(Text(Escape(guard.name()), ": follows a holder that died: pid ", last.identity.pid,
+  Say(Priority::kNotice,
+      Text(Escape(guard.name()), ": follows a holder that died: pid ", last.identity.pid,
            last.is_newer() ? Text(", guarded by ", Said(NewerSoleguard(last)))
                            : Text(", started ", Stamp(last.started)),
            last.token == 0 ? Shown() : Text(", token ", last.token), ".", WhatIsLeft(last, left)));
@@ -96,10 +95,10 @@ void MentionToken(const Guard& guard, const soleguard::Scope& scope) {
   if (guard.token_is_durable() || scope.state_directory().empty()) return;
   const absl::Status why = soleguard::CheckStateDirectory(scope);
   if (why.ok()) return;
-  Say(Text(Escape(guard.name()),
-           ": its fencing token is not durable, and a later one may be "
-           "smaller: ",
-           Said(why.message())));
+  Say(Priority::kWarning, Text(Escape(guard.name()),
+                               ": its fencing token is not durable, and a later one may be "
+                               "smaller: ",
+                               Said(why.message())));
 }
 
 // Said once, so that a start that waits does not look like one that hangs.
@@ -114,9 +113,9 @@ void MentionWait(const Call& call, std::uint32_t slot_count, bool replaces) {
     if (holder == nullptr || !holder->record.has_value()) continue;
     pids.push_back(holder->record->running().pid);
   }
-  Say(Text(Escape(call.operand), " is held by ",
-           pids.empty() ? "another instance" : Text("pid ", Numbers(pids)),
-           replaces ? Shown("; replacing it") : "; waiting"));
+  Say(Priority::kNotice, Text(Escape(call.operand), " is held by ",
+                              pids.empty() ? "another instance" : Text("pid ", Numbers(pids)),
+                              replaces ? Shown("; replacing it") : "; waiting"));
 }
 
 // What a program that answers messages for `guard` is given.
@@ -214,6 +213,20 @@ class GuardedRun final : public Command {
          .read = Into(on_event_),
          .repeats = true,
          .is_setting = false},
+        {.name = "--log",
+         .value = "journal|syslog|FILE",
+         .help = "where to say what there is to say, instead of standard error; COMMAND's own "
+                 "output stays what it is",
+         .read = [this](const std::string& text) { return ReadLog(text); },
+         .is_setting = false},
+        {.name = "--brief",
+         .help = "say of a refusal one line, and leave out notices",
+         .read = Into(brief_)},
+        {.name = "--quiet",
+         .help =
+             "say nothing of a refusal, as for cron, and leave out notices; warnings and errors "
+             "are said",
+         .read = Into(quiet_)},
         SlotsOption(slot_count_),
         slot_environment_.AsOption()};
   }
@@ -255,6 +268,11 @@ class GuardedRun final : public Command {
       const absl::Status begun = events_.Begin(on_event_, [&title] { ShowAs(title); });
       if (!begun.ok()) throw UsageError("--on-event: " + std::string(begun.message()));
     }
+    if (!log_.empty()) {
+      const absl::Status opened = SayInLog(log_, call.operand);
+      if (!opened.ok()) throw UsageError("--log: " + std::string(opened.message()));
+    }
+    if (quiet_ || brief_) SayNoNotices();
     soleguard::Options options = call.common.options;
     if (!on_event_.empty()) {
       options.on_event = [this, &call](const HistoryEvent& event) { TellHook(call, event); };
@@ -269,22 +287,20 @@ class GuardedRun final : public Command {
                        .working_directory = std::filesystem::current_path(unknown).string()};
     options.waiting = [this, &call] { MentionWait(call, slot_count_, replace_.has_value()); };
     // Before it waits, or runs for days.
-    Show(BesideText(call, HoldersElsewhere(call)), stderr);
+    const Shown beside = BesideText(call, HoldersElsewhere(call));
+    if (!beside.empty()) Say(Priority::kWarning, beside);
     soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
           call, [&] { return RefusalJson(call.operand, call.common, *duplicate); },
-          [&] {
-            const SlotLimits limits = {.slots = slot_count_, .most = slot_environment_.most()};
-            return RefusalText(call, *duplicate, limits);
-          });
+          [&] { SayRefused(call, *duplicate); });
       return refused_exit_;
     }
     if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
       Tell(
           call, [&] { return UndeterminedJson(call.operand, call.common, *undetermined); },
-          [&] { return UndeterminedText(call.operand, *undetermined); });
+          [&] { Say(Priority::kError, UndeterminedText(call.operand, *undetermined)); });
       return kUndetermined;
     }
     Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
@@ -348,6 +364,12 @@ class GuardedRun final : public Command {
     return absl::OkStatus();
   }
 
+  absl::Status ReadLog(const std::string& text) {
+    if (text != "journal" && text != "syslog") return IntoAbsolutePath(log_)(text);
+    log_ = text;
+    return absl::OkStatus();
+  }
+
   absl::Status ReadOnLost(const std::string& text) {
     if (text != "warn" && text != "stop") return Expected("warn or stop", text);
     stop_when_lost_ = text == "stop";
@@ -374,9 +396,10 @@ class GuardedRun final : public Command {
           if (compromised && stop_when_lost_) end.Set();
           // Release waits for this: a terminal that is stopped or a log that nobody reads must not
           // hold the name.
-          if (AwaitRoom(stderr, kLogPatience)) Say(Text(IncidentText(name, incident), next));
+          if (MaySay(kLogPatience))
+            Say(Priority::kWarning, Text(IncidentText(name, incident), next));
         });
-    if (!watched.ok()) Say(Text(Escape(name), ": ", Said(watched.message())));
+    if (!watched.ok()) Say(Priority::kWarning, Text(Escape(name), ": ", Said(watched.message())));
   }
 
   // Whether the holder has taken over what the command was to do.
@@ -384,11 +407,12 @@ class GuardedRun final : public Command {
     const absl::StatusOr<soleguard::Answer> answer = soleguard::Send(
         call.operand, call.common.policy, call.common.options, MessageOf(call.command), forward_);
     if (!answer.ok()) {
-      Say(Text("not delivered to the holder: ", Said(answer.status().message())));
+      Say(Priority::kWarning,
+          Text("not delivered to the holder: ", Said(answer.status().message())));
       return false;
     }
     if (!answer->ok) {
-      Say(Text("the holder could not do it: ", Escape(answer->text)));
+      Say(Priority::kWarning, Text("the holder could not do it: ", Escape(answer->text)));
       return false;
     }
     Report([&] { return RefusalJson(call.operand, call.common, duplicate); });
@@ -399,8 +423,8 @@ class GuardedRun final : public Command {
   // The next start on another machine waits for what its server has not confirmed.
   static void SayUnfinished(const absl::Status& released) {
     if (released.ok()) return;
-    Say(Text("the command has ended, and the release is not confirmed: ",
-             Said(released.message())));
+    Say(Priority::kWarning, Text("the command has ended, and the release is not confirmed: ",
+                                 Said(released.message())));
   }
 
   // Messages are answered from now on, in a thread of their own: after the last fork.
@@ -410,26 +434,33 @@ class GuardedRun final : public Command {
           return hook.Ask(Line(MessageJson(guard, sender, message)), guardian);
         });
     if (takes.ok()) return;
-    Say(Text("takes no messages: ", Said(takes.message())));
+    Say(Priority::kWarning, Text("takes no messages: ", Said(takes.message())));
   }
 
   // Why the command was not started. What is not asked for is not made: evidence is read from
   // /proc.
-  template <typename ToJson, typename ToText>
-  void Tell(const Call& call, ToJson json, ToText text) const {
+  template <typename ToJson, typename SayIt>
+  void Tell(const Call& call, ToJson json, SayIt say) const {
     Report(json);
     if (call.common.json) {
       Print(json());
     } else {
-      Show(text(), stderr);
+      say();
     }
+  }
+
+  void SayRefused(const Call& call, const soleguard::Duplicate& duplicate) const {
+    if (quiet_) return;
+    if (brief_) return Say(Priority::kWarning, RefusalLine(call, duplicate));
+    const SlotLimits limits = {.slots = slot_count_, .most = slot_environment_.most()};
+    Say(Priority::kWarning, RefusalText(call, duplicate, limits));
   }
 
   template <typename ToJson>
   void Report(ToJson json) const {
     if (verdict_fd_ < 0) return;
     const absl::Status written = WriteVerdict(verdict_fd_, Line(json()));
-    if (!written.ok()) Say(Text("--verdict-fd: ", Said(written.message())));
+    if (!written.ok()) Say(Priority::kError, Text("--verdict-fd: ", Said(written.message())));
   }
 
   // That what looks like a daemon is ended should surprise nobody.
@@ -449,7 +480,8 @@ class GuardedRun final : public Command {
     for (const Supervision::LeftProcess& process : left) {
       shown.push_back(Text("pid ", process.pid, " (", ShortCommandLine(process.argv), ")"));
     }
-    Say(Text(Escape(guard.name()),
+    Say(Priority::kWarning,
+        Text(Escape(guard.name()),
              ": the command has ended; what it left running is being ended too: ",
              Join(shown, ", "), others > 0 ? Text(" and ", others, " more") : Shown(),
              ". For a command that daemonises there is --until=tree, which holds the name as long "
@@ -460,7 +492,7 @@ class GuardedRun final : public Command {
     GuardianLink link;
     const absl::Status linked = link.Open();
     if (!linked.ok()) {
-      Say(Said(linked.message()));
+      Say(Priority::kError, Said(linked.message()));
       return kInternal;
     }
     const soleguard::WaitFlag end;
@@ -471,12 +503,12 @@ class GuardedRun final : public Command {
     auto claim = guard.ShareWithChild(
         [&link](const std::vector<soleguard::UniqueFd>& renewed) { link.Keep(renewed); });
     if (!claim.ok()) {
-      Say(Said(claim.status().message()));
+      Say(Priority::kError, Said(claim.status().message()));
       return kInternal;
     }
     absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment();
     if (!from_environment.ok()) {
-      Say(Said(from_environment.status().message()));
+      Say(Priority::kError, Said(from_environment.status().message()));
       return kInternal;
     }
     relay = *std::move(from_environment);
@@ -488,7 +520,8 @@ class GuardedRun final : public Command {
       if (!crew.instance.has_value()) return;
       const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);
       if (followed.ok()) return;
-      Say(Text("the holder record doesn't show the command: ", Said(followed.message())));
+      Say(Priority::kWarning,
+          Text("the holder record doesn't show the command: ", Said(followed.message())));
     };
     absl::StatusOr<int> code = Supervise(
         {.command = call.command,
@@ -515,14 +548,14 @@ class GuardedRun final : public Command {
     if (code.ok()) NoteExit(call, guard, *code, end.IsSet());
     if (code.ok() && end.IsSet()) return kLost;
     if (code.ok()) return *code;
-    Say(Said(code.status().message()));
+    Say(Priority::kError, Said(code.status().message()));
     return kInternal;
   }
 
   static int BecomeGuarded(Guard guard, const std::vector<std::string>& command) {
     const absl::Status kept = guard.KeepOverExec();
     if (!kept.ok()) {
-      Say(Text("--exec: ", Said(kept.message())));
+      Say(Priority::kError, Text("--exec: ", Said(kept.message())));
       return kUsage;
     }
     return Become(command);
@@ -541,6 +574,9 @@ class GuardedRun final : public Command {
   std::string on_message_;
   std::vector<std::string> on_event_;
   EventFeeder events_;
+  std::string log_;
+  bool brief_ = false;
+  bool quiet_ = false;
   std::uint32_t slot_count_ = 1;
   SlotEnvironment slot_environment_;
 };

@@ -19,6 +19,7 @@
 #include "look.h"
 #include "show/json.h"
 #include "show/other_names.h"
+#include "show/say.h"
 #include "show/terminal.h"
 #include "shown.h"
 #include <soleguard/guard.h>
@@ -81,9 +82,8 @@ class Send final : public Command {
       return answer->ok ? kYes : kAnsweredNo;
     }
     if (call.common.json) Print(NotDeliveredJson(call, answer.status()));
-    (void)std::fprintf(stderr, "guardcheck: not delivered to %s: %s\n",
-                       Escape(call.operand).text().c_str(),
-                       Said(answer.status().message()).text().c_str());
+    Say(Priority::kError,
+        Text("not delivered to ", Escape(call.operand), ": ", Said(answer.status().message())));
     if (absl::IsNotFound(answer.status()) && !call.common.json) {
       Show(OtherNamesText(call.operand, call.common), stderr);
     }

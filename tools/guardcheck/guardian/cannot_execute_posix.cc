@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -22,6 +21,7 @@
 
 #include "exit_code.h"
 #include "guardian/cannot_execute.h"
+#include "show/say.h"
 #include "show/words.h"
 #include "shown.h"
 #include <soleguard/fd.h>
@@ -242,9 +242,8 @@ int SayCannotExecute(const Words& command, int error) {
   const bool is_missing = error == ENOENT || error == ENOTDIR;
   const absl::Status status = absl::ErrnoToStatus(error, "");
   const Shown advice = Advice(command, error);
-  const Shown line = Text("guardcheck: cannot run ", FirstWord(command), Said(status.message()),
-                          advice.empty() ? Shown() : Text(". ", advice), "\n");
-  (void)std::fputs(line.text().c_str(), stderr);
+  Say(Priority::kError, Text("cannot run ", FirstWord(command), Said(status.message()),
+                             advice.empty() ? Shown() : Text(". ", advice)));
   return is_missing ? kNotFound : kCannotExecute;
 }
 

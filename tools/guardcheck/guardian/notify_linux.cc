@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -17,6 +16,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "guardian/notify.h"
+#include "show/say.h"
 #include "shown.h"
 #include "system.h"
 #include <soleguard/fd.h>
@@ -148,9 +148,9 @@ class Relay final : public NotifyRelay {
     }
     if (sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 || failed_) return;
     failed_ = true;  // said once
-    (void)std::fprintf(stderr,
-                       "guardcheck: what the command says to the service manager is lost: %s\n",
-                       std::strerror(errno));
+    const absl::Status why = absl::ErrnoToStatus(errno, "");
+    Say(Priority::kWarning,
+        Text("what the command says to the service manager is lost: ", Said(why.message())));
   }
 
   const UniqueFd socket_;
@@ -167,10 +167,9 @@ absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment() {
   if (!address.has_value()) {
     // vsock:CID:PORT and what else sd_notify(3) may learn: no reason to start nothing. It is left
     // as it is, so that a command that knows better can speak to it.
-    (void)std::fprintf(stderr,
-                       "guardcheck: NOTIFY_SOCKET is neither an absolute path nor an @name, but "
-                       "'%s': what the command says there is not passed on\n",
-                       Escape(manager).text().c_str());
+    Say(Priority::kWarning,
+        Text("NOTIFY_SOCKET is neither an absolute path nor an @name, but '", Escape(manager),
+             "': what the command says there is not passed on"));
     return nullptr;
   }
   UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));

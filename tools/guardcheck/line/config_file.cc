@@ -3,7 +3,6 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include <absl/status/status.h>
@@ -12,6 +11,7 @@
 
 #include "command.h"
 #include "line/trusted_file.h"
+#include "show/say.h"
 #include "shown.h"
 #include <soleguard/name.h>
 #include <soleguard/patience.h>
@@ -118,8 +118,8 @@ Contents Read(const std::string& file, const std::string& text, const std::strin
 }
 
 void SayHidden(const Shown& what, const absl::Status& why) {
-  (void)std::fprintf(stderr, "guardcheck: goes on without the settings of %s: %s\n",
-                     what.text().c_str(), Said(why.message()).text().c_str());
+  Say(Priority::kWarning,
+      Text("goes on without the settings of ", what, ": ", Said(why.message())));
 }
 
 std::vector<std::string> Places(absl::Duration time) {

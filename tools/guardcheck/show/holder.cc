@@ -111,6 +111,14 @@ Shown ProposedEndOfCopies(const Call& call, const SlotLimits& limits) {
 
 }  // namespace
 
+std::optional<ProcessIdentity> RunningProcessOf(const Holder& holder) {
+  if (holder.standing != soleguard::Standing::kUnknown && holder.record.has_value()) {
+    return holder.record->running();
+  }
+  if (holder.processes.empty()) return std::nullopt;
+  return holder.processes.front();
+}
+
 Shown HolderText(const Holder& holder) {
   Lines lines;
   for (const ProcessFacts& process : FactsOf(holder)) AddProcess(lines, process);

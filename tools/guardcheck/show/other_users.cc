@@ -58,7 +58,7 @@ Shown ElsewhereText(const Call& call, const std::vector<OtherUsersHolder>& holde
 Shown BesideText(const Call& call, const std::vector<OtherUsersHolder>& holders) {
   if (holders.empty()) return "";
   const OtherUsersHolder& first = holders.front();
-  return Text("guardcheck: ", Escape(call.operand), " runs as ", Who(first),
+  return Text(Escape(call.operand), " runs as ", Who(first),
               holders.size() > 1 ? Text(", and as ", holders.size() - 1, " more,") : Shown(),
               " in a scope of that user; this start is in root's own, and runs beside it\n",
               ProposalText(call, {.command = "run",

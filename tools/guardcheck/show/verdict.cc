@@ -1,11 +1,12 @@
 #include "show/verdict.h"
 
-#include <cstdio>
+#include <optional>
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_replace.h>
 
 #include "show/holder.h"
+#include "show/say.h"
 #include "show/words.h"
 #include "soleguard/analysis.h"
 #include "soleguard/inspect.h"
@@ -57,11 +58,18 @@ Shown WhyUndetermined(const soleguard::Forecast& forecast) {
 
 Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
                   const SlotLimits& limits) {
-  return Text("guardcheck: ", Escape(call.operand), " is already running",
-              InSlots(duplicate.others), Said(WhyRefused(duplicate)), "\n\nWho holds it\n",
+  return Text(Escape(call.operand), " is already running", InSlots(duplicate.others),
+              Said(WhyRefused(duplicate)), "\n\nWho holds it\n",
               HoldersText(duplicate.holder, duplicate.others),
               PolicyText(call.common, duplicate.holder), "\nWhat the layers say\n",
               EvidenceText(duplicate.layers), "\n", NextSteps(call, limits, duplicate.holder));
+}
+
+Shown RefusalLine(const Call& call, const soleguard::Duplicate& duplicate) {
+  const std::optional<soleguard::ProcessIdentity> who = RunningProcessOf(duplicate.holder);
+  return Text(Escape(call.operand), " is already running", InSlots(duplicate.others),
+              Said(WhyRefused(duplicate)),
+              who.has_value() ? Text(": ", ProcessLine(*who)) : Shown());
 }
 
 Json RefusalJson(const std::string& name, const Common& common,
@@ -80,9 +88,9 @@ Json RefusalJson(const std::string& name, const Common& common,
 }
 
 Shown UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined) {
-  return Text("guardcheck: cannot tell whether ", Escape(name),
-              " is running, so it was not started.\n  ", WhyUndetermined(undetermined),
-              "\n\nWhat the layers say\n", EvidenceText(undetermined.layers));
+  return Text("cannot tell whether ", Escape(name), " is running, so it was not started.\n  ",
+              WhyUndetermined(undetermined), "\n\nWhat the layers say\n",
+              EvidenceText(undetermined.layers));
 }
 
 Json UndeterminedJson(const std::string& name, const Common& common,
@@ -111,9 +119,8 @@ void MentionUnsafe(const soleguard::Policy& policy) {
   const Shown what = safety == Safety::kUnsafe
                          ? Shown("is UNSAFE: two instances can run")
                          : "has too many layers for a proof, so take it for UNSAFE";
-  const Shown line = Text("guardcheck: policy ", Escape(text), " ", what, "; guardcheck explain ",
-                          ShellWord(text), " says when\n");
-  (void)std::fputs(line.text().c_str(), stderr);
+  Say(Priority::kWarning, Text("policy ", Escape(text), " ", what, "; guardcheck explain ",
+                               ShellWord(text), " says when"));
 }
 
 Shown CheckText(const Call& call, const soleguard::Forecast& forecast, const SlotLimits& limits) {

@@ -15,6 +15,8 @@ namespace guardcheck {
 
 Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
                   const SlotLimits& limits = {});
+// The same in one line.
+Shown RefusalLine(const Call& call, const soleguard::Duplicate& duplicate);
 Json RefusalJson(const std::string& name, const Common& common,
                  const soleguard::Duplicate& duplicate);
 
@@ -24,7 +26,7 @@ Json UndeterminedJson(const std::string& name, const Common& common,
 
 Json UniqueJson(const std::string& name, const Common& common, const soleguard::Guard& guard);
 
-// One line on stderr where two instances can run under `policy`, for all that explain can say; for
+// Says in one line where two instances can run under `policy`, for all that explain can say; for
 // a policy that is safe, nothing, after microseconds.
 void MentionUnsafe(const soleguard::Policy& policy);
 

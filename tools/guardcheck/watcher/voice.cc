@@ -4,6 +4,7 @@
 
 #include <absl/time/clock.h>
 
+#include "show/say.h"
 #include "show/words.h"
 
 namespace guardcheck {
@@ -39,8 +40,8 @@ Shown Voice::Where() const {
 void Voice::TellDropped() {
   const std::uint64_t dropped = hook_.dropped() - std::exchange(told_dropped_, hook_.dropped());
   if (dropped == 0) return;
-  (void)std::fprintf(stderr, "guardcheck: --on-event: %s dropped, as the command does not read\n",
-                     Count(static_cast<std::int64_t>(dropped), "event").text().c_str());
+  Say(Priority::kWarning, Text("--on-event: ", Count(static_cast<std::int64_t>(dropped), "event"),
+                               " dropped, as the command does not read"));
 }
 
 void Voice::Finish(absl::Duration at_most) {

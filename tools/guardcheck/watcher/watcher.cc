@@ -1,13 +1,13 @@
 #include "watcher/watcher.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 
 #include "exit_code.h"
+#include "show/say.h"
 #include "show/words.h"
 #include "watcher/end_processes.h"
 #include "watcher/metrics.h"
@@ -130,13 +130,13 @@ void Watcher::Pause(absl::Time until) {
 // 75: a copy runs, or a second holder; 69: cannot tell.
 int Watcher::ExitCode(bool has_checked) const {
   if (!voice_.IsHeard()) {
-    (void)std::fprintf(stderr, "guardcheck: standard output is gone\n");
+    Say(Priority::kError, "standard output is gone");
     return kInternal;
   }
   if (!settings_.once) return kYes;
   if (!has_checked) {
     // 0 would say that nobody runs, and the next command of a script would start.
-    (void)std::fprintf(stderr, "guardcheck: watch: ended by a signal before it could tell\n");
+    Say(Priority::kError, "watch: ended by a signal before it could tell");
     return kUndetermined;
   }
   const soleguard::Census& census = lookout_.census();
@@ -272,7 +272,7 @@ void Watcher::Save() {
   const absl::Status written = WriteMetrics(settings_.metrics, metrics);
   const std::string trouble(written.message());
   if (trouble != std::exchange(metrics_trouble_, trouble) && !trouble.empty()) {
-    (void)std::fprintf(stderr, "guardcheck: --metrics: %s\n", Said(trouble).text().c_str());
+    Say(Priority::kError, Text("--metrics: ", Said(trouble)));
   }
 }
 
