@@ -1,9 +1,9 @@
 #include "look.h"
 
+#include <cstdio>
 #include <string>
 
 #include "exit_code.h"
-#include "show/say.h"
 #include "shown.h"
 #include "soleguard/options.h"
 
@@ -17,7 +17,7 @@ soleguard::Options ToLook(const Common& common) {
 }
 
 int CannotLook(const absl::Status& status) {
-  Say(Priority::kError, Said(status.message()));
+  (void)std::fprintf(stderr, "guardcheck: %s\n", Said(status.message()).text().c_str());
   return absl::IsInvalidArgument(status) ? kUsage : kUndetermined;
 }
 

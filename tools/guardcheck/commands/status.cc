@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "exit_code.h"
+#include "show/holder.h"
 #include "show/other_names.h"
 #include "show/other_users.h"
 #include "show/say.h"

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -24,10 +25,10 @@ namespace {
 
 // https://systemd.io/JOURNAL_NATIVE_PROTOCOL: lines KEY=VALUE, or for a value with newlines KEY,
 // its length as 64 bits in little-endian order, and the value.
-constexpr char kJournal[] = "/run/systemd/journal/socket";
+constexpr char kJournalSocket[] = "/run/systemd/journal/socket";
 // RFC 3164. syslog(3) would wait for a daemon that does not read, and would not say that there is
 // none.
-constexpr char kSyslog[] = "/dev/log";
+constexpr char kSyslogSocket[] = "/dev/log";
 constexpr int kUser = 1 << 3;  // the facility of programs (syslog(3): LOG_USER)
 
 struct Voice {
@@ -62,18 +63,18 @@ bool SendToJournal(Priority priority, const std::string& text) {
   for (std::uint64_t rest = text.size(), i = 0; i < sizeof rest; ++i, rest >>= 8) {
     length += static_cast<char>(rest & 0xff);
   }
-  return Send(kJournal, absl::StrCat("PRIORITY=", static_cast<int>(priority),
-                                     "\nSYSLOG_IDENTIFIER=guardcheck\nSOLEGUARD_NAME=",
-                                     voice().name, "\nMESSAGE\n", length, text, "\n"));
+  return Send(kJournalSocket, absl::StrCat("PRIORITY=", static_cast<int>(priority),
+                                           "\nSYSLOG_IDENTIFIER=guardcheck\nSOLEGUARD_NAME=",
+                                           voice().name, "\nMESSAGE\n", length, text, "\n"));
 }
 
 bool SendToSyslog(Priority priority, const std::string& line) {
   const std::string time = absl::FormatTime("%b %e %H:%M:%S", absl::Now(), absl::LocalTimeZone());
-  return Send(kSyslog, absl::StrCat("<", kUser | static_cast<int>(priority), ">", time,
-                                    " guardcheck[", getpid(), "]: ", line));
+  return Send(kSyslogSocket, absl::StrCat("<", kUser | static_cast<int>(priority), ">", time,
+                                          " guardcheck[", getpid(), "]: ", line));
 }
 
-std::string_view NameOf(Priority priority) {
+const char* NameOf(Priority priority) {
   switch (priority) {
     case Priority::kError:
       return "error";
@@ -127,7 +128,7 @@ absl::Status CannotLog(const std::string& log, int error) {
 // Whether somebody reads at `path`.
 absl::Status OpenSocket(const char* path) {
   const auto make = [] {
-    return soleguard::UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    return soleguard::UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   };
   const soleguard::UniqueFd probe = make();
   const sockaddr_un address = AddressOf(path);
@@ -136,7 +137,11 @@ absl::Status OpenSocket(const char* path) {
     return CannotLog(path, errno);
   }
   voice().fd = make();
-  return voice().fd ? absl::OkStatus() : CannotLog(path, errno);
+  // Its queue is short (net.unix.max_dgram_qlen), and a refusal has many lines.
+  const timeval patience = {.tv_sec = 1, .tv_usec = 0};
+  const bool is_ready = voice().fd && setsockopt(voice().fd.get(), SOL_SOCKET, SO_SNDTIMEO,
+                                                 &patience, sizeof patience) == 0;
+  return is_ready ? absl::OkStatus() : CannotLog(path, errno);
 }
 
 // A FIFO without a reader does not answer an open that may block.
@@ -150,11 +155,11 @@ absl::Status OpenFile(const std::string& path) {
 absl::Status Open(const std::string& log, Voice::Where& where) {
   if (log == "journal") {
     where = Voice::Where::kJournal;
-    return OpenSocket(kJournal);
+    return OpenSocket(kJournalSocket);
   }
   if (log == "syslog") {
     where = Voice::Where::kSyslog;
-    return OpenSocket(kSyslog);
+    return OpenSocket(kSyslogSocket);
   }
   where = Voice::Where::kFile;
   return OpenFile(log);

@@ -68,8 +68,8 @@ Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
 Shown RefusalLine(const Call& call, const soleguard::Duplicate& duplicate) {
   const std::optional<soleguard::ProcessIdentity> who = RunningProcessOf(duplicate.holder);
   return Text(Escape(call.operand), " is already running", InSlots(duplicate.others),
-              Said(WhyRefused(duplicate)),
-              who.has_value() ? Text(": ", ProcessLine(*who)) : Shown());
+              who.has_value() ? Text(": ", ProcessLine(*who)) : Shown(),
+              Said(WhyRefused(duplicate)));
 }
 
 Json RefusalJson(const std::string& name, const Common& common,
