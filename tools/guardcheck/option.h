@@ -24,6 +24,8 @@ struct Option {
   // Whether the environment and the configuration files may say it too, where the command line does
   // not: SOLEGUARD_GRACE, and grace.
   bool is_setting = true;
+  // Whether a command that is proposed to a person is given it as well.
+  bool is_kept = true;
   // Whether its value, a duration, bounds all of the call, what comes before Command::Run included.
   bool bounds_call = false;
 

@@ -53,6 +53,7 @@ struct HistoryEvent {
     kReleased,      // the holder `who` has released the name
     kDied,          // the holder `who` ended without a release, as its successor `by` has found
     kLeftBehind,    // a holder that died left processes running; `detail` says which
+    kTooSoon,       // `who` has got the name and runs nothing: `detail` says since when it may
   };
   Kind kind = Kind::kHeld;
   absl::Time time;  // by the wall clock of who noted it

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -10,12 +11,15 @@
 #include <variant>
 #include <vector>
 
+#include <absl/strings/str_cat.h>
 #include <absl/time/clock.h>
 #include <absl/time/time.h>
 
 #include "command.h"
+#include "commands/last_start.h"
 #include "commands/send.h"
 #include "exit_code.h"
+#include "guardian/limits.h"
 #include "guardian/message_hook.h"
 #include "guardian/notify.h"
 #include "guardian/supervise.h"
@@ -213,6 +217,18 @@ class GuardedRun final : public Command {
          .read = Into(on_event_),
          .repeats = true,
          .is_setting = false},
+        {.name = "--max-runtime",
+         .value = "DURATION",
+         .help = "end COMMAND and what it has started after this time, and end with 124",
+         .read = [this](const std::string& text) { return Into(max_runtime_.emplace())(text); }},
+        {.name = "--min-interval",
+         .value = "DURATION",
+         .help = "do not start sooner than this after the last start of NAME",
+         .read = Into(min_interval_)},
+        {.name = "--with-parent",
+         .help = "end COMMAND, or the wait for the name, when the process that started guardcheck "
+                 "ends",
+         .read = Into(with_parent_)},
         {.name = "--log",
          .value = "journal|syslog|FILE",
          .help = "where to say what there is to say, instead of standard error; COMMAND's own "
@@ -243,6 +259,16 @@ class GuardedRun final : public Command {
     }
     if (exec_ && stop_when_lost_) {
       throw UsageError("--exec and --on-lost=stop exclude each other: nobody is left to watch");
+    }
+    if (exec_ && (max_runtime_.has_value() || with_parent_)) {
+      throw UsageError(absl::StrCat("--exec and ", with_parent_ ? "--with-parent" : "--max-runtime",
+                                    " exclude each other: nobody is left to end COMMAND"));
+    }
+    std::optional<Parent> parent;
+    if (with_parent_) {
+      absl::StatusOr<Parent> found = Parent::Find();
+      if (!found.ok()) throw UsageError("--with-parent: " + std::string(found.status().message()));
+      parent = *std::move(found);
     }
     RequireSlots(call.common.policy, slot_count_);
     slot_environment_.Check(slot_count_);
@@ -289,7 +315,12 @@ class GuardedRun final : public Command {
     // Before it waits, or runs for days.
     const Shown beside = BesideText(call, HoldersElsewhere(call));
     if (!beside.empty()) Say(Priority::kWarning, beside);
-    soleguard::Verdict verdict = Guard::Acquire(call.operand, call.common.policy, options);
+    soleguard::Verdict verdict = Acquire(call, options, parent);
+    if (parent.has_value() && parent->HasEnded()) {
+      Say(Priority::kNotice, Text(Escape(call.operand), ": the process that started this one, pid ",
+                                  parent->pid(), ", has ended; so nothing is started"));
+      return kSignalled + SIGTERM;
+    }
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
@@ -304,6 +335,7 @@ class GuardedRun final : public Command {
       return kUndetermined;
     }
     Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
+    if (const std::optional<int> code = WhenTooSoon(call, guard)) return *code;
     const absl::Status written = guard.WriteSideFiles(files_);
     if (!written.ok()) throw UsageError(SideFileOptions() + std::string(written.message()));
     MentionUnsafe(call.common.policy);
@@ -313,10 +345,53 @@ class GuardedRun final : public Command {
     Export(guard);
     slot_environment_.Apply(guard.slot());
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
-                 : RunGuarded(call, std::move(guard), hook.has_value() ? &*hook : nullptr);
+                 : RunGuarded(call, std::move(guard), hook.has_value() ? &*hook : nullptr, parent);
   }
 
  private:
+  // Gives up when the parent ends.
+  static soleguard::Verdict Acquire(const Call& call, soleguard::Options options,
+                                    const std::optional<Parent>& parent) {
+    std::optional<StopWith> with_parent;
+    if (parent.has_value()) options.stop = with_parent.emplace(*parent).token();
+    return Guard::Acquire(call.operand, call.common.policy, options);
+  }
+
+  // Asked by the one that has the name: nobody starts in between. nullopt: it may run.
+  std::optional<int> WhenTooSoon(const Call& call, const Guard& guard) const {
+    if (min_interval_ == absl::ZeroDuration()) return std::nullopt;
+    const auto last = LastStart(call.common.options.scope, guard.record());
+    if (!last.ok()) {
+      Say(Priority::kError, Text(Escape(call.operand), ": --min-interval: cannot tell when it was ",
+                                 "started last: ", Said(last.status().message())));
+      return kUndetermined;
+    }
+    if (!last->has_value()) return std::nullopt;
+    const absl::Duration ago = absl::Now() - (*last)->time;
+    if (ago < absl::ZeroDuration()) {
+      Say(Priority::kWarning,
+          Text(Escape(call.operand), ": --min-interval: the clock was set back; ",
+               "the last start is noted for ", Stamp((*last)->time)));
+      return std::nullopt;
+    }
+    if (ago >= min_interval_) return std::nullopt;
+    const absl::Time next = (*last)->time + min_interval_;
+    Note(call, {.kind = HistoryEvent::Kind::kTooSoon,
+                .slot = guard.slot(),
+                .who = PartyOf(guard.record()),
+                .detail = Text("not before ", Stamp(next)).text()});
+    Tell(
+        call, [&] { return TooSoonJson(call.operand, call.common, **last, next); },
+        [&] {
+          if (quiet_) return;
+          Say(Priority::kWarning,
+              Text(Escape(call.operand), " was started ", Age((*last)->time), " ago, pid ",
+                   (*last)->who.pid, ": too soon for --min-interval, which lets it start at ",
+                   Stamp(next)));
+        });
+    return refused_exit_;
+  }
+
   // Notes what the library cannot know.
   void Note(const Call& call, HistoryEvent event) const {
     event.time = absl::Now();
@@ -329,13 +404,14 @@ class GuardedRun final : public Command {
     events_.Send(Line(EventJson(call.operand, call.common, event)));
   }
 
-  void NoteExit(const Call& call, const Guard& guard, int code, bool was_lost) const {
+  // `why`: it was ended from outside.
+  void NoteExit(const Call& call, const Guard& guard, int code, const std::string& why) const {
     HistoryEvent event{.kind = HistoryEvent::Kind::kExited,
                        .slot = guard.slot(),
                        .who = PartyOf(guard.record()),
                        .exit_code = code};
     event.who.command = soleguard::HistoryCommand(call.command);
-    if (was_lost) event.detail = "it was ended because the claim was lost (--on-lost=stop)";
+    event.detail = why;
     Note(call, std::move(event));
   }
 
@@ -488,14 +564,16 @@ class GuardedRun final : public Command {
              "as that runs, and --until=detach, which lets it run without the name"));
   }
 
-  int RunGuarded(const Call& call, Guard given, const MessageHook* hook) const {
+  int RunGuarded(const Call& call, Guard given, const MessageHook* hook,
+                 const std::optional<Parent>& parent) const {
     GuardianLink link;
     const absl::Status linked = link.Open();
     if (!linked.ok()) {
       Say(Priority::kError, Said(linked.message()));
       return kInternal;
     }
-    const soleguard::WaitFlag end;
+    const soleguard::WaitFlag lost;
+    soleguard::UniqueFd timer;
     std::unique_ptr<NotifyRelay> relay;
     // Destroyed before them, whatever way this ends: its threads use them.
     Guard guard = std::move(given);
@@ -516,6 +594,37 @@ class GuardedRun final : public Command {
     if (relay != nullptr) {
       meanwhile.push_back({.fd = relay->fd(), .ready = [&relay] { relay->Pass(); }});
     }
+    // Why the command was ended from outside, and with which exit code if not its own.
+    std::string why;
+    std::optional<int> instead;
+    std::vector<Supervision::End> ends = {
+        {.fd = lost.fd().get(), .told = [&] {
+           why = "it was ended because the claim was lost (--on-lost=stop)";
+           instead = kLost;
+         }}};
+    if (parent.has_value()) {
+      ends.push_back({.fd = parent->ended().get(), .told = [&] {
+                        why = "it was ended with the process that had started it (--with-parent)";
+                        Say(Priority::kNotice,
+                            Text(Escape(guard.name()), ": pid ", parent->pid(),
+                                 ", which started it, has ended; ending the command"));
+                      }});
+    }
+    if (max_runtime_.has_value()) {
+      absl::StatusOr<soleguard::UniqueFd> made = OpenTimer(*max_runtime_);
+      if (!made.ok()) {
+        Say(Priority::kError, Text("--max-runtime: ", Said(made.status().message())));
+        return kInternal;
+      }
+      timer = *std::move(made);
+      ends.push_back({.fd = timer.get(), .told = [&] {
+                        const Shown time = Said(absl::FormatDuration(*max_runtime_));
+                        why = Text("it was ended after ", time, " (--max-runtime)").text();
+                        instead = kTooLong;
+                        Say(Priority::kWarning, Text(Escape(guard.name()), ": has run for ", time,
+                                                     " (--max-runtime); ending the command"));
+                      }});
+    }
     const auto follow = [&guard](const Supervision::Crew& crew) {
       if (!crew.instance.has_value()) return;
       const absl::Status followed = guard.Follow(*crew.instance, crew.guardian);
@@ -531,7 +640,7 @@ class GuardedRun final : public Command {
          .until = until_,
          .grace = grace_,
          .meanwhile = std::move(meanwhile),
-         .end = &end,
+         .ends = std::move(ends),
          .started =
              [&](const Supervision::Crew& crew) {
                follow(crew);
@@ -539,15 +648,16 @@ class GuardedRun final : public Command {
              },
          .moved = follow,
          .left = [&](const auto& left, int others) { SayLeft(call, guard, left, others); },
-         .lasting = [&] { Watch(guard, end); },
+         .lasting = [&] { Watch(guard, lost); },
          .ended =
              [&guard, hook] {
                if (hook != nullptr) hook->Stop();
                SayUnfinished(guard.ReleaseAndConfirm());
              }});
-    if (code.ok()) NoteExit(call, guard, *code, end.IsSet());
-    if (code.ok() && end.IsSet()) return kLost;
-    if (code.ok()) return *code;
+    if (code.ok()) {
+      NoteExit(call, guard, *code, why);
+      return instead.value_or(*code);
+    }
     Say(Priority::kError, Said(code.status().message()));
     return kInternal;
   }
@@ -574,6 +684,9 @@ class GuardedRun final : public Command {
   std::string on_message_;
   std::vector<std::string> on_event_;
   EventFeeder events_;
+  std::optional<absl::Duration> max_runtime_;
+  absl::Duration min_interval_ = absl::ZeroDuration();
+  bool with_parent_ = false;
   std::string log_;
   bool brief_ = false;
   bool quiet_ = false;

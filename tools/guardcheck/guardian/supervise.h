@@ -81,8 +81,13 @@ struct Supervision {
     std::function<void()> ready;
   };
   std::vector<Meanwhile> meanwhile = {};
-  // Set: the command and all its descendants are ended, as what it leaves behind is.
-  const soleguard::WaitFlag* end = nullptr;
+  // The command and all its descendants are ended, as what it leaves behind is, when one of these
+  // is readable; `told` is called then, for the first one only.
+  struct End {
+    int fd;
+    std::function<void()> told;
+  };
+  std::vector<End> ends = {};
   // Who does the work now: first the command, and when it has ended the oldest that is left of it
   // (a daemon's main process) until that has ended too. Nothing where /proc does not tell.
   struct Crew {

@@ -884,15 +884,21 @@ class Wrapper {
     for (const Supervision::Meanwhile& meanwhile : supervision_.meanwhile) {
       polled.push_back({.fd = meanwhile.fd, .events = POLLIN, .revents = 0});
     }
-    const bool can_be_told = supervision_.end != nullptr && !told_to_end_;
-    polled.push_back(
-        {.fd = can_be_told ? supervision_.end->fd().get() : -1, .events = POLLIN, .revents = 0});
+    const std::size_t ends = polled.size();
+    for (const Supervision::End& end : supervision_.ends) {
+      polled.push_back({.fd = told_to_end_ ? -1 : end.fd, .events = POLLIN, .revents = 0});
+    }
     if (!AwaitReadable(polled, UntilLasting())) return std::nullopt;
     for (std::size_t i = 0; i < supervision_.meanwhile.size(); ++i) {
       if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
     }
-    if (can_be_told && supervision_.end->IsSet()) {
+    for (std::size_t i = 0; i < supervision_.ends.size() && !told_to_end_; ++i) {
+      const Supervision::End& end = supervision_.ends[i];
+      const bool is_so = polled[ends + i].revents != 0 &&  // which a failed poll(2) says too
+                         AwaitOne(end.fd, POLLIN, absl::ZeroDuration());
+      if (!is_so) continue;
       told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
+      if (told_to_end_) end.told();
     }
     // Messages first: whether the terminal sent a signal to the command too can be told once it is
     // known. (One that is left over at the end had nobody to go to.)

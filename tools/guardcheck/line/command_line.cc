@@ -17,6 +17,7 @@
 #include <soleguard/nearest.h>
 #include <soleguard/options.h>
 #include <soleguard/patience.h>
+#include <soleguard/place_name.h>
 #include <soleguard/version.h>
 
 namespace guardcheck {
@@ -55,8 +56,25 @@ Reader IntoScope(soleguard::Scope& target, Parse parse) {
   };
 }
 
+// What is read before the command's own options: it says which settings count.
+struct Early {
+  std::string config;
+  std::string place;
+};
+
+Option NameFromOption(Early& early) {
+  return {.name = "--name-from",
+          .value = "DIR",
+          .help =
+              "instead of NAME: the name of this directory, however its path is written; the "
+              "same for all that start in one place",
+          .read = Into(early.place),
+          .is_setting = false,
+          .is_kept = false};
+}
+
 // In the order in which they are read: the state directory is a part of the scope.
-std::vector<Option> CommonOptions(Takes takes, Common& common, std::string& config) {
+std::vector<Option> CommonOptions(Takes takes, Common& common, Early& early) {
   if (takes == Takes::kNothing) return {};
   soleguard::Options& options = common.options;
   std::vector<Option> all = {
@@ -64,7 +82,7 @@ std::vector<Option> CommonOptions(Takes takes, Common& common, std::string& conf
        .value = "FILE",
        .help = "the configuration file, instead of ~/.config/soleguard/config.toml and "
                "/etc/soleguard.toml",
-       .read = Into(config),
+       .read = Into(early.config),
        .is_setting = false},
       {.name = "--policy",
        .value = "POLICY",
@@ -163,10 +181,11 @@ InForce ReadSetting(const Option& option, const Config& config) {
   return found;
 }
 
-// The options of a command, which are read into it and into `common` and `config`.
+// The options of a command, which are read into it and into `common` and `early`.
 std::vector<Option> OptionsOf(const CommandKind& kind, Command& command, Common& common,
-                              std::string& config) {
-  std::vector<Option> options = CommonOptions(kind.takes, common, config);
+                              Early& early) {
+  std::vector<Option> options = CommonOptions(kind.takes, common, early);
+  if (kind.has_name()) options.push_back(NameFromOption(early));
   for (Option& own : command.Options()) options.push_back(std::move(own));
   return options;
 }
@@ -177,9 +196,9 @@ bool IsSetting(const std::string& key) {
     std::set<std::string> all;
     for (const CommandKind& kind : CommandKinds()) {
       Common common;
-      std::string config;
+      Early early;
       const std::unique_ptr<Command> command = kind.make();
-      for (const Option& option : OptionsOf(kind, *command, common, config)) {
+      for (const Option& option : OptionsOf(kind, *command, common, early)) {
         if (option.is_setting) all.insert(option.key());
       }
     }
@@ -205,9 +224,9 @@ bool HasOption(std::string_view command, std::string_view option) {
   const CommandKind* kind = FindKind(std::string(command));
   if (kind == nullptr) return false;
   Common common;
-  std::string config;
+  Early early;
   const std::unique_ptr<Command> made = kind->make();
-  const std::vector<Option> options = OptionsOf(*kind, *made, common, config);
+  const std::vector<Option> options = OptionsOf(*kind, *made, common, early);
   return std::any_of(options.begin(), options.end(),
                      [option](const Option& one) { return one.name == option; });
 }
@@ -215,9 +234,9 @@ bool HasOption(std::string_view command, std::string_view option) {
 constexpr char kExitCodes[] =
     "Exit codes: 0 yes, 1 send: the holder answered no, 3 not running, 64 usage, 69 cannot tell or "
     "not safe, 70 internal error,\n"
-    "75 another instance holds the name, 76 the claim was lost; run: the command's own, 126 and "
-    "127\n"
-    "as in a shell, 128+n for signal n.";
+    "75 another instance holds the name, 76 the claim was lost; run: the command's own, 124 after "
+    "--max-runtime,\n"
+    "126 and 127 as in a shell, 128+n for signal n.";
 
 }  // namespace
 
@@ -287,17 +306,18 @@ class CommandLine {
       (void)app_.exit(asked);
       return false;
     } catch (const CLI::ParseError& error) {
-      // An unknown option is why NAME is missing, more often than not.
       if (called_ != nullptr) Complain();
-      if (called_ != nullptr && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
-        RefuseMissingOperand(AsTyped());
-      }
       throw UsageError(absl::StrCat(Said(std::string(error.what())).text(),
                                     "\nRun with --help for more information."));
     }
-    Complain();
+    Complain();  // first: an unknown option is why NAME is missing, more often than not
+    if (called_->has_name()) TakeNameFromPlace();
+    const bool has_operand =
+        operand_ != nullptr && (operand_->count() > 0 || !early_.place.empty());
+    const bool may_be_without = called_->operand.empty() || called_->operand.starts_with('[');
+    if (!has_operand && !may_be_without) RefuseMissingOperand(AsTyped());
     CheckBehind(AsTyped());
-    if (operand_ != nullptr && operand_->count() > 0) CheckName(*called_, parsed_.call.operand);
+    if (has_operand) CheckName(*called_, parsed_.call.operand);
     parsed_.call.command = words_.behind;
     parsed_.call.has_option = &HasOption;
     return true;
@@ -320,6 +340,7 @@ class CommandLine {
       } else {
         Read(option, texts, option.name);
         for (const std::string& text : texts) {
+          if (!option.is_kept) continue;
           parsed_.call.said.push_back({.name = option.name, .words = option.Words(text)});
         }
       }
@@ -332,14 +353,30 @@ class CommandLine {
     subcommand_->description(absl::StrCat("guardcheck ", words_.own[0], " ", called_->synopsis(),
                                           "\n\n", std::string(called_->help), "\n"));
     parsed_.command = called_->make();
-    options_ = OptionsOf(*called_, *parsed_.command, parsed_.call.common, config_);
+    options_ = OptionsOf(*called_, *parsed_.command, parsed_.call.common, early_);
     if (!called_->operand.empty()) {
       operand_ = subcommand_->add_option(
           called_->has_name() ? "NAME" : std::string(called_->operand), parsed_.call.operand);
-      if (!called_->operand.starts_with('[')) operand_->required();
     }
     given_.Declare(*subcommand_, options_);
     subcommand_->allow_extras();  // complained of by Complain
+  }
+
+  // The settings of a name are its own: it is needed before they are read.
+  void TakeNameFromPlace() {
+    const auto option = std::find_if(options_.begin(), options_.end(),
+                                     [](const Option& one) { return one.name == "--name-from"; });
+    const std::vector<std::string>& texts = given_.Of(*option);
+    if (texts.empty()) return;
+    if (operand_->count() > 0) {
+      throw UsageError(absl::StrCat("--name-from: the name is said already: '",
+                                    Escape(parsed_.call.operand).text(),
+                                    "'; leave one of them out"));
+    }
+    Read(*option, texts, option->name);
+    const auto name = soleguard::NameOfPlace(early_.place);
+    if (!name.ok()) throw UsageError(absl::StrCat("--name-from: ", name.status().message()));
+    parsed_.call.operand = name->text();
   }
 
   Typed AsTyped() const {
@@ -374,8 +411,8 @@ class CommandLine {
   CLI::App app_{"Guards a command against running twice, and shows what is guarded.", "guardcheck"};
   CLI::App* subcommand_ = nullptr;
   CLI::Option* operand_ = nullptr;
-  Parsed parsed_;       // the options are read into it
-  std::string config_;  // and --config into this, whose text is needed before
+  Parsed parsed_;  // the options are read into it
+  Early early_;
   std::vector<Option> options_;
   Given given_;
 };
@@ -391,17 +428,18 @@ std::optional<Parsed> ParseCommandLine(std::vector<std::string> words) {
 
 std::vector<Option> DocumentedCommonOptions() {
   Common common;
-  std::string config;
-  std::vector<Option> options = CommonOptions(Takes::kCommon, common, config);
+  Early early;
+  std::vector<Option> options = CommonOptions(Takes::kCommon, common, early);
+  options.push_back(NameFromOption(early));
   for (Option& option : options) option.read = nullptr;  // it would read into what is gone
   return options;
 }
 
 std::vector<Option> DocumentedOptions(const CommandKind& kind) {
   Common common;
-  std::string config;
+  Early early;
   const std::unique_ptr<Command> command = kind.make();
-  std::vector<Option> options = OptionsOf(kind, *command, common, config);
+  std::vector<Option> options = OptionsOf(kind, *command, common, early);
   for (Option& option : options) option.read = nullptr;  // it would read into what is gone
   return options;
 }
@@ -411,9 +449,9 @@ std::vector<InForce> SettingsInForce(const std::string& name, const std::string&
   std::map<std::string, InForce> settings;  // some are of several commands
   for (const CommandKind& kind : CommandKinds()) {
     Common common;
-    std::string ignored;
+    Early early;
     const std::unique_ptr<Command> command = kind.make();
-    for (const Option& option : OptionsOf(kind, *command, common, ignored)) {
+    for (const Option& option : OptionsOf(kind, *command, common, early)) {
       if (option.is_setting) settings.try_emplace(option.key(), ReadSetting(option, files));
     }
   }

@@ -70,13 +70,16 @@ Shown WhatHappened(const HistoryEvent& event) {
       return Text("died without a release, and is followed by ", By(event));
     case Kind::kLeftBehind:
       return Text("died, and left running", Behind(": ", event.detail));
+    case Kind::kTooSoon:
+      return Text("let the name go again, as it came too soon", Behind(": ", event.detail));
   }
   return "";
 }
 
 bool Begins(Kind kind) { return kind == Kind::kHeld || kind == Kind::kTakenOver; }
 bool IsOfAStart(Kind kind) {
-  return kind == Kind::kRefused || kind == Kind::kUndetermined || kind == Kind::kWaiting;
+  return kind == Kind::kRefused || kind == Kind::kUndetermined || kind == Kind::kWaiting ||
+         kind == Kind::kTooSoon;
 }
 
 Json PartyJson(const HistoryParty& party) {

@@ -102,6 +102,15 @@ Json UndeterminedJson(const std::string& name, const Common& common,
   return object;
 }
 
+Json TooSoonJson(const std::string& name, const Common& common, const soleguard::HistoryEvent& last,
+                 absl::Time next) {
+  Json object = Head(name, common);
+  object.Set("verdict", "too_soon");
+  object.Set("last_start", Rfc3339(last.time));
+  object.Set("next_start", Rfc3339(next));
+  return object;
+}
+
 Json UniqueJson(const std::string& name, const Common& common, const soleguard::Guard& guard) {
   Json object = Head(name, common);
   object.Set("verdict", "unique");

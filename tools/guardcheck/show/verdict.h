@@ -9,6 +9,7 @@
 #include "show/json.h"
 #include "shown.h"
 #include <soleguard/guard.h>
+#include <soleguard/history.h>
 #include <soleguard/inspect.h>
 
 namespace guardcheck {
@@ -23,6 +24,10 @@ Json RefusalJson(const std::string& name, const Common& common,
 Shown UndeterminedText(const std::string& name, const soleguard::Undetermined& undetermined);
 Json UndeterminedJson(const std::string& name, const Common& common,
                       const soleguard::Undetermined& undetermined);
+
+// Of a start that has got the name too soon after the start `last`.
+Json TooSoonJson(const std::string& name, const Common& common, const soleguard::HistoryEvent& last,
+                 absl::Time next);
 
 Json UniqueJson(const std::string& name, const Common& common, const soleguard::Guard& guard);
 
