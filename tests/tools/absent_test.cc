@@ -306,6 +306,13 @@ TEST_F(C6_HungHome, H46_DoctorSaysOfAStateDirectoryThereThatItIsAway) {
   EXPECT_EQ(doctor.code, 0) << doctor.output << doctor.errors;
 }
 
+TEST_F(C6_HungHome, H46_APlaceThereIsAnErrorOfTheCall) {
+  const Finished status = Call({"status", "--name-from", served_.mount_point() + "/shop", "--scope",
+                                "", "--config", "/dev/null"});
+  EXPECT_EQ(status.code, 64) << status.output;
+  EXPECT_THAT(status.errors, AllOf(HasSubstr("--name-from: "), HasSubstr("does not answer")));
+}
+
 // What a start needs of /proc, check and doctor ask for.
 TEST(ProcThatShowsNoProcesses, H46_CheckSaysWhatRunDoes) {
   if (getuid() != 0) GTEST_SKIP() << "only root can mount";
