@@ -26,6 +26,8 @@ GUARD = (("policy_test", "GuardTest.*:*WatchTest.*:*Incident*.*:*LossTest.*:Mess
           "*StandbyTest.*:HandOverTest.*"), ("changed_test", "*ChangedProcess.*:ChangedHolder.*"))
 PROMISE = (("promise_test", "*Promise*.*"),)
 ALLOCATION = (("allocation_test", "*Allocation.*/all_file_mutex_port"),)
+SAYING = (("tools_test", "Saying.*"),)
+LIMITS = (("tools_test", "Limits.*:WithParent.*:NameFrom.*"),)
 CHANGED = (("changed_test", "*Changed*.*"), ("policy_test", "*Incident*.*"))
 
 
@@ -852,4 +854,44 @@ SLIPS = [
          "setup_.historian->Released(record_);",
          "a process that left its user notes its release where nobody looks",
          suites=(("history_test", "HistorianTest.*"),)),
+    Slip("history-in-a-strangers-directory", "layers/services/history.cc",
+         "if (!std::all_of(events.begin(), events.end(), IsOfAHolder)) {", "if (false) {",
+         "a refused start notes itself in what a stranger has planted",
+         suites=(("layers_test", "H20/Planted.*"),)),
+    Slip("state-directory-asks-a-hung-scope", "layers/kit/state_directory.cc",
+         "if (!answers.ok()) return answers;", "",
+         "a start in a scope whose server hangs does too",
+         suites=(("clock_test", "*AFilesystemWhoseServerIsSilent"),)),
+    # ---- what guardcheck says, and what limits a command -------------------------------------------
+    Slip("say-notices-always", "tools/guardcheck/show/say_linux.cc",
+         "if (priority > voice().least) return;", "", "--quiet says notices", suites=SAYING),
+    Slip("say-nothing-where-the-log-fails", "tools/guardcheck/show/say_linux.cc",
+         "if (Log(priority, text.text())) return;", "if (Log(priority, text.text()) || voice().fd) return;",
+         "what a full disk does not take is lost", suites=SAYING),
+    Slip("say-no-retry", "tools/guardcheck/show/say_linux.cc",
+         "SO_SNDTIMEO", "SO_RCVTIMEO", "a log daemon that hangs holds a start up for ever",
+         suites=SAYING,
+         equivalent="a daemon that never reads is the one case, and the test's reads"),
+    Slip("say-journal-length", "tools/guardcheck/show/say_linux.cc",
+         "i < sizeof rest; ++i, rest >>= 8", "i < sizeof rest; ++i, rest >>= 4",
+         "the journal reads another length", suites=SAYING),
+    Slip("say-everybody-reads-the-log", "tools/guardcheck/show/say_linux.cc",
+         "S_IRUSR | S_IWUSR | S_IRGRP", "S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH",
+         "the log's lines are for everybody", suites=SAYING),
+    Slip("end-without-a-look", "tools/guardcheck/guardian/supervise_linux.cc",
+         "const bool is_so = polled[ends + i].revents != 0 &&",
+         "const bool is_so = polled[ends + i].revents == 0 &&",
+         "nothing ends the command from outside", suites=LIMITS),
+    Slip("parent-alone", "tools/guardcheck/guardian/limits_linux.cc",
+         "if (!over_.IsSet()) (void)stop_.request_stop();", "",
+         "a start goes on waiting without its parent", suites=LIMITS),
+    Slip("last-start-too-soon-counts", "tools/guardcheck/commands/last_start.cc",
+         "if (event->kind == Kind::kTooSoon) others.insert(event->who.token);", "",
+         "each start that comes too soon puts the next one off", suites=LIMITS),
+    Slip("last-start-of-any-slot", "tools/guardcheck/commands/last_start.cc",
+         "if (event->slot != own.slot) continue;", "", "a slot's start puts off another slot's",
+         suites=LIMITS),
+    Slip("place-as-written", "layers/services/place_name.cc",
+         "HashOf(canonical.string())", "HashOf(directory)",
+         "two ways to write a path are two names", suites=LIMITS),
 ]
