@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "os/path.h"
 #include "os/user.h"
+#include "soleguard/patience.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
 
@@ -15,6 +16,10 @@ namespace soleguard {
 
 absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope) {
   if (!scope.state_directory().empty()) return scope.state_directory();
+  if (scope.kind() == Scope::Kind::kDirectory) {
+    absl::Status answers = AwaitFilesystem(scope.directory());
+    if (!answers.ok()) return answers;
+  }
   const bool is_of_one_user =
       scope.kind() == Scope::Kind::kUser ||
       (scope.kind() == Scope::Kind::kDirectory && os::IsOwnersAlone(scope.directory()));

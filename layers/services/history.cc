@@ -19,7 +19,6 @@
 #include <limits>
 #include <utility>
 
-#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
 #include <absl/time/time.h>
@@ -270,7 +269,6 @@ class Files {
     return absl::UnavailableError("the history is renamed by others all the time");
   }
 
-  const std::string& path() const { return place_.present; }
   absl::Status OpenPresent(Generation& generation) const {
     return generation.Open(place_.present, name_, ownership_, os::Create::kNo);
   }
@@ -306,6 +304,13 @@ class Files {
   const std::string name_;
   os::Ownership ownership_;
 };
+
+// Whether one notes it that has the name.
+bool IsOfAHolder(const HistoryEvent& event) {
+  constexpr std::array kOfOthers = {Kind::kRefused, Kind::kUndetermined, Kind::kWaiting,
+                                    Kind::kStopAsked};
+  return std::find(kOfOthers.begin(), kOfOthers.end(), event.kind) == kOfOthers.end();
+}
 
 absl::StatusOr<Files> FilesOf(const Scope& scope, const InstanceName& name) {
   absl::StatusOr<Place> place = PlaceOf(scope);
@@ -387,8 +392,9 @@ absl::Status AppendToHistory(const Scope& scope, const InstanceName& name,
   const Patience patience(kPatience);
   absl::StatusOr<Files> files = FilesOf(scope, name);
   if (!files.ok()) return files.status();
-  // A refused start may note here too, and a stranger's directory is left alone.
-  if (absl::StartsWith(files->path(), absl::StrCat(scope.directory(), "/"))) {
+  // The state directory may be below the scope's, and a stranger's is left alone. A holder has seen
+  // to it that it is none.
+  if (!std::all_of(events.begin(), events.end(), IsOfAHolder)) {
     absl::Status may_start = OwnershipOf(scope, os::Create::kAsIf).status();
     if (!may_start.ok()) return may_start;
   }
