@@ -282,6 +282,20 @@ TEST_F(Saying, SyslogGetsALineForEach) {
   EXPECT_EQ(holder.Exit(0), 0);
 }
 
+TEST_F(Saying, ADaemonThatDoesNotReadHoldsNobodyUp) {
+  Guarded holder = guardcheck_.Start();
+  (void)holder.command();
+  const std::string said = InChild([this]() -> std::string {
+    if (!HideRun() || !HideDev()) return "skip";
+    const Daemon syslog("/dev/log");
+    const Finished refused = Start({"--log=syslog"});
+    return absl::StrCat(refused.code, " ", refused.errors);
+  });
+  if (said == "skip") GTEST_SKIP() << "no mount namespaces here";
+  EXPECT_THAT(said, StartsWith("75 guardcheck: x is already running; this start was refused."));
+  EXPECT_EQ(holder.Exit(0), 0);
+}
+
 TEST_F(Saying, WithoutAJournalTheCallIsWrong) {
   const std::string said = InChild([this]() -> std::string {
     if (!HideRun()) return "skip";
