@@ -334,7 +334,7 @@ TEST(List, ShowsWhatRunsAndNothingElse) {
   const Finished list = guardcheck.Call({"list"});
   EXPECT_EQ(list.code, 0);
   EXPECT_THAT(list.output, ::testing::MatchesRegex(
-                               absl::StrCat("NAME +PID +STARTED +USER +SEEN BY +COMMAND\nx +",
+                               absl::StrCat("NAME +PID +STARTED .UTC. +USER +SEEN BY +COMMAND\nx +",
                                             run.command(), " .* file,mutex,port  .*\n")));
   EXPECT_EQ(run.Exit(0), 0);
   EXPECT_EQ(guardcheck.Call({"list"}).output, "No guarded program is running in this scope.\n");

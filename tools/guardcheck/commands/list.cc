@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include <absl/time/time.h>
+
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
@@ -35,6 +37,11 @@ Shown SeenBy(const soleguard::Inspection& inspection) {
   return Join(layers, ",");
 }
 
+// Without the zone, which the heading has: a row shall fit on a terminal of 80 columns.
+Shown TimeOf(absl::Time time) {
+  return Said(absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::UTCTimeZone()));
+}
+
 // One name in a list, as shown in columns.
 struct Row {
   Shown name;
@@ -54,7 +61,7 @@ Row RowOf(const Listed& listed) {
   const soleguard::HolderRecord& record = *holder.record;
   const auto process = Live(record.running());
   row.pid = Text(record.running().pid);
-  if (!record.is_newer()) row.started = Stamp(record.started);
+  if (!record.is_newer()) row.started = TimeOf(record.started);
   row.user = Escape(record.user);
   row.command = process.has_value() ? CommandLine(process->argv) : Escape(record.executable);
   return row;
@@ -70,17 +77,25 @@ void AddWaiters(const Listed& listed, std::vector<Row>& rows) {
     row.pid = Text(waiter.processes.front().pid);
     const auto process = Live(waiter.processes.front());
     if (!process.has_value()) continue;
-    row.started = Stamp(process->started);
+    row.started = TimeOf(process->started);
     row.user = Escape(process->user);
     row.command = CommandLine(process->argv);
   }
+}
+
+// Of a column: one long text does not push all others away.
+std::size_t WidthOf(const std::vector<Row>& rows, Shown Row::*column) {
+  constexpr std::size_t kMost = 40;
+  std::size_t width = 0;
+  for (const Row& row : rows) width = std::max(width, (row.*column).text().size());
+  return std::min(width, kMost);
 }
 
 Shown ListText(const std::vector<Listed>& running) {
   if (running.empty()) return "No guarded program is running in this scope.\n";
   std::vector<Row> rows = {{.name = "NAME",
                             .pid = "PID",
-                            .started = "STARTED",
+                            .started = "STARTED (UTC)",
                             .user = "USER",
                             .seen_by = "SEEN BY",
                             .command = "COMMAND"}};
@@ -88,18 +103,16 @@ Shown ListText(const std::vector<Listed>& running) {
     rows.push_back(RowOf(listed));
     AddWaiters(listed, rows);
   }
-  std::size_t name_width = 0;
-  std::size_t seen_width = 0;
-  constexpr std::size_t kMaxWidth = 40;
-  for (const Row& row : rows) {
-    name_width = std::min(std::max(name_width, row.name.text().size()), kMaxWidth);
-    seen_width = std::min(std::max(seen_width, row.seen_by.text().size()), kMaxWidth);
-  }
+  const std::size_t name = WidthOf(rows, &Row::name);
+  const std::size_t pid = WidthOf(rows, &Row::pid);
+  const std::size_t started = WidthOf(rows, &Row::started);
+  const std::size_t user = WidthOf(rows, &Row::user);
+  const std::size_t seen_by = WidthOf(rows, &Row::seen_by);
   Shown text;
   for (const Row& row : rows) {
-    text += Text(Padded(row.name, name_width), " ", PaddedLeft(row.pid, 8), "  ",
-                 Padded(row.started, 23), "  ", Padded(row.user, 12), "  ",
-                 Padded(row.seen_by, seen_width), "  ", row.command, "\n");
+    text += Text(Padded(row.name, name), "  ", PaddedLeft(row.pid, pid), "  ",
+                 Padded(row.started, started), "  ", Padded(row.user, user), "  ",
+                 Padded(row.seen_by, seen_by), "  ", row.command, "\n");
   }
   return text;
 }
