@@ -133,7 +133,7 @@ def draw(path, command, shown):
             for i, line in enumerate(lines)]
     path.write_text("\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high}" '
-        f'viewBox="0 0 {wide:.0f} {high}" role="img">',
+        f'viewBox="0 0 {wide:.0f} {high}" role="img" xml:space="preserve">',
         f"<title>{html.escape(command)}</title>",
         "<style>text{font:14px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;"
         "fill:#d8dee9;white-space:pre}.b{font-weight:bold;fill:#fff}</style>",
