@@ -175,9 +175,16 @@ class ObjectWatch::Impl {
     return polled;
   }
 
-  // A signal's handler, which only a caller's own thread can have here, ends it early.
-  static bool Poll(Polled& polled, absl::Duration at_most) {
+  // A signal's handler, which only a caller's own thread can have here, ends it early. Where there
+  // was no descriptor to interrupt it by, it ends soon by itself: who interrupts waits for that.
+  bool Poll(Polled& polled, absl::Duration at_most) {
+    if (!CanBeInterrupted()) at_most = std::min(at_most, absl::Milliseconds(100));
     return os::PollOrPause(polled.data(), polled.size(), at_most) > 0;
+  }
+
+  bool CanBeInterrupted() {
+    const std::lock_guard lock(mutex_);
+    return wake_read_.StillOurs() && wake_write_.StillOurs();
   }
 
   std::mutex mutex_;  // of the descriptors

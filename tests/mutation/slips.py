@@ -862,6 +862,10 @@ SLIPS = [
          "if (!answers.ok()) return answers;", "",
          "a start in a scope whose server hangs does too",
          suites=(("clock_test", "*AFilesystemWhoseServerIsSilent"),)),
+    Slip("watch-waits-for-an-interrupt-that-cannot-come", "layers/os/watch_linux.cc",
+         "if (!CanBeInterrupted()) at_most", "if (false) at_most",
+         "a release waits for a minute where a watch had no descriptors",
+         suites=(("layers_test", "ObjectWatch.*"),)),
     # ---- what guardcheck says, and what limits a command -------------------------------------------
     Slip("say-notices-always", "tools/guardcheck/show/say_linux.cc",
          "if (priority > voice().least) return;", "", "--quiet says notices", suites=SAYING),

@@ -67,7 +67,8 @@ class ObjectWatch {
   // Blocks until one of `wake` is readable or hangs up, `at_most` has passed, or Interrupt.
   void WaitFor(std::span<const UniqueFd> wake, absl::Duration at_most);
 
-  // Ends a wait, or the next one if none is going on. Does not block; thread-safe.
+  // Ends a wait, or the next one if none is going on. Does not block; thread-safe. Where no
+  // descriptor was left for it, it does nothing, and each wait takes 100 ms at most.
   void Interrupt();
 
  private:

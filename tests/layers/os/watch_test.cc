@@ -2,6 +2,7 @@
 #include "soleguard/watch.h"
 
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,6 +53,21 @@ class ObjectWatchTest : public ::testing::Test {
   const Alarm alarm_{.files = {directory_ / "a/b/file"}, .directories = {}, .hang_ups = {}};
   ObjectWatch watch_;
 };
+
+// A release waits for the end of this wait. (Here for an hour.)
+TEST(ObjectWatch, AWaitThatNothingCanInterruptEndsByItself) {
+  ObjectWatch watch;
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 3, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status armed = watch.Arm({});
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_FALSE(armed.ok());
+  watch.Interrupt();
+  EXPECT_FALSE(watch.Wait(absl::Hours(1)));
+  watch.WaitFor({}, absl::Hours(1));
+}
 
 // A lease runs out without anybody touching anything.
 TEST_F(ObjectWatchTest, TheEndOfALeaseWakes) {
