@@ -16,9 +16,12 @@
 #include <absl/time/time.h>
 
 #include "command.h"
+#include "commands/came_up.h"
+#include "commands/end_duplicates.h"
 #include "commands/last_start.h"
 #include "commands/send.h"
 #include "exit_code.h"
+#include "guardian/background.h"
 #include "guardian/limits.h"
 #include "guardian/message_hook.h"
 #include "guardian/notify.h"
@@ -217,6 +220,25 @@ class GuardedRun final : public Command {
          .read = Into(on_event_),
          .repeats = true,
          .is_setting = false},
+        {.name = "--background",
+         .help = "start COMMAND without a terminal, writing to --log FILE, and end once it is up: "
+                 "with 0 then, and else with what it wrote last",
+         .read = Into(in_background_),
+         .is_setting = false},
+        {.name = "--ready",
+         .value = "notify|DURATION|COMMAND",
+         .help = "with --background, when it is up: it says READY=1 (sd_notify), it has run for "
+                 "this time, or a shell's COMMAND ends with 0",
+         .read = [this](const std::string& text) { return ReadReady(text); },
+         .standard = "1s"},
+        {.name = "--ready-within",
+         .value = "DURATION",
+         .help = "how long it may take to be up, before it is ended",
+         .read = Into(ready_within_),
+         .standard = "1m"},
+        {.name = "--end-duplicates",
+         .help = "first end what looks like COMMAND and runs without a guard",
+         .read = Into(end_duplicates_)},
         {.name = "--max-runtime",
          .value = "DURATION",
          .help = "end COMMAND and what it has started after this time, and end with 124",
@@ -264,6 +286,13 @@ class GuardedRun final : public Command {
       throw UsageError(absl::StrCat("--exec and ", with_parent_ ? "--with-parent" : "--max-runtime",
                                     " exclude each other: nobody is left to end COMMAND"));
     }
+    if (in_background_) {
+      RefuseWithBackground();
+      absl::StatusOr<std::optional<Background::Outcome>> begun =
+          background_.Begin({.log = log_, .ready = ready_, .within = ready_within_});
+      if (!begun.ok()) throw UsageError("--background: " + std::string(begun.status().message()));
+      if (begun->has_value()) return TellCameUp(call, background_.settings(), **begun, quiet_);
+    }
     std::optional<Parent> parent;
     if (with_parent_) {
       absl::StatusOr<Parent> found = Parent::Find();
@@ -294,7 +323,7 @@ class GuardedRun final : public Command {
       const absl::Status begun = events_.Begin(on_event_, [&title] { ShowAs(title); });
       if (!begun.ok()) throw UsageError("--on-event: " + std::string(begun.message()));
     }
-    if (!log_.empty()) {
+    if (!log_.empty() && !in_background_) {
       const absl::Status opened = SayInLog(log_, call.operand);
       if (!opened.ok()) throw UsageError("--log: " + std::string(opened.message()));
     }
@@ -315,6 +344,9 @@ class GuardedRun final : public Command {
     // Before it waits, or runs for days.
     const Shown beside = BesideText(call, HoldersElsewhere(call));
     if (!beside.empty()) Say(Priority::kWarning, beside);
+    if (end_duplicates_) {
+      if (const std::optional<int> code = EndDuplicates(call, grace_)) return *code;
+    }
     soleguard::Verdict verdict = Acquire(call, options, parent);
     if (parent.has_value() && parent->HasEnded()) {
       Say(Priority::kNotice, Text(Escape(call.operand), ": the process that started this one, pid ",
@@ -344,11 +376,34 @@ class GuardedRun final : public Command {
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
     slot_environment_.Apply(guard.slot());
+    if (in_background_) {
+      absl::Status left = background_.LeaveTerminal();
+      if (left.ok()) left = SayInLog(log_, call.operand);
+      if (!left.ok()) {
+        Say(Priority::kError, Text("--background: ", Said(left.message())));
+        return kInternal;
+      }
+    }
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
                  : RunGuarded(call, std::move(guard), hook.has_value() ? &*hook : nullptr, parent);
   }
 
  private:
+  void RefuseWithBackground() const {
+    if (!log_.starts_with('/')) {
+      throw UsageError(
+          "--background needs --log FILE: where COMMAND writes when nobody looks, and what is "
+          "shown "
+          "if it does not come up");
+    }
+    if (exec_) throw UsageError("--background and --exec exclude each other: nobody would look on");
+    if (with_parent_) {
+      throw UsageError(
+          "--background and --with-parent exclude each other: what is started in the background "
+          "outlives its starter");
+    }
+  }
+
   // Gives up when the parent ends.
   static soleguard::Verdict Acquire(const Call& call, soleguard::Options options,
                                     const std::optional<Parent>& parent) {
@@ -436,6 +491,19 @@ class GuardedRun final : public Command {
       until_ = Supervision::Until::kDetach;
     } else {
       return Expected("child, tree or detach", text);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadReady(const std::string& text) {
+    if (text == "notify") {
+      ready_.kind = Readiness::Kind::kNotifies;
+    } else if (Into(ready_.time)(text).ok()) {
+      ready_.kind = Readiness::Kind::kLasts;
+    } else if (const std::string meant = DurationMeant(text); !meant.empty()) {
+      return Expected("notify, a duration (" + meant + "?) or a command", text);
+    } else {
+      ready_ = {.kind = Readiness::Kind::kAnswers, .time = {}, .command = text};
     }
     return absl::OkStatus();
   }
@@ -584,7 +652,9 @@ class GuardedRun final : public Command {
       Say(Priority::kError, Said(claim.status().message()));
       return kInternal;
     }
-    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment();
+    const bool expects_ready = in_background_ && background_.expects_notification();
+    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment(
+        expects_ready ? [this] { background_.SaysReady(); } : std::function<void()>());
     if (!from_environment.ok()) {
       Say(Priority::kError, Said(from_environment.status().message()));
       return kInternal;
@@ -644,6 +714,8 @@ class GuardedRun final : public Command {
          .started =
              [&](const Supervision::Crew& crew) {
                follow(crew);
+               if (in_background_)
+                 background_.Begun(crew.instance.has_value() ? crew.instance->pid : -1);
                if (hook != nullptr) TakeMessages(guard, *hook, link);
              },
          .moved = follow,
@@ -684,6 +756,11 @@ class GuardedRun final : public Command {
   std::string on_message_;
   std::vector<std::string> on_event_;
   EventFeeder events_;
+  bool in_background_ = false;
+  Background background_;
+  Readiness ready_;
+  absl::Duration ready_within_ = absl::Minutes(1);
+  bool end_duplicates_ = false;
   std::optional<absl::Duration> max_runtime_;
   absl::Duration min_interval_ = absl::ZeroDuration();
   bool with_parent_ = false;

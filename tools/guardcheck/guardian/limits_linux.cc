@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 
 #include <absl/strings/str_cat.h>
 
@@ -37,11 +38,14 @@ absl::StatusOr<Parent> Parent::Find() {
 
 bool Parent::HasEnded() const { return soleguard::WaitForAny({&ended_, 1}, absl::ZeroDuration()); }
 
-StopWith::StopWith(const Parent& parent)
-    : thread_([this, &parent] {
-        (void)soleguard::WaitForAny({&parent.ended(), 1}, absl::InfiniteDuration(), &over_);
-        if (!over_.IsSet()) (void)stop_.request_stop();
-      }) {}
+StopWith::StopWith(const Parent& parent) {
+  // Without it nothing but the parent's end would end the thread.
+  if (!over_.fd()) throw std::system_error(errno, std::system_category(), "eventfd");
+  thread_ = std::thread([this, &parent] {
+    (void)soleguard::WaitForAny({&parent.ended(), 1}, absl::InfiniteDuration(), &over_);
+    if (!over_.IsSet()) (void)stop_.request_stop();
+  });
+}
 
 StopWith::~StopWith() {
   over_.Set();

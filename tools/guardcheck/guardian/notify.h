@@ -1,6 +1,7 @@
 // What a guarded command says to its service manager (sd_notify(3)).
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include <absl/status/statusor.h>
@@ -13,10 +14,12 @@ namespace guardcheck {
 // the service. Heard are the user of this process, root, and descendants of this process.
 class NotifyRelay {
  public:
-  // nullptr: there is no manager that listens (NOTIFY_SOCKET), or one whose address it cannot read,
-  // which is said on standard error; the environment stays as it is then. Otherwise the environment
+  // For the manager that listens (NOTIFY_SOCKET), if there is one. `ready`, if there is one, is
+  // called for each READY=1 of the command. nullptr: there is neither, or a manager whose address
+  // cannot be read, which is said; the environment stays as it is then. Otherwise the environment
   // for the command is set, NOTIFY_SOCKET and no WATCHDOG_PID; call it while there is one thread.
-  static absl::StatusOr<std::unique_ptr<NotifyRelay>> FromEnvironment();
+  static absl::StatusOr<std::unique_ptr<NotifyRelay>> FromEnvironment(
+      std::function<void()> ready = {});
   virtual ~NotifyRelay() = default;
 
   // Readable when there is something to pass on.

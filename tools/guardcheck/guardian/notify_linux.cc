@@ -7,12 +7,14 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <absl/strings/match.h>
 #include <absl/strings/str_cat.h>
 
 #include "guardian/notify.h"
@@ -76,7 +78,8 @@ std::string Passable(std::string_view message) {
 
 class Relay final : public NotifyRelay {
  public:
-  Relay(UniqueFd socket, const Address& manager) : socket_(std::move(socket)), manager_(manager) {}
+  Relay(UniqueFd socket, const std::optional<Address>& manager, std::function<void()> ready)
+      : socket_(std::move(socket)), manager_(manager), ready_(std::move(ready)) {}
 
   int fd() const override { return socket_.get(); }
 
@@ -121,7 +124,9 @@ class Relay final : public NotifyRelay {
     }
     // The socket's name is open to everybody on this host.
     if (sender.uid != geteuid() && sender.uid != 0 && !IsDescendant(sender.pid)) return true;
-    Send(Passable({text.data(), static_cast<std::size_t>(size)}), descriptors);
+    const std::string passable = Passable({text.data(), static_cast<std::size_t>(size)});
+    if (ready_ && absl::StrContains(absl::StrCat("\n", passable), "\nREADY=1\n")) ready_();
+    if (manager_.has_value()) Send(passable, descriptors);
     return true;
   }
 
@@ -130,8 +135,8 @@ class Relay final : public NotifyRelay {
     iovec data = {.iov_base = text.data(), .iov_len = text.size()};
     std::vector<char> control(CMSG_SPACE(descriptors.size() * sizeof(int)));
     msghdr message = {};
-    message.msg_name = const_cast<sockaddr_un*>(&manager_.address);
-    message.msg_namelen = manager_.size;
+    message.msg_name = const_cast<sockaddr_un*>(&manager_->address);
+    message.msg_namelen = manager_->size;
     message.msg_iov = &data;
     message.msg_iovlen = 1;
     if (!descriptors.empty()) {
@@ -154,17 +159,20 @@ class Relay final : public NotifyRelay {
   }
 
   const UniqueFd socket_;
-  const Address manager_;
+  const std::optional<Address> manager_;
+  const std::function<void()> ready_;
   bool failed_ = false;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment() {
+absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment(
+    std::function<void()> ready) {
   const char* manager = secure_getenv("NOTIFY_SOCKET");
-  if (manager == nullptr || *manager == '\0') return nullptr;
-  const std::optional<Address> address = Parse(manager);
-  if (!address.has_value()) {
+  const bool has_manager = manager != nullptr && *manager != '\0';
+  if (!has_manager && !ready) return nullptr;
+  const std::optional<Address> address = has_manager ? Parse(manager) : std::nullopt;
+  if (has_manager && !address.has_value()) {
     // vsock:CID:PORT and what else sd_notify(3) may learn: no reason to start nothing. It is left
     // as it is, so that a command that knows better can speak to it.
     Say(Priority::kWarning,
@@ -186,7 +194,7 @@ absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment() {
   const std::string name(own.address.sun_path + 1, own.size - offsetof(sockaddr_un, sun_path) - 1);
   (void)setenv("NOTIFY_SOCKET", absl::StrCat("@", name).c_str(), 1);
   (void)unsetenv("WATCHDOG_PID");  // guardcheck's own: the command would not feel meant
-  return std::make_unique<Relay>(std::move(socket), *address);
+  return std::make_unique<Relay>(std::move(socket), address, std::move(ready));
 }
 
 }  // namespace guardcheck
