@@ -185,13 +185,13 @@ TEST_F(InBackground, WhatCannotBeMeantIsAnErrorOfTheCall) {
 class EndDuplicates : public InBackground {
  protected:
   // No other test's.
-  const Words command_ = {"sleep", absl::StrCat("7", getpid())};
+  const Words command_ = {"/usr/bin/sleep", absl::StrCat("7", getpid())};
 };
 
 TEST_F(EndDuplicates, WhatNeverAskedIsEndedFirst) {
   Program copy({.argv = command_});
   const ProcessIdentity copied = *IdentityOf(copy.pid());
-  // Until it looks like the command.
+  // Until it has become the command.
   while (Describe(copied)->argv != command_) {
   }
   const Finished start = guardcheck_.CallRun(

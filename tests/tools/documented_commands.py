@@ -253,11 +253,13 @@ def first_line(sandbox, block):
 def start_one(sandbox, block):
     """Stops what is left, starts one; and ends where another start was faster."""
     code, output = sandbox.shell(block.text)
-    require(code == 0 and "true" in output and "python3 bot.py" in output,
-            f"ends with {code}:\n{output}")
+    require(code == 0 and "bot runs: pid" in output, f"ends with {code}:\n{output}")
     # The recipe again ends the instance and starts another.
     code, again = sandbox.shell(block.text)
-    require(code == 0 and "stopped" in again, f"the second time it ends with {code}:\n{again}")
+    require(code == 0 and "stopped" in again and "bot runs: pid" in again,
+            f"the second time it ends with {code}:\n{again}")
+    code, output = sandbox.shell("guardcheck stop bot")
+    require(code == 0, f"it was not stopped:\n{output}")
 
 
 def another_key(sandbox, block):

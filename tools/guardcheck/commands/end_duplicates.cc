@@ -55,7 +55,7 @@ std::optional<int> EndDuplicates(const Call& call, absl::Duration grace) {
       case Ending::Result::kKilled:
         Say(Priority::kWarning,
             Text(Escape(call.operand), ": ended pid ", pid, ", which ran without a guard",
-                 ending.result == Ending::Result::kKilled ? " (SIGKILL)" : ""));
+                 ending.result == Ending::Result::kKilled ? Shown(" (SIGKILL)") : Shown()));
         break;
       case Ending::Result::kSpared:
         break;
