@@ -27,6 +27,7 @@ GUARD = (("policy_test", "GuardTest.*:*WatchTest.*:*Incident*.*:*LossTest.*:Mess
 PROMISE = (("promise_test", "*Promise*.*"),)
 ALLOCATION = (("allocation_test", "*Allocation.*/all_file_mutex_port"),)
 SAYING = (("tools_test", "Saying.*"),)
+BACKGROUND = (("tools_test", "InBackground.*:EndDuplicates.*"),)
 LIMITS = (("tools_test", "Limits.*:WithParent.*:NameFrom.*"),)
 CHANGED = (("changed_test", "*Changed*.*"), ("policy_test", "*Incident*.*"))
 
@@ -894,6 +895,12 @@ SLIPS = [
     Slip("last-start-of-any-slot", "tools/guardcheck/commands/last_start.cc",
          "if (event->slot != own.slot) continue;", "", "a slot's start puts off another slot's",
          suites=LIMITS),
+    Slip("background-ended-well-is-up", "tools/guardcheck/commands/came_up.cc",
+         "outcome.exit_code != 0 ? outcome.exit_code : kNotRunning", "outcome.exit_code",
+         "a command that ended at once with 0 looks like one that is up", suites=BACKGROUND),
+    Slip("background-shows-yesterday", "tools/guardcheck/guardian/background_linux.cc",
+         "std::max(from, status.st_size", "std::max(off_t{0}, status.st_size",
+         "what an earlier instance wrote looks like the reason", suites=BACKGROUND),
     Slip("place-as-written", "layers/services/place_name.cc",
          "HashOf(canonical.string())", "HashOf(directory)",
          "two ways to write a path are two names", suites=LIMITS),
