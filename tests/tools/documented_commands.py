@@ -321,6 +321,8 @@ def desktop(sandbox, block):
 DRAWING = no("a drawing")
 
 # (page, how the first line begins): what is done. Only blocks of the languages in DECIDED.
+EXAMPLE = "run by its demo.sh (docs.examples)"
+
 BLOCKS = {
     ("README.md", "tools/try.sh "):
         no("installs and builds; the tests try.main_job and setup.profiles run what they do"),
@@ -338,6 +340,11 @@ BLOCKS = {
     ("docs/guardcheck.md", "$ guardcheck history polling_bot"): first_line,
     ("docs/guardcheck.md", "guardcheck watch bot --once"): each_line,
     ("docs/guardcheck.md", "guardcheck report trading_bot"): runs(code=69),
+    ("docs/examples/eight-copies/README.md", "guardcheck run"): no(EXAMPLE),
+    ("docs/examples/judged-by-age/README.md", "guardcheck run"): no(EXAMPLE),
+    ("docs/examples/relative-path/README.md", "guardcheck run"): no(EXAMPLE),
+    ("docs/examples/trading-bot/README.md", "guardcheck run"): no(EXAMPLE),
+    ("docs/examples/two-pollers/README.md", "guardcheck run"): no(EXAMPLE),
     ("docs/guardcheck.md", "export SOLEGUARD_POLICY=strict"): start_one,
     ("docs/guardcheck.md", "guardcheck run trading_bot --slots 2"): another_key,
     ("docs/guardcheck.md", "#!/bin/bash"): no("run by the block before it"),

@@ -1,0 +1,5 @@
+"""Watches until it is ended."""
+import time
+
+while True:
+    time.sleep(1)
