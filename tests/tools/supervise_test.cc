@@ -237,10 +237,12 @@ TEST_F(JobTest, AStoppedJobContinuesInTheBackground) {
   (void)shell_.ReadUntil("got CONT");
   Settle();
   // It would stop again at a line that is typed now: reading is for the foreground.
+  const ProcessIdentity wrapper = *IdentityOf(wrapper_);
   ASSERT_EQ(kill(command_, SIGKILL), 0);
-  // By its number: a job of which the prompt has told is no job any more.
-  shell_.Type("wait $!; echo status=$?.\n");
-  (void)shell_.ReadUntil("status=137.");
+  WaitUntilGone(wrapper);
+  // The next prompt tells of it, and then it is no job any more: to ask for its status would race.
+  shell_.Type("\n");
+  (void)shell_.ReadUntil("Exit 137");
 }
 
 TEST_F(JobTest, OneThatReadsInTheBackgroundStopsAndFgContinuesIt) {
