@@ -174,8 +174,10 @@ def main(words):
         sys.exit(__doc__)
     inside = "SOLEGUARD_PICTURES" in os.environ
     if not inside:
-        if os.geteuid() != 0 or shutil.which("unshare") is None:
-            print("draw.py needs root and unshare(1)")
+        can_hide = os.geteuid() == 0 and shutil.which("unshare") is not None and subprocess.run(
+            ["unshare", "--mount", "--uts", "true"], check=False).returncode == 0
+        if not can_hide:
+            print("draw.py needs root, and namespaces (unshare(1))")
             sys.exit(SKIPPED)
         os.environ["SOLEGUARD_PICTURES"] = "1"
         os.execvp("unshare", ["unshare", "--mount", "--uts", sys.executable, __file__, *words])
