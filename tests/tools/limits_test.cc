@@ -40,14 +40,14 @@ class Limits : public ::testing::Test {
 TEST_F(Limits, ACommandThatRunsTooLongIsEndedWithAllThatItStarted) {
   Program run({.argv = guardcheck_.Run(
                    {"sh", "-c", "sleep 1000 & echo $!; echo $$; trap 'exit 5' TERM; wait"},
-                   {"--max-runtime=200ms"})});
+                   {"--max-runtime=2s"})});
   const ProcessIdentity child = *IdentityOf(std::stoi(run.ReadLine().value()));
   const ProcessIdentity command = *IdentityOf(std::stoi(run.ReadLine().value()));
   EXPECT_EQ(run.Wait(), 124);
   EXPECT_EQ(LivenessOf(child), Liveness::kGone);
   EXPECT_EQ(LivenessOf(command), Liveness::kGone);
-  EXPECT_THAT(run.Errors(), HasSubstr("x: has run for 200ms (--max-runtime); ending the command"));
-  EXPECT_THAT(History(), HasSubstr("exit code 5: it was ended after 200ms (--max-runtime)"));
+  EXPECT_THAT(run.Errors(), HasSubstr("x: has run for 2s (--max-runtime); ending the command"));
+  EXPECT_THAT(History(), HasSubstr("exit code 5: it was ended after 2s (--max-runtime)"));
   EXPECT_EQ(guardcheck_.Call({"status", "x"}).code, 3);
 }
 
