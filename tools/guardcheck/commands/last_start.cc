@@ -1,6 +1,7 @@
 #include "commands/last_start.h"
 
 #include <cstdint>
+#include <ranges>
 #include <set>
 
 #include <soleguard/name.h>
@@ -19,11 +20,11 @@ absl::StatusOr<std::optional<HistoryEvent>> LastStart(const soleguard::Scope& sc
   if (!history.ok()) return history.status();
   // From the newest: that a start came too soon is noted after that it got the name.
   std::set<std::uint64_t> others = {own.token};
-  for (auto event = history->events.rbegin(); event != history->events.rend(); ++event) {
-    if (event->slot != own.slot) continue;
-    if (event->kind == Kind::kTooSoon) others.insert(event->who.token);
-    const bool is_start = event->kind == Kind::kHeld || event->kind == Kind::kTakenOver;
-    if (is_start && !others.contains(event->who.token)) return *event;
+  for (const HistoryEvent& event : std::ranges::reverse_view(history->events)) {
+    if (event.slot != own.slot) continue;
+    if (event.kind == Kind::kTooSoon) others.insert(event.who.token);
+    const bool is_start = event.kind == Kind::kHeld || event.kind == Kind::kTakenOver;
+    if (is_start && !others.contains(event.who.token)) return event;
   }
   return std::nullopt;
 }

@@ -271,63 +271,96 @@ class GuardedRun final : public Command {
 
   int Run(const Call& call) override {
     OutliveFailedWrites();  // a log's reader that is gone keeps no command from running
-    if (exec_ && until_ == Supervision::Until::kTree) {
-      throw UsageError("--exec and --until=tree exclude each other: nobody is left to wait");
-    }
-    if (exec_ && until_ == Supervision::Until::kDetach) {
-      throw UsageError(
-          "--exec and --until=detach exclude each other: COMMAND itself has the name then, and so "
-          "has what it starts");
-    }
-    if (exec_ && stop_when_lost_) {
-      throw UsageError("--exec and --on-lost=stop exclude each other: nobody is left to watch");
-    }
-    if (exec_ && (max_runtime_.has_value() || with_parent_)) {
-      throw UsageError(absl::StrCat("--exec and ", with_parent_ ? "--with-parent" : "--max-runtime",
-                                    " exclude each other: nobody is left to end COMMAND"));
-    }
+    RefuseCombinations(call);
     if (in_background_) {
-      RefuseWithBackground();
       absl::StatusOr<std::optional<Background::Outcome>> begun =
           background_.Begin({.log = log_, .ready = ready_, .within = ready_within_});
       if (!begun.ok()) throw UsageError("--background: " + std::string(begun.status().message()));
       if (begun->has_value()) return TellCameUp(call, background_.settings(), **begun, quiet_);
     }
-    std::optional<Parent> parent;
-    if (with_parent_) {
-      absl::StatusOr<Parent> found = Parent::Find();
-      if (!found.ok()) throw UsageError("--with-parent: " + std::string(found.status().message()));
-      parent = *std::move(found);
+    Prepare(call);
+    // Before it waits, or runs for days.
+    const Shown beside = BesideText(call, HoldersElsewhere(call));
+    if (!beside.empty()) Say(Priority::kWarning, beside);
+    if (end_duplicates_) {
+      if (const std::optional<int> code = EndDuplicates(call, grace_)) return *code;
+    }
+    soleguard::Verdict verdict = Acquire(call);
+    if (parent_.has_value() && parent_->HasEnded()) {
+      Say(Priority::kNotice, Text(Escape(call.operand), ": the process that started this one, pid ",
+                                  parent_->pid(), ", has ended; so nothing is started"));
+      return kSignalled + SIGTERM;
+    }
+    auto* unique = std::get_if<soleguard::Unique>(&verdict);
+    return unique != nullptr ? RunAs(call, std::move(unique->guard)) : Decline(call, verdict);
+  }
+
+ private:
+  void RefuseCombinations(const Call& call) const {
+    struct Combination {
+      bool is_said;
+      const char* why;
+    };
+    const bool tree = until_ == Supervision::Until::kTree;
+    const bool detach = until_ == Supervision::Until::kDetach;
+    for (const auto& [is_said, why] : {
+             Combination{exec_ && tree,
+                         "--exec and --until=tree exclude each other: nobody is left to wait"},
+             Combination{exec_ && detach,
+                         "--exec and --until=detach exclude each other: COMMAND itself has the "
+                         "name then, and so has what it starts"},
+             Combination{exec_ && stop_when_lost_,
+                         "--exec and --on-lost=stop exclude each other: nobody is left to watch"},
+             Combination{exec_ && max_runtime_.has_value(),
+                         "--exec and --max-runtime exclude each other: nobody is left to end "
+                         "COMMAND"},
+             Combination{exec_ && with_parent_,
+                         "--exec and --with-parent exclude each other: nobody is left to end "
+                         "COMMAND"},
+             Combination{exec_ && !on_message_.empty(),
+                         "--exec and --on-message exclude each other: nobody would answer"},
+             Combination{exec_ && in_background_,
+                         "--background and --exec exclude each other: nobody would look on"},
+             Combination{in_background_ && !log_.starts_with('/'),
+                         "--background needs --log FILE: where COMMAND writes when nobody looks, "
+                         "and what is shown if it does not come up"},
+             Combination{in_background_ && with_parent_,
+                         "--background and --with-parent exclude each other: what is started in "
+                         "the background outlives its starter"},
+             Combination{replace_.has_value() && slot_count_ > 1,
+                         "--replace and --slots exclude each other: which instance is not said; "
+                         "guardcheck stop ends them"},
+         }) {
+      if (is_said) throw UsageError(why);
     }
     RequireSlots(call.common.policy, slot_count_);
     slot_environment_.Check(slot_count_);
-    if (replace_.has_value() && slot_count_ > 1) {
-      throw UsageError(
-          "--replace and --slots exclude each other: which instance is not said; "
-          "guardcheck stop ends them");
+  }
+
+  // What the start needs beside the name, as far as it is asked for.
+  void Prepare(const Call& call) {
+    const auto require = [](const char* option, const absl::Status& status) {
+      if (!status.ok()) {
+        throw UsageError(absl::StrCat(option, ": ", std::string(status.message())));
+      }
+    };
+    if (with_parent_) {
+      absl::StatusOr<Parent> found = Parent::Find();
+      require("--with-parent", found.status());
+      parent_ = *std::move(found);
     }
-    std::optional<MessageHook> hook;
-    if (!on_message_.empty()) {
-      if (exec_)
-        throw UsageError("--exec and --on-message exclude each other: nobody would answer");
-      hook.emplace(on_message_);
-      const absl::Status runs = hook->Check();
-      if (!runs.ok()) throw UsageError("--on-message: " + std::string(runs.message()));
-    }
-    if (verdict_fd_ >= 0) {
-      const absl::Status taken = TakeVerdictFd(verdict_fd_);
-      if (!taken.ok()) throw UsageError("--verdict-fd: " + std::string(taken.message()));
-    }
+    if (!on_message_.empty()) require("--on-message", hook_.emplace(on_message_).Check());
+    if (verdict_fd_ >= 0) require("--verdict-fd", TakeVerdictFd(verdict_fd_));
     if (!on_event_.empty()) {
       const std::string title = Text("guardcheck: events of ", Escape(call.operand)).text();
-      const absl::Status begun = events_.Begin(on_event_, [&title] { ShowAs(title); });
-      if (!begun.ok()) throw UsageError("--on-event: " + std::string(begun.message()));
+      require("--on-event", events_.Begin(on_event_, [&title] { ShowAs(title); }));
     }
-    if (!log_.empty() && !in_background_) {
-      const absl::Status opened = SayInLog(log_, call.operand);
-      if (!opened.ok()) throw UsageError("--log: " + std::string(opened.message()));
-    }
+    if (!log_.empty() && !in_background_) require("--log", SayInLog(log_, call.operand));
     if (quiet_ || brief_) SayNoNotices();
+  }
+
+  // Gives up when the parent ends.
+  soleguard::Verdict Acquire(const Call& call) const {
     soleguard::Options options = call.common.options;
     if (!on_event_.empty()) {
       options.on_event = [this, &call](const HistoryEvent& event) { TellHook(call, event); };
@@ -336,23 +369,18 @@ class GuardedRun final : public Command {
     options.wait = wait_;
     options.replace = replace_;
     options.hand_on = true;
-    options.takes_messages = hook.has_value();
+    options.takes_messages = hook_.has_value();
     std::error_code unknown;  // where it was removed, say: then it is not asked for
     options.subject = {.argv = call.command,
                        .working_directory = std::filesystem::current_path(unknown).string()};
     options.waiting = [this, &call] { MentionWait(call, slot_count_, replace_.has_value()); };
-    // Before it waits, or runs for days.
-    const Shown beside = BesideText(call, HoldersElsewhere(call));
-    if (!beside.empty()) Say(Priority::kWarning, beside);
-    if (end_duplicates_) {
-      if (const std::optional<int> code = EndDuplicates(call, grace_)) return *code;
-    }
-    soleguard::Verdict verdict = Acquire(call, options, parent);
-    if (parent.has_value() && parent->HasEnded()) {
-      Say(Priority::kNotice, Text(Escape(call.operand), ": the process that started this one, pid ",
-                                  parent->pid(), ", has ended; so nothing is started"));
-      return kSignalled + SIGTERM;
-    }
+    std::optional<StopWith> with_parent;
+    if (parent_.has_value()) options.stop = with_parent.emplace(*parent_).token();
+    return Guard::Acquire(call.operand, call.common.policy, options);
+  }
+
+  // The command is not started.
+  int Decline(const Call& call, const soleguard::Verdict& verdict) const {
     if (const auto* duplicate = std::get_if<soleguard::Duplicate>(&verdict)) {
       if (forward_ > absl::ZeroDuration() && Forward(call, *duplicate)) return kYes;
       Tell(
@@ -360,19 +388,20 @@ class GuardedRun final : public Command {
           [&] { SayRefused(call, *duplicate); });
       return refused_exit_;
     }
-    if (const auto* undetermined = std::get_if<soleguard::Undetermined>(&verdict)) {
-      Tell(
-          call, [&] { return UndeterminedJson(call.operand, call.common, *undetermined); },
-          [&] { Say(Priority::kError, UndeterminedText(call.operand, *undetermined)); });
-      return kUndetermined;
-    }
-    Guard guard = std::move(std::get<soleguard::Unique>(verdict).guard);
+    const auto& undetermined = std::get<soleguard::Undetermined>(verdict);
+    Tell(
+        call, [&] { return UndeterminedJson(call.operand, call.common, undetermined); },
+        [&] { Say(Priority::kError, UndeterminedText(call.operand, undetermined)); });
+    return kUndetermined;
+  }
+
+  int RunAs(const Call& call, Guard guard) {
     if (const std::optional<int> code = WhenTooSoon(call, guard)) return *code;
     const absl::Status written = guard.WriteSideFiles(files_);
     if (!written.ok()) throw UsageError(SideFileOptions() + std::string(written.message()));
     MentionUnsafe(call.common.policy);
     TellOfPredecessor(call, guard);
-    MentionToken(guard, options.scope);
+    MentionToken(guard, call.common.options.scope);
     Report([&] { return UniqueJson(call.operand, call.common, guard); });
     Export(guard);
     slot_environment_.Apply(guard.slot());
@@ -385,31 +414,7 @@ class GuardedRun final : public Command {
       }
     }
     return exec_ ? BecomeGuarded(std::move(guard), call.command)
-                 : RunGuarded(call, std::move(guard), hook.has_value() ? &*hook : nullptr, parent);
-  }
-
- private:
-  void RefuseWithBackground() const {
-    if (!log_.starts_with('/')) {
-      throw UsageError(
-          "--background needs --log FILE: where COMMAND writes when nobody looks, and what is "
-          "shown "
-          "if it does not come up");
-    }
-    if (exec_) throw UsageError("--background and --exec exclude each other: nobody would look on");
-    if (with_parent_) {
-      throw UsageError(
-          "--background and --with-parent exclude each other: what is started in the background "
-          "outlives its starter");
-    }
-  }
-
-  // Gives up when the parent ends.
-  static soleguard::Verdict Acquire(const Call& call, soleguard::Options options,
-                                    const std::optional<Parent>& parent) {
-    std::optional<StopWith> with_parent;
-    if (parent.has_value()) options.stop = with_parent.emplace(*parent).token();
-    return Guard::Acquire(call.operand, call.common.policy, options);
+                 : RunGuarded(call, std::move(guard));
   }
 
   // Asked by the one that has the name: nobody starts in between. nullopt: it may run.
@@ -632,8 +637,8 @@ class GuardedRun final : public Command {
              "as that runs, and --until=detach, which lets it run without the name"));
   }
 
-  int RunGuarded(const Call& call, Guard given, const MessageHook* hook,
-                 const std::optional<Parent>& parent) const {
+  int RunGuarded(const Call& call, Guard given) const {
+    const MessageHook* const hook = hook_.has_value() ? &*hook_ : nullptr;
     GuardianLink link;
     const absl::Status linked = link.Open();
     if (!linked.ok()) {
@@ -672,11 +677,11 @@ class GuardedRun final : public Command {
            why = "it was ended because the claim was lost (--on-lost=stop)";
            instead = kLost;
          }}};
-    if (parent.has_value()) {
-      ends.push_back({.fd = parent->ended().get(), .told = [&] {
+    if (parent_.has_value()) {
+      ends.push_back({.fd = parent_->ended().get(), .told = [&] {
                         why = "it was ended with the process that had started it (--with-parent)";
                         Say(Priority::kNotice,
-                            Text(Escape(guard.name()), ": pid ", parent->pid(),
+                            Text(Escape(guard.name()), ": pid ", parent_->pid(),
                                  ", which started it, has ended; ending the command"));
                       }});
     }
@@ -754,6 +759,7 @@ class GuardedRun final : public Command {
   int refused_exit_ = kTaken;
   absl::Duration forward_ = absl::ZeroDuration();
   std::string on_message_;
+  std::optional<MessageHook> hook_;
   std::vector<std::string> on_event_;
   EventFeeder events_;
   bool in_background_ = false;
@@ -764,6 +770,7 @@ class GuardedRun final : public Command {
   std::optional<absl::Duration> max_runtime_;
   absl::Duration min_interval_ = absl::ZeroDuration();
   bool with_parent_ = false;
+  std::optional<Parent> parent_;
   std::string log_;
   bool brief_ = false;
   bool quiet_ = false;
