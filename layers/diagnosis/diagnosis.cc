@@ -27,7 +27,6 @@
 #include "os/user.h"
 #include "os/view.h"
 #include "soleguard/event.h"
-#include "soleguard/patience.h"
 #include "soleguard/process.h"
 #include "soleguard/scope_view.h"
 #include "soleguard/text.h"
@@ -180,11 +179,10 @@ Finding StateFinding(const Scope& scope) {
   const std::string fix =
       "--state-dir with a directory on a disk, the same for every start; of a group's scope one "
       "of that group (install -d -m 2770 -g GROUP DIRECTORY)";
-  const absl::Status is_there = place.ok() ? AwaitFilesystem(*place) : place.status();
-  if (!is_there.ok()) {
+  if (!place.ok()) {
     return {.severity = Severity::kWarning,
             .layer = kScope,
-            .what = Text(is_there),
+            .what = Text(place.status()),
             .consequence = consequence,
             .fix = fix};
   }
@@ -295,9 +293,7 @@ std::vector<Finding> DiagnoseScope(const Scope& scope) {
 
 absl::Status CheckStateDirectory(const Scope& scope) {
   const absl::StatusOr<std::string> place = SharedStateDirectory(scope);
-  if (!place.ok()) return place.status();
-  absl::Status answers = AwaitFilesystem(*place);
-  return answers.ok() ? os::CheckMayMakeBelow(*place) : answers;
+  return place.ok() ? os::CheckMayMakeBelow(*place) : place.status();
 }
 
 std::vector<Finding> DiagnoseHolder(const ProcessIdentity& holder) {

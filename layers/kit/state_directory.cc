@@ -14,11 +14,13 @@
 
 namespace soleguard {
 
-absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope) {
+namespace {
+
+absl::StatusOr<std::string> ChosenStateDirectory(const Scope& scope) {
   if (!scope.state_directory().empty()) return scope.state_directory();
   if (scope.kind() == Scope::Kind::kDirectory) {
-    absl::Status answers = AwaitFilesystem(scope.directory());
-    if (!answers.ok()) return answers;
+    absl::Status scope_answers = AwaitFilesystem(scope.directory());
+    if (!scope_answers.ok()) return scope_answers;
   }
   const bool is_of_one_user =
       scope.kind() == Scope::Kind::kUser ||
@@ -27,6 +29,16 @@ absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope) {
   return absl::FailedPreconditionError(absl::StrCat("several users may have a name in scope ",
                                                     EscapeBytes(scope.ToString()),
                                                     ", and each has a state directory of its own"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope) {
+  absl::StatusOr<std::string> chosen = ChosenStateDirectory(scope);
+  if (!chosen.ok()) return chosen;
+  absl::Status answers = AwaitFilesystem(*chosen);
+  if (!answers.ok()) return answers;
+  return chosen;
 }
 
 std::string StateNameOf(const Scope& scope) {

@@ -12,8 +12,8 @@
 namespace soleguard {
 
 // The state directory that everybody who may have a name of the scope shares. FailedPrecondition:
-// there is none. DeadlineExceeded: the scope's directory is on a filesystem whose server does not
-// answer in the time of Patience. The state directory itself is not asked.
+// there is none. DeadlineExceeded: it or the scope's directory is on a filesystem whose server does
+// not answer in the time of Patience.
 absl::StatusOr<std::string> SharedStateDirectory(const Scope& scope);
 
 // The scope as what is in a state directory calls it. A user's own may be named as a directory too.

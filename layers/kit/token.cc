@@ -227,13 +227,8 @@ Token NextTokenIn(const absl::StatusOr<std::string>& state, const Scope& scope,
 
 Token NextToken(const Scope& scope, const InstanceName& name, std::uint64_t last) {
   const TokenClock clock = Now();
-  absl::StatusOr<std::string> state = SharedStateDirectory(scope);
-  // Without it a start is as good, and its token only not durable: a server is not waited for.
-  if (state.ok()) {
-    absl::Status answers = AwaitFilesystem(*state);
-    if (!answers.ok()) state = answers;
-  }
-  const Token token = NextTokenIn(state, scope, name, last, clock);
+  // Without a state directory a start is as good, and its token only not durable.
+  const Token token = NextTokenIn(SharedStateDirectory(scope), scope, name, last, clock);
   // The race: the next holder, which none of this one's layers kept waiting, reads the clock within
   // the same microsecond. Closed by not returning before that is over: it has begun after this.
   for (absl::StatusOr<std::uint64_t> now = clock.since_boot;

@@ -31,6 +31,7 @@
 #include "os/lock.h"
 #include "os/ownership.h"
 #include "os/path.h"
+#include "soleguard/first_bytes.h"
 #include "soleguard/patience.h"
 #include "soleguard/text.h"
 
@@ -73,9 +74,7 @@ constexpr std::array<std::pair<Kind, std::string_view>, 15> kKinds = {
 // The first bytes of `text`, with a mark if that is not all of it. No character is cut in two.
 std::string Cut(std::string_view text, std::size_t limit) {
   if (text.size() <= limit) return std::string(text);
-  std::size_t end = limit;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return absl::StrCat(std::string(text.substr(0, end)), std::string(kEllipsis));
+  return absl::StrCat(std::string(FirstBytes(text, limit)), std::string(kEllipsis));
 }
 
 // Encoding.
@@ -208,8 +207,6 @@ absl::StatusOr<Place> PlaceOf(const Scope& scope) {
     return absl::Status(state.status().code(),
                         absl::StrCat("no history is kept: ", state.status().message()));
   }
-  absl::Status answers = AwaitFilesystem(*state);
-  if (!answers.ok()) return answers;
   const std::string key = StateKeyOf(StateNameOf(scope));
   return Place{.state = *state,
                .present = absl::StrCat(*state, "/", key, ".history"),

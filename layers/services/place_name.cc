@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "base/hash.h"
+#include "soleguard/first_bytes.h"
 #include "soleguard/patience.h"
 #include "soleguard/text.h"
 
@@ -18,18 +19,16 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostReadable = 100;  // bytes: what a directory is called may have 255
 
-// The last component of a canonical path, as far as a name can have it. No character is cut in two.
+// The last component of a canonical path, as far as a name can have it.
 std::string Readable(const fs::path& canonical) {
   std::string text = canonical.filename();
-  if (text.empty()) return "root";  // "/"
+  if (text.empty()) return "root";              // "/"
+  if (text.front() == '-') text.front() = '_';  // it would be an option where it is typed
   for (char& byte : text) {
     const auto value = static_cast<unsigned char>(byte);
     if (value < 0x20 || value == 0x7f) byte = '_';
   }
-  if (text.size() <= kMostReadable) return text;
-  std::size_t end = kMostReadable;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end);
+  return std::string(FirstBytes(text, kMostReadable));
 }
 
 }  // namespace

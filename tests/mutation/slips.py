@@ -860,7 +860,7 @@ SLIPS = [
          "a refused start notes itself in what a stranger has planted",
          suites=(("layers_test", "H20/Planted.*"),)),
     Slip("state-directory-asks-a-hung-scope", "layers/kit/state_directory.cc",
-         "if (!answers.ok()) return answers;", "",
+         "if (!scope_answers.ok()) return scope_answers;", "",
          "a start in a scope whose server hangs does too",
          suites=(("clock_test", "*AFilesystemWhoseServerIsSilent"),)),
     Slip("watch-waits-for-an-interrupt-that-cannot-come", "layers/os/watch_linux.cc",

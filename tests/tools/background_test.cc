@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/process.h"
+#include "support/content.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -32,12 +32,7 @@ class InBackground : public ::testing::Test {
     return guardcheck_.CallRun({"sh", "-c", script},
                                Words{"--background", "--log", log_} + options);
   }
-  std::string Log() const {
-    std::ifstream file(log_);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
+  std::string Log() const { return ContentOf(log_); }
   std::string Pid() const { return guardcheck_.Call({"status", "x", "--pid"}).output; }
 
   const Guardcheck guardcheck_;

@@ -221,6 +221,7 @@ TEST_F(NameFrom, AnotherPlaceIsAnotherName) {
 TEST_F(NameFrom, WhateverItIsCalledItIsAName) {
   EXPECT_THAT(NameOf("/", "/"), MatchesRegex("root-[0-9a-f]{16}\n"));
   EXPECT_THAT(NameOf("/", Place("a b")), StartsWith("a b-"));
+  EXPECT_THAT(NameOf("/", Place("-x")), StartsWith("_x-"));
   EXPECT_THAT(NameOf("/", Place("a\nb")), StartsWith("a_b-"));
   // Not cut in the middle of a character.
   std::string longest = "x";

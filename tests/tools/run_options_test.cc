@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "soleguard/process.h"
+#include "support/content.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -29,12 +29,7 @@ class RunOptions : public ::testing::Test {
   Words WithVerdict(const Words& words) const {
     return Words{"sh", "-c", "exec \"$@\" 5>\"$0\"", verdict_} + words;
   }
-  boost::json::object Verdict() const {
-    std::ifstream file(verdict_);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return ParseObject(text.str());
-  }
+  boost::json::object Verdict() const { return ParseObject(ContentOf(verdict_)); }
 
   const Guardcheck guardcheck_;
   const std::string verdict_ = guardcheck_.directory() / "verdict";
@@ -127,12 +122,6 @@ class WhoRuns : public RunOptions {
                 HasSubstr(absl::StrCat("\"holder\":", process.pid)));
     EXPECT_EQ(ContentOf(pid_file_), absl::StrCat(process.pid, "\n"));
     EXPECT_EQ(ParseObject(ContentOf(info_file_)).at("pid"), pid);
-  }
-  static std::string ContentOf(const std::string& path) {
-    std::ifstream file(path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
   }
   Guarded Start(const Words& options) const {
     return guardcheck_.Start(Words{"--pidfile", pid_file_, "--infofile", info_file_} + options);

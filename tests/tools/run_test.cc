@@ -9,7 +9,6 @@
 #include <fstream>
 #include <map>
 #include <ostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -21,6 +20,7 @@
 
 #include "soleguard/process.h"
 #include "soleguard/text.h"
+#include "support/content.h"
 #include "support/quoted.h"
 #include "tools/guardcheck.h"
 
@@ -32,13 +32,6 @@ using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 // ---- exit codes
 
@@ -241,8 +234,8 @@ TEST(Run, InheritedDescriptorsReachTheCommand) {
     const Finished run = RunProgram(
         {.argv = Words{"sh", "-c", line, "sh", three, nine} + guardcheck.Run(command, options)});
     EXPECT_EQ(run.code, 0) << run.errors;
-    EXPECT_EQ(ReadFile(three), "three 1\n");
-    EXPECT_EQ(ReadFile(nine), "nine\n");
+    EXPECT_EQ(ContentOf(three), "three 1\n");
+    EXPECT_EQ(ContentOf(nine), "nine\n");
   }
 }
 
@@ -270,8 +263,8 @@ TEST(Run, H31_H40_ClosedStandardStreamsDoNotBecomeTheClaims) {
           probe};
       (void)RunProgram({.argv = Words{"sh", "-c", line, "sh"} + guardcheck.Run(command, options)});
       EXPECT_TRUE(std::filesystem::exists(probe)) << line;
-      EXPECT_EQ(ReadFile(probe), open) << line;  // closed for the command too
-      EXPECT_THAT(ReadFile(guardcheck.Object("x", "lock")), MatchesRegex("[0-9]+ *\n"));
+      EXPECT_EQ(ContentOf(probe), open) << line;  // closed for the command too
+      EXPECT_THAT(ContentOf(guardcheck.Object("x", "lock")), MatchesRegex("[0-9]+ *\n"));
       EXPECT_EQ(guardcheck.CallRun({"true"}).code, 0);
       EXPECT_EQ(guardcheck.Call({"status", "x"}).code, 3);
       std::filesystem::remove(probe);
@@ -369,7 +362,7 @@ TEST(Run, H01_OfFiftyStartsFromABarrierOneRuns) {
   EXPECT_EQ(running, 1);
   for (Program& start : starts) start.CloseInput();
   for (Program& start : starts) (void)start.Wait();
-  EXPECT_THAT(ReadFile(ledger), MatchesRegex("[0-9]+\n"));
+  EXPECT_THAT(ContentOf(ledger), MatchesRegex("[0-9]+\n"));
 }
 
 TEST(Run, OneNameInsideAnotherIsTwoInstances) {

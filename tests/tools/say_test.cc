@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "soleguard/fd.h"
 #include "soleguard/process.h"
 #include "support/child.h"
+#include "support/content.h"
 #include "tools/guardcheck.h"
 
 namespace soleguard::testing {
@@ -38,13 +40,6 @@ using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
-
-std::string ContentOf(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 Words LinesOf(const std::string& text) {
   std::istringstream stream(text);
@@ -227,6 +222,11 @@ bool HideDev() {
          mount("/run/dev/shm", "/dev/shm", nullptr, MS_BIND, nullptr) == 0;
 }
 
+// What `body` returns in a child with a /run and a /dev of its own, or "skip".
+std::string InOwnPlace(const std::function<std::string()>& body) {
+  return InChild([&]() -> std::string { return HideRun() && HideDev() ? body() : "skip"; });
+}
+
 // The message of a journal entry in the native protocol.
 std::string MessageIn(const std::string& entry) {
   const std::string key = "\nMESSAGE\n";
@@ -244,8 +244,7 @@ std::string MessageIn(const std::string& entry) {
 TEST_F(Saying, TheJournalGetsAnEntryWithItsFields) {
   Guarded holder = guardcheck_.Start();
   (void)holder.command();
-  const std::string said = InChild([this]() -> std::string {
-    if (!HideRun()) return "skip";
+  const std::string said = InOwnPlace([this]() -> std::string {
     const Daemon journal("/run/systemd/journal/socket");
     if (!journal.ok()) return "no journal";
     const Finished refused = Start({"--log=journal"});
@@ -263,8 +262,7 @@ TEST_F(Saying, TheJournalGetsAnEntryWithItsFields) {
 TEST_F(Saying, SyslogGetsALineForEach) {
   Guarded holder = guardcheck_.Start();
   (void)holder.command();
-  const std::string said = InChild([this]() -> std::string {
-    if (!HideRun() || !HideDev()) return "skip";
+  const std::string said = InOwnPlace([this]() -> std::string {
     const Daemon syslog("/dev/log");
     Program refused({.argv = guardcheck_.Run({"true"}, {"--log=syslog"})});
     Words lines;
@@ -285,8 +283,7 @@ TEST_F(Saying, SyslogGetsALineForEach) {
 TEST_F(Saying, ADaemonThatDoesNotReadHoldsNobodyUp) {
   Guarded holder = guardcheck_.Start();
   (void)holder.command();
-  const std::string said = InChild([this]() -> std::string {
-    if (!HideRun() || !HideDev()) return "skip";
+  const std::string said = InOwnPlace([this]() -> std::string {
     const Daemon syslog("/dev/log");
     const Finished refused = Start({"--log=syslog"});
     return absl::StrCat(refused.code, " ", refused.errors);
@@ -297,8 +294,7 @@ TEST_F(Saying, ADaemonThatDoesNotReadHoldsNobodyUp) {
 }
 
 TEST_F(Saying, WithoutAJournalTheCallIsWrong) {
-  const std::string said = InChild([this]() -> std::string {
-    if (!HideRun()) return "skip";
+  const std::string said = InOwnPlace([this]() -> std::string {
     const Finished run = Start({"--log=journal"});
     return absl::StrCat(run.code, " ", run.errors);
   });
@@ -309,8 +305,7 @@ TEST_F(Saying, WithoutAJournalTheCallIsWrong) {
 
 // A service manager may start its journal again.
 TEST_F(Saying, AJournalThatWasStartedAgainIsFound) {
-  const std::string said = InChild([this]() -> std::string {
-    if (!HideRun()) return "skip";
+  const std::string said = InOwnPlace([this]() -> std::string {
     const std::string path = "/run/systemd/journal/socket";
     const Daemon first(path);
     Guarded holder = guardcheck_.Start();

@@ -23,15 +23,6 @@ absl::StatusOr<Census> Look(const Call& call) {
   return census;
 }
 
-std::vector<ProcessIdentity> ProcessesOf(const Census& census) {
-  std::vector<ProcessIdentity> processes;
-  for (const soleguard::Copy& copy : census.copies) {
-    processes.push_back(copy.process);
-    processes.insert(processes.end(), copy.workers.begin(), copy.workers.end());
-  }
-  return processes;
-}
-
 }  // namespace
 
 std::optional<int> EndDuplicates(const Call& call, absl::Duration grace) {
@@ -44,11 +35,12 @@ std::optional<int> EndDuplicates(const Call& call, absl::Duration grace) {
   // Who has asked for the name meanwhile is no duplicate any more.
   const auto still_meant = [&call]() -> std::vector<ProcessIdentity> {
     const absl::StatusOr<Census> now = Look(call);
-    return now.ok() ? ProcessesOf(*now) : std::vector<ProcessIdentity>();
+    return now.ok() ? ProcessesOf(now->copies) : std::vector<ProcessIdentity>();
   };
   const soleguard::UniqueFd never;
   std::optional<int> code;
-  for (const Ending& ending : EndProcesses(ProcessesOf(*census), grace, still_meant, never)) {
+  for (const Ending& ending :
+       EndProcesses(ProcessesOf(census->copies), grace, still_meant, never)) {
     const std::int64_t pid = ending.process.pid;
     switch (ending.result) {
       case Ending::Result::kEnded:

@@ -19,7 +19,7 @@
 
 #include "exit_code.h"
 #include "guardian/background.h"
-#include "shown.h"
+#include "show/say.h"
 #include "system.h"
 
 namespace guardcheck {
@@ -50,12 +50,13 @@ sigset_t EndingSignals() {
 }
 
 // The last whole lines that came into the log behind `from`.
-std::string EndOf(int log, off_t from) {
+std::string EndOf(const std::string& log, off_t from) {
+  const UniqueFd file(open(log.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   struct stat status = {};
-  if (fstat(log, &status) != 0 || status.st_size <= from) return "";
+  if (!file || fstat(file.get(), &status) != 0 || status.st_size <= from) return "";
   const off_t begin = std::max(from, status.st_size - static_cast<off_t>(kMostOutput));
   std::string text(static_cast<std::size_t>(status.st_size - begin), '\0');
-  const auto got = RetryOnEintr([&] { return pread(log, text.data(), text.size(), begin); });
+  const auto got = RetryOnEintr([&] { return pread(file.get(), text.data(), text.size(), begin); });
   text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   const std::size_t first = begin > from ? text.find('\n') : std::string::npos;
   return first == std::string::npos ? text : text.substr(first + 1);
@@ -106,8 +107,7 @@ class Starter {
       : settings_(settings),
         runner_(runner),
         reports_(std::move(reports)),
-        signals_(std::move(signals)),
-        log_(log) {
+        signals_(std::move(signals)) {
     struct stat status = {};
     if (fstat(log, &status) == 0) from_ = status.st_size;
   }
@@ -198,7 +198,7 @@ class Starter {
     outcome_ = {.kind = kind,
                 .pid = pid_,
                 .exit_code = ExitCodeOf(status),
-                .last_output = EndOf(log_, from_)};
+                .last_output = EndOf(settings_.log, from_)};
   }
 
   // Does not return.
@@ -219,8 +219,7 @@ class Starter {
   Child runner_;
   UniqueFd reports_;
   const UniqueFd signals_;
-  const int log_;
-  off_t from_ = 0;
+  off_t from_ = 0;        // where the log ended
   std::int64_t pid_ = 0;  // of the command, once it has begun
   bool is_ready_ = false;
   std::optional<Outcome> outcome_;
@@ -230,14 +229,9 @@ class Starter {
 
 absl::StatusOr<std::optional<Outcome>> Background::Begin(const Settings& settings) {
   settings_ = settings;
-  constexpr int kFlags = O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  log_ = UniqueFd(RetryOnEintr(
-      [&] { return open(settings.log.c_str(), kFlags, S_IRUSR | S_IWUSR | S_IRGRP); }));
-  if (!log_) {
-    return absl::InvalidArgumentError(absl::StrCat("--log: cannot write ",
-                                                   Escape(settings.log).text(), ": ",
-                                                   absl::ErrnoToStatus(errno, "").message()));
-  }
+  absl::StatusOr<UniqueFd> log = OpenLogFile(settings.log);
+  if (!log.ok()) return log.status();
+  log_ = *std::move(log);
   UniqueFd reports;
   if (!MakePipe(reports, report_)) return absl::ErrnoToStatus(errno, "pipe");
   const sigset_t ending = EndingSignals();

@@ -4,9 +4,11 @@
 #include <string>
 
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
 #include "shown.h"
+#include <soleguard/fd.h>
 
 namespace guardcheck {
 
@@ -25,6 +27,9 @@ void Say(Priority priority, const Shown& text);
 // instance's. InvalidArgument: it cannot be written. Before other threads begin. What the process
 // executes does not inherit the file.
 absl::Status SayInLog(const std::string& log, const std::string& name);
+
+// The file `log` as SayInLog opens it, not to block. InvalidArgument: it cannot be written.
+absl::StatusOr<soleguard::UniqueFd> OpenLogFile(const std::string& log);
 
 // From here on Say drops notices. As above.
 void SayNoNotices();

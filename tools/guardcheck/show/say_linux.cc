@@ -119,14 +119,14 @@ bool Log(Priority priority, const std::string& text) {
   return false;
 }
 
-absl::Status CannotLog(const std::string& log, int error) {
+absl::Status CannotLog(const std::string& log, int error, const char* advice = "") {
   return absl::InvalidArgumentError(absl::StrCat("cannot write ", Escape(log).text(), ": ",
-                                                 absl::ErrnoToStatus(error, "").message(),
-                                                 "; give journal, syslog or a file"));
+                                                 absl::ErrnoToStatus(error, "").message(), advice));
 }
 
 // Whether somebody reads at `path`.
 absl::Status OpenSocket(const char* path) {
+  constexpr char kAdvice[] = "; give journal, syslog or a file";
   const auto make = [] {
     return soleguard::UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   };
@@ -134,22 +134,14 @@ absl::Status OpenSocket(const char* path) {
   const sockaddr_un address = AddressOf(path);
   if (!probe ||
       connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return CannotLog(path, errno);
+    return CannotLog(path, errno, kAdvice);
   }
   voice().fd = make();
   // Its queue is short (net.unix.max_dgram_qlen), and a refusal has many lines.
   const timeval patience = {.tv_sec = 1, .tv_usec = 0};
   const bool is_ready = voice().fd && setsockopt(voice().fd.get(), SOL_SOCKET, SO_SNDTIMEO,
                                                  &patience, sizeof patience) == 0;
-  return is_ready ? absl::OkStatus() : CannotLog(path, errno);
-}
-
-// A FIFO without a reader does not answer an open that may block.
-absl::Status OpenFile(const std::string& path) {
-  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  voice().fd = soleguard::UniqueFd(
-      RetryOnEintr([&] { return open(path.c_str(), kFlags, S_IRUSR | S_IWUSR | S_IRGRP); }));
-  return voice().fd ? absl::OkStatus() : CannotLog(path, errno);
+  return is_ready ? absl::OkStatus() : CannotLog(path, errno, kAdvice);
 }
 
 absl::Status Open(const std::string& log, Voice::Where& where) {
@@ -162,7 +154,9 @@ absl::Status Open(const std::string& log, Voice::Where& where) {
     return OpenSocket(kSyslogSocket);
   }
   where = Voice::Where::kFile;
-  return OpenFile(log);
+  absl::StatusOr<soleguard::UniqueFd> opened = OpenLogFile(log);
+  if (opened.ok()) voice().fd = *std::move(opened);
+  return opened.status();
 }
 
 }  // namespace
@@ -181,6 +175,15 @@ void Say(Priority priority, const Shown& text) {
   if (Log(priority, text.text())) return;
   if (text.text().ends_with('\n')) return Show(Text("guardcheck: ", text), stderr);
   (void)std::fprintf(stderr, "guardcheck: %s\n", text.text().c_str());
+}
+
+// A FIFO without a reader does not answer an open that may block.
+absl::StatusOr<soleguard::UniqueFd> OpenLogFile(const std::string& log) {
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  soleguard::UniqueFd file(
+      RetryOnEintr([&] { return open(log.c_str(), kFlags, S_IRUSR | S_IWUSR | S_IRGRP); }));
+  if (!file) return CannotLog(log, errno);
+  return file;
 }
 
 void SayNoNotices() { voice().least = Priority::kWarning; }

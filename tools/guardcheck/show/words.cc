@@ -8,6 +8,7 @@
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_replace.h>
 
+#include <soleguard/first_bytes.h>
 #include <soleguard/verdict_text.h>
 
 namespace guardcheck {
@@ -39,16 +40,6 @@ Shown CommandToType(const std::vector<std::string>& argv, const std::vector<Secr
                               Said(VariableOf(secret)), ":?}\"");
   }
   return Join(words, " ");
-}
-
-// The beginning of `word`, without a part of a character.
-std::string_view Beginning(std::string_view word, std::size_t at_most) {
-  if (word.size() <= at_most) return word;
-  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; };
-  // Bytes that are no UTF-8 may be cut anywhere.
-  std::size_t end = at_most;
-  for (int i = 0; i < 3 && end > 0 && continues(word[end]); ++i) --end;
-  return word.substr(0, end);
 }
 
 // "109,000".
@@ -144,7 +135,7 @@ Shown CommandLine(const std::vector<std::string>& argv) {
   std::vector<Shown> shown;
   std::size_t room = kMostShown;
   for (const std::string& word : words) {
-    const std::string_view part = Beginning(word, room);
+    const std::string_view part = soleguard::FirstBytes(word, room);
     if (!part.empty() || word.empty()) shown.push_back(ShellWord(part));
     if (word.size() >= room) return Text(Join(shown, " "), "… ", Extent(argv));
     room -= word.size() + 1;

@@ -7,10 +7,14 @@
 #include <absl/status/status.h>
 #include <absl/time/time.h>
 
+#include <soleguard/census.h>
 #include <soleguard/fd.h>
 #include <soleguard/process_identity.h>
 
 namespace guardcheck {
+
+// All of them, with their workers.
+std::vector<soleguard::ProcessIdentity> ProcessesOf(const std::vector<soleguard::Copy>& copies);
 
 struct Ending {
   soleguard::ProcessIdentity process;

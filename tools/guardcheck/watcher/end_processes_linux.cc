@@ -85,6 +85,15 @@ std::vector<Ending*> Signal(const std::vector<Ending*>& endings, int signal,
 
 }  // namespace
 
+std::vector<soleguard::ProcessIdentity> ProcessesOf(const std::vector<soleguard::Copy>& copies) {
+  std::vector<soleguard::ProcessIdentity> processes;
+  for (const soleguard::Copy& copy : copies) {
+    processes.push_back(copy.process);
+    processes.insert(processes.end(), copy.workers.begin(), copy.workers.end());
+  }
+  return processes;
+}
+
 std::vector<Ending> EndProcesses(const std::vector<ProcessIdentity>& processes,
                                  absl::Duration grace,
                                  const std::function<std::vector<ProcessIdentity>()>& still_meant,

@@ -23,15 +23,6 @@ bool Has(const std::vector<ProcessIdentity>& processes, const ProcessIdentity& p
   return std::find(processes.begin(), processes.end(), process) != processes.end();
 }
 
-std::vector<ProcessIdentity> ProcessesOf(const std::vector<Copy>& copies) {
-  std::vector<ProcessIdentity> processes;
-  for (const Copy& copy : copies) {
-    processes.push_back(copy.process);
-    processes.insert(processes.end(), copy.workers.begin(), copy.workers.end());
-  }
-  return processes;
-}
-
 Voice::Event EventOf(const Ending& ending, absl::Duration grace) {
   const Shown who = Text("pid ", ending.process.pid);
   const std::vector<Json::Member> more = {{"pid", ending.process.pid}};
