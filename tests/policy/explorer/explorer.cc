@@ -2,23 +2,17 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <functional>
+#include <string_view>
 
 #include <absl/strings/str_cat.h>
 
 namespace soleguard::explorer {
 namespace {
 
-std::uint64_t HashOf(const State& state) {
-  std::uint64_t hash = 0x9e3779b97f4a7c15;
-  std::uint32_t word = 0;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(&state);
-  for (std::size_t i = 0; i < sizeof(State); i += sizeof(word)) {
-    std::memcpy(&word, bytes + i, sizeof(word));
-    hash = (hash ^ word) * 0xff51afd7ed558ccd;
-    hash ^= hash >> 32;
-  }
-  return hash;
+std::size_t HashOf(const State& state) {
+  const std::string_view bytes(reinterpret_cast<const char*>(&state), sizeof(State));
+  return std::hash<std::string_view>()(bytes);
 }
 
 // All states that were seen, in the order in which they were, and how each was reached.
