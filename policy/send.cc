@@ -84,7 +84,7 @@ absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const O
       if (round == 0) break;
       for (UniqueFd& event : WatchChange(options.scope, slot)) wake.push_back(std::move(event));
     }
-    const bool has_events = !wake.empty();
+    bool has_events = !wake.empty();
     const absl::Duration left = timeout - absl::FromChrono(Clock::now() - begin);
     if (!refused.ok() && left <= absl::ZeroDuration()) {
       const std::string waited = absl::FormatDuration(absl::Trunc(timeout, absl::Milliseconds(1)));
@@ -98,6 +98,8 @@ absl::StatusOr<Answer> Send(std::string_view name, const Policy& policy, const O
     if (tried.starts->record.has_value()) {
       absl::StatusOr<UniqueFd> end = OpenPidfd(tried.starts->record->identity);
       if (end.ok()) wake.push_back(*std::move(end));
+      // The race: it ended after the try, and its end wakes nobody any more.
+      if (absl::IsNotFound(end.status())) has_events = false;
     }
     (void)WaitForAny(wake, std::min(left, has_events ? kLookAgain : RetryAfter(round)));
   }

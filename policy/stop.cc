@@ -147,13 +147,14 @@ absl::StatusOr<StopReport> Stopper::Run() {
     if (absl::Status looked = Look(); !looked.ok()) return looked;
     was_seen_ = was_seen_ || !seen_.empty();
     if (!has_asked()) AskHolders();
+    // Before it is asked who lives: who ends after that is an event, and nobody waits for another.
+    for (UniqueFd& fd : WakeUps()) wake.push_back(std::move(fd));
     if (IsOver()) return Finish(/*cancelled=*/false);
     const absl::Duration now = elapsed();
     if (now >= limit_) {
       if (Escalate()) continue;
       return Finish(/*cancelled=*/false);
     }
-    for (UniqueFd& fd : WakeUps()) wake.push_back(std::move(fd));
     absl::Duration at_most = has_end ? kLookAgain : kLookForEvents;
     if (unknown_since_.has_value()) at_most = kAwaitRecord;
     (void)WaitForAny(wake, std::min(limit_ - now, at_most),
@@ -437,7 +438,7 @@ bool Stopper::HasWorkingGuardian() const {
 std::vector<UniqueFd> Stopper::WakeUps() const {
   std::vector<UniqueFd> wake;
   const auto add = [&wake](const ProcessIdentity& process) {
-    if (!Lives(process)) return;  // what has ended wakes at once
+    if (!Lives(process)) return;  // its end would wake at once
     absl::StatusOr<UniqueFd> end = OpenPidfd(process);
     if (end.ok()) wake.push_back(*std::move(end));
   };

@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +34,7 @@
 #include "soleguard/process.h"
 #include "soleguard/queue.h"
 #include "support/child.h"
+#include "support/dying.h"
 #include "support/served_filesystem.h"
 #include "support/sockets.h"
 #include "support/temp_dir.h"
@@ -131,31 +131,20 @@ class EstablishedHolder final : public Obstacle {
   std::unique_ptr<Child> child_;
 };
 
-// Was killed, and a tracer keeps it from being gone.
 class DyingHolder final : public Obstacle {
  public:
   DyingHolder()
       : child_([this] {
           static Verdict verdict = Guard::Acquire("x", *Policy::Parse("file"), {.scope = scope()});
           return testing::Say(verdict);
-        }) {
-    int status = 0;
-    if (ptrace(PTRACE_SEIZE, child_.pid(), nullptr, PTRACE_O_TRACEEXIT) != 0) {
-      unusable_ = "ptrace is not permitted";
-      return;
-    }
-    traced_ = kill(child_.pid(), SIGKILL) == 0 && waitpid(child_.pid(), &status, 0) == child_.pid();
-    if (!traced_ || status >> 8 != (SIGTRAP | (PTRACE_EVENT_EXIT << 8))) {
-      unusable_ = "it does not stop on its way out";
-    }
-  }
-  ~DyingHolder() override {
-    if (traced_) (void)ptrace(PTRACE_DETACH, child_.pid(), nullptr, nullptr);
+        }),
+        dying_(child_.pid()) {
+    unusable_ = dying_.unusable();
   }
 
  private:
   Child child_;
-  bool traced_ = false;
+  testing::Dying dying_;
 };
 
 // Has the lock, and no record says that it has.
