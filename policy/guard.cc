@@ -151,12 +151,15 @@ Verdict Guard::Acquire(std::string_view name, const Policy& policy, const Option
       reservation.Keep(guard.record());
       return historian->Noted(Unique{std::move(guard)}, start.asked());
     }
-    case Arbiter::Decision::kDuplicate:
-      return historian->Noted(Duplicate{.holder = start.holders().front(),
+    case Arbiter::Decision::kDuplicate: {
+      std::vector<Holder> holders = start.holders();
+      for (Holder& holder : holders) AddBeat(options.scope, *instance, holder);
+      return historian->Noted(Duplicate{.holder = holders.front(),
                                         .layers = start.reports(),
-                                        .others = BehindTheFirst(start.holders()),
+                                        .others = BehindTheFirst(holders),
                                         .not_replaced = start.not_replaced(),
                                         .not_awaited = start.not_awaited()});
+    }
     case Arbiter::Decision::kUndetermined:
       break;
   }
@@ -206,6 +209,7 @@ absl::Status Guard::Follow(const ProcessIdentity& child,
 }
 absl::Status Guard::WriteSideFiles(const SideFiles& files) { return core_->WriteSideFiles(files); }
 absl::Status Guard::Receive(Answerer answerer) { return core_->Receive(std::move(answerer)); }
+absl::Status Guard::Beat(std::optional<absl::Duration> every) { return core_->Beat(every); }
 absl::Status Guard::KeepOverExec() { return core_->KeepOverExec(); }
 
 void Guard::Release() { (void)ReleaseAndConfirm(); }

@@ -21,6 +21,7 @@
 #include <absl/strings/str_cat.h>
 
 #include "conflict_of.h"
+#include "soleguard/beat.h"
 #include "soleguard/layer.h"
 #include "soleguard/options.h"
 #include "soleguard/patience.h"
@@ -144,6 +145,18 @@ absl::Status Guard::Core::Receive(Answerer answerer) {
   const auto entered = Enter();  // another thread may have released it meanwhile
   if (entered.ok()) inbox_.swap(inbox);
   return entered.status();
+}
+
+absl::Status Guard::Core::Beat(std::optional<absl::Duration> every) {
+  HolderRecord own;
+  {
+    const auto entered = Enter();
+    if (!entered.ok()) return entered.status();
+    absl::Status here = vantage_.Check(Vantage::kFiles | Vantage::kUser);
+    if (!here.ok()) return here;
+    own = record_;
+  }
+  return WriteBeat(setup_.scope, setup_.name.Slot(own.slot), own, every);
 }
 
 ConflictReport Guard::Core::ReportConflict(std::string_view complaint) const {

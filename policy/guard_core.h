@@ -65,6 +65,7 @@ class Guard::Core {
   std::vector<Incident> Repair();
   absl::Status Watch(std::function<void(const Incident&)> report, absl::Duration period);
   absl::Status Receive(Answerer answerer);
+  absl::Status Beat(std::optional<absl::Duration> every);
   std::optional<BootTime> valid_until() const;
   // OK: others can have the name.
   absl::Status Release();

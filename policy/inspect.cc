@@ -120,6 +120,12 @@ Inspection Inspect(const InstanceName& slot, const Policy& policy, const Options
     inspection.layers.push_back(
         {.layer = std::string(member.layer->text()), .sighting = member.layer->Look()});
   }
+  for (Inspection::LayerSighting& layer : inspection.layers) {
+    auto* const taken = std::get_if<Taken>(&layer.sighting);
+    if (taken == nullptr || taken->holder.standing != Standing::kEstablished) continue;
+    AddBeat(options.scope, slot, taken->holder);
+    break;  // of Inspection::holder
+  }
   return inspection;
 }
 
@@ -153,8 +159,10 @@ absl::StatusOr<Forecast> Check(std::string_view name, const Policy& policy,
   Forecast forecast{.decision = start.decision(), .status = start.status()};
   if (forecast.decision == Arbiter::Decision::kUnique) forecast.slot = start.slot();
   if (forecast.decision == Arbiter::Decision::kDuplicate) {
-    forecast.holder = start.holders().front();
-    forecast.others = BehindTheFirst(start.holders());
+    std::vector<Holder> holders = start.holders();
+    for (Holder& holder : holders) AddBeat(options.scope, *instance, holder);
+    forecast.holder = holders.front();
+    forecast.others = BehindTheFirst(holders);
   }
   const std::size_t layers_of_each = looked.size() / slots.size();
   for (std::size_t i = 0; i < layers_of_each; ++i) {

@@ -69,6 +69,12 @@ std::optional<Holder> ForeignLocker(const Layer& layer) {
                 .evidence = std::move(evidence)};
 }
 
+void AddBeat(const Scope& scope, const InstanceName& name, Holder& holder) {
+  if (holder.standing != Standing::kEstablished || !holder.record.has_value()) return;
+  absl::StatusOr<Beat> beat = LastBeat(scope, name.Slot(holder.record->slot), *holder.record);
+  if (beat.ok()) holder.beat = *std::move(beat);
+}
+
 std::unique_ptr<Layer> MakeCarrier(const Policy& policy, const Options& options,
                                    const InstanceName& name) {
   if (!options.hand_on) return nullptr;

@@ -69,6 +69,9 @@ std::vector<std::vector<Arbiter::Member>> OtherMembers(
 // is in a layer that a look says is free. May walk the process table.
 std::optional<Holder> ForeignLocker(const Layer& layer);
 
+// Adds what is only told: the last beat of an established one.
+void AddBeat(const Scope& scope, const InstanceName& name, Holder& holder);
+
 // What a process that is about to ask for the name says of itself to each layer.
 HolderRecord Candidate(const InstanceName& name, const Policy& policy, const Scope& scope,
                        const ProcessDescription& own);

@@ -134,6 +134,7 @@ ProcessFacts OfRecord(const Holder& holder) {
     Add(facts, "host", EscapeBytes(record.hostname));
   }
   if (holder.free_at.has_value()) Add(facts, "lease", LeaseText(holder));
+  if (holder.beat.has_value()) Add(facts, "beat", BeatText(*holder.beat));
   return facts;
 }
 

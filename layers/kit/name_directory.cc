@@ -64,7 +64,8 @@ void NameDirectory::Close() {
 
 absl::Status NameDirectory::CheckEntry(const std::string& entry,
                                        const std::vector<std::string>& files) const {
-  if (IsOfQueue(entry) || std::find(files.begin(), files.end(), entry) != files.end()) {
+  if (entry == kBeat || IsOfQueue(entry) ||
+      std::find(files.begin(), files.end(), entry) != files.end()) {
     return absl::OkStatus();
   }
   std::string_view why = " was not made by soleguard";

@@ -23,6 +23,7 @@ inline std::string NamesPath(const Scope& scope) {
 }
 // In a name's directory, as InstanceName::key has it.
 inline constexpr char kSlots[] = "slots";
+inline constexpr char kBeat[] = "beat";  // beat.h
 
 class NameDirectory {
  public:
@@ -37,9 +38,9 @@ class NameDirectory {
   // cannot be told.
   bool Lacks(const std::string& file) const;
 
-  // Removes the directory, which is open, with `files`, the queue and the inbox, and with the last
-  // slot the directory of the slots. FailedPrecondition, and nothing is removed: a slot, something
-  // else or an inbox that takes messages is in it. Nobody may be in line.
+  // Removes the directory, which is open, with `files`, the queue, the beat and the inbox, and
+  // with the last slot the directory of the slots. FailedPrecondition, and nothing is removed: a
+  // slot, something else or an inbox that takes messages is in it. Nobody may be in line.
   absl::Status Remove(const std::vector<std::string>& files);
   // What Remove would remove; an error where that would fail.
   absl::StatusOr<std::vector<std::string>> RemovableWith(

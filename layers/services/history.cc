@@ -54,7 +54,7 @@ constexpr std::string_view kEllipsis = "…";
 // Whoever notes something has better things to do than to wait for a server.
 constexpr absl::Duration kPatience = absl::Milliseconds(200);
 
-constexpr std::array<std::pair<Kind, std::string_view>, 15> kKinds = {
+constexpr std::array<std::pair<Kind, std::string_view>, 17> kKinds = {
     {{Kind::kHeld, "held"},
      {Kind::kTakenOver, "taken_over"},
      {Kind::kRefused, "refused"},
@@ -69,6 +69,8 @@ constexpr std::array<std::pair<Kind, std::string_view>, 15> kKinds = {
      {Kind::kReleased, "released"},
      {Kind::kDied, "died"},
      {Kind::kLeftBehind, "left_behind"},
+     {Kind::kNoBeat, "no_beat"},
+     {Kind::kBeatsAgain, "beats_again"},
      {Kind::kTooSoon, "too_soon"}}};
 
 // The first bytes of `text`, with a mark if that is not all of it. No character is cut in two.

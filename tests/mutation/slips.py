@@ -28,6 +28,7 @@ PROMISE = (("promise_test", "*Promise*.*"),)
 ALLOCATION = (("allocation_test", "*Allocation.*/all_file_mutex_port"),)
 SAYING = (("tools_test", "Saying.*"),)
 BACKGROUND = (("tools_test", "InBackground.*:EndDuplicates.*"),)
+BEATS = (("tools_test", "Beats.*:Notify.*"),)
 LIMITS = (("tools_test", "Limits.*:WithParent.*:NameFrom.*"),)
 CHANGED = (("changed_test", "*Changed*.*"), ("policy_test", "*Incident*.*"))
 
@@ -53,7 +54,7 @@ SUITES = {
     "layers/scan.cc": of_layer("scan", "Scan*.*"),
     "layers/services/queue.cc": (("layers_test", "QueueTest.*"), ("policy_test", "*StandbyTest.*")),
     "layers/kit/record_area.cc": (
-        ("layers_test", "File*:PlainFile.*:*Conformance.*:MutexTest.*:Port*.*"),
+        ("layers_test", "RecordAreaTest.*:ReusedNumbers.*:File*:PlainFile.*:*Conformance.*:MutexTest.*:Port*.*"),
         ("policy_test", "*Incident*.*:*LossTest.*:GuardTest.*:Token*.*")),
     "layers/kit/claim.cc": (
         ("layers_test", "File*:PlainFile.*:*Conformance.*:MutexTest.*:Port*.*"),
@@ -68,6 +69,8 @@ SUITES = {
     "layers/kit/place.cc": (("changed_test", "*ChangedProcess.*:ChangedHolder.*"),),
     "layers/kit/wake.h": of_layer("file", "FileLayer*") + (("policy_test", "*LossTest.*"),),
     "layers/services/history.cc": (("history_test", "History*.*"),),
+    "layers/kit/beat.cc": (("layers_test", "BeatTest.*"),),
+    "layers/include/soleguard/beat.h": (("layers_test", "BeatTest.*"),),
     "policy/send.cc": (("policy_test", "*MissedEnd.*"),),
     "policy/historian.cc": (("history_test", "HistorianTest.*"),),
     "layers/kit/token.cc": (("layers_test", "Token*.*"), ("policy_test", "TokenHistor*.*")),
@@ -364,11 +367,14 @@ SLIPS = [
          "if (mended.may_exclude) {", "if (false) {", "who finds the moved directory is let in"),
     Slip("guard-receives-anywhere", "policy/guard_core.cc",
          "    absl::Status here = vantage_.Check(Vantage::kFiles | Vantage::kUser);\n"
-         "    if (!here.ok()) return here;\n", "", "an inbox is made in a jail"),
+         "    if (!here.ok()) return here;\n    inbox = inbox_;", "    inbox = inbox_;",
+         "an inbox is made in a jail"),
     Slip("guard-answerer-is-not-ended", "policy/guard_core.cc",
          "  if (inbox != nullptr) inbox->End();\n  absl::StatusOr<std::unique_ptr<Inbox>> opened",
          "  absl::StatusOr<std::unique_ptr<Inbox>> opened",
-         "two answerers of one name, and the old one removes the new one's socket"),
+         "two answerers of one name for a moment",
+         equivalent="which of them a message reaches at that moment is nobody's promise, and the old "
+                    "one removes no socket but its own"),
     Slip("guard-reports-after-release", "policy/guard_core.cc",
          "    if (watching.stop) return false;\n", "", "a report after the report that released"),
     Slip("guard-no-exclusion-by-observer", "policy/guard_core.cc",
@@ -908,4 +914,46 @@ SLIPS = [
     Slip("send-misses-the-end", "policy/send.cc",
          "if (absl::IsNotFound(end.status())) has_events = false;", "",
          "a holder that ends after the try is waited for until the next look"),
+    # ---- the heartbeat
+    Slip("guard-beats-anywhere", "policy/guard_core.cc",
+         "    if (!here.ok()) return here;\n    own = record_;", "    own = record_;",
+         "a beat is noted in a jail"),
+    Slip("beat-of-any-token", "layers/kit/beat.cc", "return token == holder.token && ", "return ",
+         "a beat of an earlier holder is taken for this one's"),
+    Slip("beat-of-any-start", "layers/kit/beat.cc", "start_ticks == holder.identity.start_ticks &&", "",
+         "the same, where a token was repeated"),
+    Slip("beat-of-any-boot", "layers/kit/beat.cc",
+         "&&\n           boot_id == holder.identity.boot_id;", ";", "the same, before the reboot"),
+    Slip("beat-unchecked", "layers/kit/beat.cc",
+         "if (text.substr(hash) !=", "if (hash > kMost && text.substr(hash) !=",
+         "a damaged line is believed"),
+    Slip("beat-read-once", "layers/kit/beat.cc", "constexpr int kTries = 3;",
+         "constexpr int kTries = 1;", "a reader that meets a writer sees none",
+         equivalent="so few bytes are hardly ever read torn, and the next look sees the beat"),
+    Slip("beat-of-another-machine", "layers/kit/beat.cc",
+         "if (!holder.identity.machine.empty()) {", "if (false) {",
+         "the clock of another machine is compared with this one's"),
+    Slip("beat-forgets-its-promise", "layers/kit/beat.cc", "every.value_or(last.every)",
+         "every.value_or(absl::ZeroDuration())", "each beat has to say how soon the next one comes"),
+    Slip("beat-overdue-at-once", "layers/include/soleguard/beat.h", "age >= kOverdueFactor * every",
+         "age >= every", "a beat that is a little late is overdue"),
+    Slip("beat-of-anybody", "tools/guardcheck/commands/beat.cc", "return *token == holder.token;",
+         "return true;", "what an earlier instance has left speaks for this one", suites=BEATS),
+    Slip("beat-of-another-name", "tools/guardcheck/commands/beat.cc",
+         "own_name != name || text == nullptr", "name.empty() || text == nullptr",
+         "the instance of another name speaks for this one", suites=BEATS),
+    Slip("heartbeat-forgets-that-it-slept", "tools/guardcheck/guardian/heartbeat_linux.cc",
+         "now - (is_blind ? looked_ : next_)", "is_blind ? now - looked_ : Clock::duration()",
+         "a job that was stopped is ended when it goes on", suites=BEATS),
+    Slip("heartbeat-without-looking", "tools/guardcheck/guardian/heartbeat_linux.cc",
+         "if (beat.ok() && beat->count != count_) {", "if (false) {", "beats are not seen", suites=BEATS),
+    Slip("heartbeat-after-the-end", "tools/guardcheck/guardian/supervise_linux.cc",
+         "    is_being_ended_ = true;  // by the guardian, which was not told to\n", "",
+         "a command that has ended has another's exit code", suites=BEATS),
+    Slip("heartbeat-replaced-for-nobody", "tools/guardcheck/guardian/heartbeat_linux.cc",
+         "return waiters.ok() && !waiters->empty();", "return true;",
+         "one that may get on is ended though nobody waits", suites=BEATS),
+    Slip("heartbeat-feeds-for-ever", "tools/guardcheck/guardian/heartbeat_linux.cc",
+         "const bool feeds = !is_missed_ && ", "const bool feeds = ",
+         "the manager never learns that the command hangs", suites=BEATS),
 ]

@@ -29,6 +29,7 @@
 #include "support/child.h"
 #include "support/claimant.h"
 #include "support/kinds.h"
+#include "support/system_v.h"
 #include "support/test_scope.h"
 
 namespace soleguard {
@@ -358,6 +359,17 @@ TEST_F(ChangedHolder, H39_AMovedDirectoryIsKeptBesideTheNewOne) {
   EXPECT_TRUE(Start("file").unique());
 }
 
+// Though the layer that cannot be seen comes first.
+TEST_F(ChangedHolder, H39_ALossIsSaidBeforeWhatIsNotKnown) {
+  Claimant holder = Start("all(file, mutex)");
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  ASSERT_EQ(holder.Ask("become unshare mnt"), "became");
+  ASSERT_EQ(holder.Ask("become mount " + scope_.path()), "became");
+  EXPECT_THAT(holder.Ask("verify"), StartsWith("UNAVAILABLE"));
+  ASSERT_TRUE(testing::RemoveSemaphore(scope_.path(), "x"));
+  EXPECT_THAT(holder.Ask("verify"), StartsWith("DATA_LOSS"));
+}
+
 // Messages are not promised where no sender would look. What was promised before is kept, as far as
 // the sender can be told: that takes a /proc, which this jail has not.
 TEST_F(ChangedHolder, H39_AnInboxIsNotMadeInAJail) {
@@ -370,6 +382,15 @@ TEST_F(ChangedHolder, H39_AnInboxIsNotMadeInAJail) {
   EXPECT_TRUE(absl::IsAborted(sent)) << sent;
   EXPECT_EQ(holder.Ask("release"), "released");
   EXPECT_FALSE(fs::exists(scope_.Object("inbox")));
+  EXPECT_TRUE(fs::is_empty(jail_ + scope_.path()));
+}
+
+TEST_F(ChangedHolder, H39_ABeatIsNotNotedInAJail) {
+  Claimant holder = Start(kDefault);
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  ASSERT_EQ(holder.Ask("become chroot " + jail_), "became");
+  EXPECT_THAT(holder.Ask("beat"), StartsWith("UNAVAILABLE"));
+  EXPECT_FALSE(fs::exists(scope_.Object("beat")));
   EXPECT_TRUE(fs::is_empty(jail_ + scope_.path()));
 }
 

@@ -188,6 +188,15 @@ TEST_F(CollectTest, AnInboxThatTakesMessagesStays) {
   EXPECT_EQ(Collected(), absl::OkStatus());
 }
 
+TEST_F(CollectTest, ABeatIsRemovedWithItsName) {
+  Claimant holder(scope_.Another());
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  ASSERT_EQ(holder.Ask("beat"), "beats");
+  ASSERT_EQ(holder.Ask("release"), "released");
+  EXPECT_TRUE(Collected().ok());
+  EXPECT_FALSE(std::filesystem::exists(scope_.Object()));
+}
+
 TEST_F(CollectTest, WhatARecordNamesAndNobodyKnowsHereStays) {
   ASSERT_TRUE(IsUnique(scope_.Acquire()));
   HolderRecord record;

@@ -19,10 +19,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "soleguard/beat.h"
 #include "soleguard/inspect.h"
 #include "soleguard/layer.h"
 #include "soleguard/options.h"
 #include "soleguard/process.h"
+#include "soleguard/verdict_text.h"
 #include "support/claimant.h"
 #include "support/program.h"
 #include "support/temp_dir.h"
@@ -235,6 +237,24 @@ TEST_F(GuardTest, TokensGrowFromHolderToHolder) {
   }
 }
 
+TEST_F(GuardTest, D4_WhoIsRefusedIsToldOfTheLastBeat) {
+  Claimant holder = Start();
+  ASSERT_TRUE(holder.unique()) << holder.verdict();
+  EXPECT_EQ(std::get<Duplicate>(Acquire()).holder.beat, std::nullopt);
+  ASSERT_EQ(holder.Ask("beat"), "beats");
+  const Verdict verdict = Acquire();
+  const std::optional<Beat>& beat = std::get<Duplicate>(verdict).holder.beat;
+  ASSERT_TRUE(beat.has_value());
+  EXPECT_EQ(beat->every, absl::Seconds(10));
+  EXPECT_THAT(ToString(verdict), HasSubstr(" ago (expected every 10s)\n"));
+  EXPECT_TRUE(Inspect("x", Policy::Default(), options())->holder()->beat.has_value());
+  EXPECT_TRUE(Check("x", Policy::Default(), options())->holder->beat.has_value());
+  // The next holder has given none.
+  holder.program().Signal(SIGKILL);
+  const Guard next = AcquireUnique();
+  EXPECT_FALSE(Inspect("x", Policy::Default(), options())->holder()->beat.has_value());
+}
+
 // Runs `body` in a forked child, which ends without destructors; gives what it returned.
 template <typename Body>
 int InChild(Body body) {
@@ -349,6 +369,14 @@ class SharingHolder {
   pid_t holder_ = -1;
   pid_t child_ = -1;
 };
+
+TEST_F(GuardTest, H11_WhatNoLayerCanHandOnIsNotHandedOn) {
+  Verdict verdict = Guard::Acquire("x", *Policy::Parse("mutex"), options());
+  Guard& guard = std::get<Unique>(verdict).guard;
+  const absl::Status shared = guard.ShareWithChild().status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(shared)) << shared;
+  EXPECT_THAT(std::string(shared.message()), HasSubstr("set hand_on"));
+}
 
 TEST_F(GuardTest, H11_AClaimThatWasHandedOnLivesUntilTheChildEnds) {
   SharingHolder holder(options(), /*release=*/false);

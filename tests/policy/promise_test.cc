@@ -198,6 +198,20 @@ TEST_P(Promise, ReceivingAfterReleaseAndInAForkedChildIsFailedPrecondition) {
   EXPECT_FALSE(std::filesystem::exists(directory / "names/x/inbox"));
 }
 
+TEST_P(Promise, BeatingAfterReleaseAndInAForkedChildIsFailedPrecondition) {
+  const testing::TempDir directory;
+  const Options options{.scope = *Scope::Directory(directory.path())};
+  Verdict verdict = Acquire(options);
+  Guard& guard = std::get<Unique>(verdict).guard;
+  EXPECT_THAT(InChild([&] { return Said(guard.Beat()); }),
+              StartsWith("FAILED_PRECONDITION: not the owner"));
+  EXPECT_FALSE(std::filesystem::exists(directory / "names/x/beat"));
+  EXPECT_TRUE(guard.Beat().ok());
+  EXPECT_TRUE(guard.Verify().ok());
+  guard.Release();
+  EXPECT_TRUE(absl::IsFailedPrecondition(guard.Beat()));
+}
+
 TEST_P(Promise, HandingOnAfterReleaseIsFailedPrecondition) {
   const testing::TempDir directory;
   Verdict verdict = Acquire({.scope = *Scope::Directory(directory.path()), .hand_on = true});

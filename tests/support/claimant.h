@@ -58,6 +58,7 @@ class Claimant {
   //                "file held, mutex contested PID STANDING" or "file unavailable"
   //   slot         its slot | none
   //   holders      PID STANDING, of each slot: "7 established, 9 established" | none
+  //   beat         beats: promises the next in 10 s; or why not
   //   receive      receives: answers each message with "got PAYLOAD"; behind it may stand error,
   //                exception, number (throws one), size, much (too large), forever (does not
   //                answer)

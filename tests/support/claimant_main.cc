@@ -310,6 +310,7 @@ std::string Obey(const std::string& command, Verdict& verdict) {
     receiver.Await();
     return "got it";
   }
+  if (command == "beat" && guard != nullptr) return Say(guard->Beat(absl::Seconds(10)), "beats");
   if (command == "share" && guard != nullptr) {
     const auto shared = guard->ShareWithChild();
     return Say(shared.status(), "shares " + std::to_string(shared.ok() ? shared->size() : 0));

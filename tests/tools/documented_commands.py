@@ -24,7 +24,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 60  # seconds after which what does not come counts as a failure
 
-COMMANDS = ("run stop send check status list history explain doctor watch report gc config completion "
+COMMANDS = ("run stop send beat check status list history explain doctor watch report gc config completion "
             "manual").split()
 USAGE, NOT_EXECUTABLE, NOT_FOUND = 64, 126, 127
 

@@ -2,15 +2,18 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstdint>
 #include <cstring>
 #include <set>
 #include <stdexcept>
 #include <string>
 
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -41,6 +44,10 @@ class Manager {
     std::string text;
     pid_t sender = 0;
   };
+  bool HasNext() const {
+    std::array<char, 1> text;
+    return recv(socket_.get(), text.data(), text.size(), MSG_PEEK | MSG_DONTWAIT) >= 0;
+  }
   Message Next() const {
     std::array<char, 4096> text;
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control;
@@ -111,6 +118,49 @@ TEST_F(Notify, E6_WithExecTheCommandIsTheMainProcessItself) {
   EXPECT_EQ(message.text, "READY=1");
   EXPECT_EQ(message.sender, run.pid());
   EXPECT_EQ(run.Wait(), 0);
+}
+
+// One that hangs is ended by the manager, as it says no more.
+TEST_F(Notify, E6_TheWatchdogIsKeptAliveAsLongAsBeatsCome) {
+  const std::string beat = absl::StrJoin(guardcheck_.Argv({"beat", "x"}), " ");
+  Program run(
+      {.argv = guardcheck_.Run({"sh", "-c", "while read line; do " + beat + "; echo $?; done"},
+                               {"--beat-every=1s"}),
+       .environment = {{"NOTIFY_SOCKET", socket_}, {"WATCHDOG_USEC", "1000000"}}});
+  EXPECT_EQ(manager_.Next().text, "WATCHDOG=1\n");
+  run.WriteLine("beat");
+  EXPECT_EQ(run.ReadLine().value_or(""), "0");
+  EXPECT_EQ(manager_.Next().text, "WATCHDOG=1\n");
+  EXPECT_THAT(run.ReadErrorLine().value_or(""), HasSubstr("seems to hang"));
+  while (manager_.HasNext()) EXPECT_EQ(manager_.Next().text, "WATCHDOG=1\n");
+  const timespec two_more = {.tv_sec = 1, .tv_nsec = 200'000'000};
+  (void)nanosleep(&two_more, nullptr);
+  EXPECT_FALSE(manager_.HasNext()) << "it hangs, and the manager is to know that";
+  run.WriteLine("beat");
+  EXPECT_EQ(manager_.Next().text, "WATCHDOG=1\n");
+  EXPECT_THAT(run.ReadErrorLine().value_or(""), HasSubstr("beats again"));
+}
+
+TEST_F(Notify, E6_WhatTheCommandSaysToTheWatchdogIsABeat) {
+  constexpr char kBot[] =
+      "import os, socket, sys\n"
+      "manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+      "print(os.environ['WATCHDOG_USEC'], flush=True)\n"
+      "for line in sys.stdin:\n"
+      "    manager.sendto(b'WATCHDOG=1', '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n";
+  Program run({.argv = guardcheck_.Run({"python3", "-c", kBot}, {"--beat-every=1h"})});
+  const auto count = [this] {
+    const std::string status = guardcheck_.Call({"status", "x", "--json"}).output;
+    if (status.empty()) return std::int64_t{0};
+    const boost::json::value holder = ParseObject(status).at("holder");
+    const auto* const beat = holder.is_object() ? holder.as_object().if_contains("beat") : nullptr;
+    return beat != nullptr ? beat->at("count").to_number<std::int64_t>() : 0;
+  };
+  EXPECT_EQ(run.ReadLine().value_or(""), "3600000000");
+  EXPECT_EQ(count(), 1) << "the start";
+  run.WriteLine("beat");
+  while (count() != 2) {
+  }
 }
 
 TEST_F(Notify, AManagerThatIsGoneIsSaidOnceAndStopsNothing) {

@@ -84,6 +84,7 @@ struct CommandKind {
 // All of them, in the order of the help.
 std::span<const CommandKind> CommandKinds();
 
+CommandKind BeatCommand();
 CommandKind CheckCommand();
 CommandKind CompletionCommand();
 CommandKind ConfigCommand();

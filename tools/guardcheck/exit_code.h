@@ -12,7 +12,7 @@ enum ExitCode : int {
   kInternal = 70,      // EX_SOFTWARE
   kTaken = 75,         // EX_TEMPFAIL: another instance holds the name
   kLost = 76,          // the claim was lost while the command ran
-  kTooLong = 124,      // run --max-runtime: the command ran for that long; as timeout(1)
+  kTooLong = 124,      // run --max-runtime, --on-no-beat: it was ended for that; as timeout(1)
   kCannotExecute = 126,
   kNotFound = 127,
   kSignalled = 128,  // plus the signal's number

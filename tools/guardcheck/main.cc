@@ -24,6 +24,7 @@ std::span<const CommandKind> CommandKinds() {
       ListCommand(),        //
       StopCommand(),        //
       SendCommand(),        //
+      BeatCommand(),        //
       WatchCommand(),       //
       HistoryCommand(),     //
       ExplainCommand(),     //

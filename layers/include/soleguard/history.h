@@ -53,6 +53,8 @@ struct HistoryEvent {
     kReleased,      // the holder `who` has released the name
     kDied,          // the holder `who` ended without a release, as its successor `by` has found
     kLeftBehind,    // a holder that died left processes running; `detail` says which
+    kNoBeat,        // the instance of `who` gives no beat any more (beat.h); `detail` says how long
+    kBeatsAgain,    // and gives one again
     kTooSoon,       // `who` has got the name and runs nothing: `detail` says since when it may
   };
   Kind kind = Kind::kHeld;

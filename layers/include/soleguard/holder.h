@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "soleguard/beat.h"
 #include "soleguard/boot_time.h"
 #include "soleguard/process_identity.h"
 #include "soleguard/record.h"
@@ -38,6 +39,9 @@ struct Holder {
   // When its lease runs out, unless it is renewed: then the layer is free at the latest. nullopt:
   // nothing frees it by time.
   std::optional<BootTime> free_at = std::nullopt;
+  // The last beat that its instance has given, if any; only in what Acquire, Check and Inspect
+  // give.
+  std::optional<Beat> beat = std::nullopt;
 };
 
 // "; free in 7 s at the latest", or nothing: for a person, behind what is said of the holder.

@@ -36,8 +36,7 @@ struct Undetermined;
 using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 
 // Proof that this process is the only instance of a name in a scope, for as long as the object and
-// the process live: the name is free again after Release, destruction, exit or SIGKILL, and nothing
-// needs cleaning by hand.
+// the process live: the name is free after Release, destruction, exit or SIGKILL, without cleaning.
 //
 // After fork the claim stays with the parent. The child's copy holds nothing (its descriptors are
 // closed by pthread_atfork(3)), releases nothing, and Verify says "not the owner". A raw clone(2)
@@ -48,8 +47,7 @@ using Verdict = std::variant<Unique, Duplicate, Undetermined>;
 // (unshare(2), setns(2)), or drop privileges. What it then no longer sees does not count as lost:
 // Verify says that it cannot tell, and nothing that stands is given up for something that only this
 // process would see. Release frees the name in any case. docs/guarantees.md has a table of changes
-// and calls. The kernel itself drops a claim of `mutex` when a process without other threads leaves
-// its ipc namespace or unshares CLONE_SYSVSEM; Verify and Watch say so.
+// and calls, and says of which the kernel itself drops a claim of `mutex`.
 //
 // No descriptor of a Guard is 0, 1 or 2, even if the program was started without these.
 //
@@ -141,8 +139,7 @@ class Guard {
   // incident, within milliseconds, unless another process has to be waited for; the loss of a
   // remote layer before its server is asked for it again. It is called from a thread of the
   // library's own, which has all signals blocked, one incident at a time, and may call everything
-  // of this Guard, Release and its destructor included. An exception that leaves it ends the
-  // program.
+  // of this Guard, Release and its destructor included. What it throws ends the program.
   //
   // The watch ends with Release, which waits for a report that is going on in another thread.
   // Neither a forked child nor a program after exec is watched.
@@ -163,6 +160,13 @@ class Guard {
   // for example), and an earlier answerer then stays; ResourceExhausted without a thread or a
   // descriptor. Other errors say why the socket `inbox` in the name's directory cannot be made.
   absl::Status Receive(Answerer answerer);
+
+  // Notes that this instance gets on with its work (beat.h), for those who look or are refused.
+  // Call it in the loop that does the work, not from a timer, which goes on when that hangs.
+  // `every`: how soon the next comes; nullopt: as said before. No missing beat loses a name. Waits
+  // for nobody but a filesystem's server (Patience). FailedPrecondition after Release and in a
+  // forked child; Unavailable where others would not find it (after chroot(2), for example).
+  absl::Status Beat(std::optional<absl::Duration> every = std::nullopt);
 
   // For use when a remote says that another instance acts under the same key. Verifies each claim,
   // and looks on this host for processes that could be that instance. `complaint` is what the
@@ -185,8 +189,7 @@ class Guard {
   // close-on-exec and which the next fork leaves open. Clear close-on-exec in the child between
   // fork and exec, then call Follow in the parent; destroy the result in the parent once the child
   // runs. The name stays taken until the child and all processes that inherited from it have closed
-  // them or ended, even if this process is killed. FailedPrecondition when no layer of the policy
-  // can be handed on.
+  // them or ended, even if this process is killed. FailedPrecondition: no layer can be.
   //
   // `renewed` is called with the descriptors of each layer that is claimed again later (Repair,
   // Watch), in the thread that claims it, so that they can be passed on to another process. It must
@@ -201,12 +204,9 @@ class Guard {
   absl::Status Follow(const ProcessIdentity& child,
                       const std::optional<ProcessIdentity>& guardian = std::nullopt);
 
-  // Writes the files, and updates them when Follow names another instance. They decide nothing.
-  // Release removes them while they are still this process's and contain what it wrote; what
-  // somebody else has written stays. After a SIGKILL they stay, and the next holder overwrites
-  // them. They are found where they were written, whatever the root directory is by then; where the
-  // process may no longer remove them, they stay. An error (a relative path, a directory that is
-  // not there) names the file; the claim stands all the same.
+  // Writes the files (side_file.h), which decide nothing, and updates them when Follow names
+  // another instance; Release removes them. An error (a relative path, a directory that is not
+  // there) names the file; the claim stands all the same.
   absl::Status WriteSideFiles(const SideFiles& files);
 
   // Keeps the claim over execve(2): the new program holds the name until it ends.

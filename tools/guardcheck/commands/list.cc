@@ -67,6 +67,18 @@ Row RowOf(const Listed& listed) {
   return row;
 }
 
+// Below the name whose holder seems to hang.
+void AddOverdue(const Listed& listed, std::vector<Row>& rows) {
+  const auto& beat = listed.inspection.holder()->beat;
+  if (!beat.has_value() || !beat->is_overdue()) return;
+  rows.push_back({.name = "  overdue",
+                  .pid = "",
+                  .started = "",
+                  .user = "",
+                  .seen_by = "",
+                  .command = Said(BeatText(*beat))});
+}
+
 // Below the name that they wait for.
 void AddWaiters(const Listed& listed, std::vector<Row>& rows) {
   if (!listed.waiters.ok()) return;
@@ -101,6 +113,7 @@ Shown ListText(const std::vector<Listed>& running) {
                             .command = "COMMAND"}};
   for (const Listed& listed : running) {
     rows.push_back(RowOf(listed));
+    AddOverdue(listed, rows);
     AddWaiters(listed, rows);
   }
   const std::size_t name = WidthOf(rows, &Row::name);

@@ -105,6 +105,9 @@ another instance holds the name
 .TP
 .B 76
 run: the claim was lost while the command ran
+.TP
+.B 124
+run: the command was ended because it ran too long (\-\-max\-runtime) or gave no beat (\-\-on\-no\-beat)
 .SH ENVIRONMENT
 Each setting may stand in the environment as SOLEGUARD_ and the option in capitals; it is ignored in a
 setuid program. For the command there are SOLEGUARD_NAME, SOLEGUARD_TOKEN,

@@ -18,10 +18,12 @@
 #include "command.h"
 #include "commands/came_up.h"
 #include "commands/end_duplicates.h"
+#include "commands/endings.h"
 #include "commands/last_start.h"
 #include "commands/send.h"
 #include "exit_code.h"
 #include "guardian/background.h"
+#include "guardian/heartbeat.h"
 #include "guardian/limits.h"
 #include "guardian/message_hook.h"
 #include "guardian/notify.h"
@@ -52,6 +54,8 @@ using soleguard::HistoryEvent;
 
 constexpr int kFirstDescriptor = 3;        // those below are COMMAND's own
 constexpr int kMostDescriptors = 1 << 20;  // more than fs.nr_open by default
+
+constexpr absl::Duration kShortestBeat = absl::Milliseconds(100);
 
 // How long a report of an incident may wait for whoever reads stderr.
 constexpr absl::Duration kLogPatience = absl::Seconds(1);
@@ -243,6 +247,17 @@ class GuardedRun final : public Command {
          .value = "DURATION",
          .help = "end COMMAND and what it has started after this time, and end with 124",
          .read = [this](const std::string& text) { return Into(max_runtime_.emplace())(text); }},
+        {.name = "--beat-every",
+         .value = "DURATION",
+         .help = "expect a beat of COMMAND this often (guardcheck beat, or WATCHDOG=1 by "
+                 "sd_notify); --on-no-beat says what else happens when none comes",
+         .read = [this](const std::string& text) { return ReadBeatEvery(text); }},
+        {.name = "--on-no-beat",
+         .value = "warn|stop|replace-me",
+         .help = "when no beat came for twice the time of --beat-every: warn: say so; stop: end "
+                 "COMMAND too; replace-me: end it once another start waits for the name",
+         .read = [this](const std::string& text) { return ReadOnNoBeat(text); },
+         .standard = "warn"},
         {.name = "--min-interval",
          .value = "DURATION",
          .help = "do not start sooner than this after the last start of NAME",
@@ -314,6 +329,11 @@ class GuardedRun final : public Command {
              Combination{exec_ && max_runtime_.has_value(),
                          "--exec and --max-runtime exclude each other: nobody is left to end "
                          "COMMAND"},
+             Combination{exec_ && beat_every_ > absl::ZeroDuration(),
+                         "--exec and --beat-every exclude each other: nobody is left to expect a "
+                         "beat; guardcheck beat --every says it from COMMAND"},
+             Combination{call.Says("--on-no-beat") && beat_every_ == absl::ZeroDuration(),
+                         "--on-no-beat needs --beat-every: how often a beat is expected"},
              Combination{exec_ && with_parent_,
                          "--exec and --with-parent exclude each other: nobody is left to end "
                          "COMMAND"},
@@ -525,6 +545,26 @@ class GuardedRun final : public Command {
     return absl::OkStatus();
   }
 
+  absl::Status ReadBeatEvery(const std::string& text) {
+    absl::Status read = Into(beat_every_)(text);
+    // Each beat by guardcheck beat is a process.
+    if (read.ok() && beat_every_ < kShortestBeat) return Expected("100ms or more", text);
+    return read;
+  }
+
+  absl::Status ReadOnNoBeat(const std::string& text) {
+    if (text == "warn") {
+      on_no_beat_ = Heartbeat::Then::kWarn;
+    } else if (text == "stop") {
+      on_no_beat_ = Heartbeat::Then::kEnd;
+    } else if (text == "replace-me") {
+      on_no_beat_ = Heartbeat::Then::kEndForOther;
+    } else {
+      return Expected("warn, stop or replace-me", text);
+    }
+    return absl::OkStatus();
+  }
+
   // In front of an error of these files: which of them were asked for.
   std::string SideFileOptions() const {
     const std::string pid_file = files_.pid_file.empty() ? "" : "--pidfile: ";
@@ -637,6 +677,54 @@ class GuardedRun final : public Command {
              "as that runs, and --until=detach, which lets it run without the name"));
   }
 
+  // Who hears what the command says to its service manager. `heartbeat`: or nothing yet.
+  NotifyRelay::Listeners ListenersOf(std::optional<Heartbeat>& heartbeat) const {
+    NotifyRelay::Listeners listeners;
+    if (in_background_ && background_.expects_notification()) {
+      listeners.ready = [this] { background_.SaysReady(); };
+    }
+    if (beat_every_ > absl::ZeroDuration()) {
+      listeners.watchdog = [&heartbeat] {
+        if (heartbeat.has_value()) heartbeat->Hear();
+      };
+      listeners.watchdog_every = beat_every_;
+    }
+    return listeners;
+  }
+
+  // `relay`: or nullptr.
+  void Expect(std::optional<Heartbeat>& heartbeat, const Call& call, Guard& guard,
+              NotifyRelay* relay) const {
+    const auto note = [this, &call, &guard](HistoryEvent::Kind kind, absl::Duration none_for) {
+      const soleguard::Beat beat = {.age = none_for, .every = beat_every_};
+      HistoryEvent event{.kind = kind, .slot = guard.slot(), .who = PartyOf(guard.record())};
+      event.detail = BeatText(beat);
+      Note(call, event);
+      return Said(event.detail);
+    };
+    Heartbeat::Setup setup = {.every = beat_every_, .then = on_no_beat_};
+    setup.missed = [this, note, &guard](absl::Duration none_for, bool ever) {
+      const Shown beat = note(HistoryEvent::Kind::kNoBeat, none_for);
+      const Shown hint =
+          ever ? Shown() : ". It has given none so far: does it call guardcheck beat?";
+      const Shown next = on_no_beat_ == Heartbeat::Then::kWarn
+                             ? Shown(". The command runs on (--on-no-beat=stop ends it)")
+                             : Shown();
+      if (!MaySay(kLogPatience)) return;
+      Say(Priority::kWarning, Text(Escape(guard.name()), ": seems to hang: ", beat, hint, next));
+    };
+    setup.resumed = [note, &guard](absl::Duration none_for) {
+      const Shown beat = note(HistoryEvent::Kind::kBeatsAgain, none_for);
+      if (!MaySay(kLogPatience)) return;
+      Say(Priority::kNotice, Text(Escape(guard.name()), ": beats again: ", beat));
+    };
+    if (relay != nullptr && relay->watchdog() > absl::ZeroDuration()) {
+      setup.feed_every = relay->watchdog() / 2;  // as sd_watchdog_enabled(3) advises
+      setup.feed = [relay] { relay->FeedWatchdog(); };
+    }
+    heartbeat.emplace(guard, std::move(setup));
+  }
+
   int RunGuarded(const Call& call, Guard given) const {
     const MessageHook* const hook = hook_.has_value() ? &*hook_ : nullptr;
     GuardianLink link;
@@ -646,7 +734,6 @@ class GuardedRun final : public Command {
       return kInternal;
     }
     const soleguard::WaitFlag lost;
-    soleguard::UniqueFd timer;
     std::unique_ptr<NotifyRelay> relay;
     // Destroyed before them, whatever way this ends: its threads use them.
     Guard guard = std::move(given);
@@ -657,9 +744,9 @@ class GuardedRun final : public Command {
       Say(Priority::kError, Said(claim.status().message()));
       return kInternal;
     }
-    const bool expects_ready = in_background_ && background_.expects_notification();
-    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment = NotifyRelay::FromEnvironment(
-        expects_ready ? [this] { background_.SaysReady(); } : std::function<void()>());
+    std::optional<Heartbeat> heartbeat;
+    absl::StatusOr<std::unique_ptr<NotifyRelay>> from_environment =
+        NotifyRelay::FromEnvironment(ListenersOf(heartbeat));
     if (!from_environment.ok()) {
       Say(Priority::kError, Said(from_environment.status().message()));
       return kInternal;
@@ -669,36 +756,23 @@ class GuardedRun final : public Command {
     if (relay != nullptr) {
       meanwhile.push_back({.fd = relay->fd(), .ready = [&relay] { relay->Pass(); }});
     }
-    // Why the command was ended from outside, and with which exit code if not its own.
-    std::string why;
-    std::optional<int> instead;
-    std::vector<Supervision::End> ends = {
-        {.fd = lost.fd().get(), .told = [&] {
-           why = "it was ended because the claim was lost (--on-lost=stop)";
-           instead = kLost;
-         }}};
-    if (parent_.has_value()) {
-      ends.push_back({.fd = parent_->ended().get(), .told = [&] {
-                        why = "it was ended with the process that had started it (--with-parent)";
-                        Say(Priority::kNotice,
-                            Text(Escape(guard.name()), ": pid ", parent_->pid(),
-                                 ", which started it, has ended; ending the command"));
-                      }});
-    }
+    Endings endings(Escape(guard.name()));
+    endings.WhenLost(lost);
+    if (parent_.has_value()) endings.WithParent(*parent_);
+    const auto fail = [](const Shown& option, const absl::Status& status) {
+      Say(Priority::kError, Text(option, ": ", Said(status.message())));
+      return kInternal;
+    };
     if (max_runtime_.has_value()) {
-      absl::StatusOr<soleguard::UniqueFd> made = OpenTimer(*max_runtime_);
-      if (!made.ok()) {
-        Say(Priority::kError, Text("--max-runtime: ", Said(made.status().message())));
-        return kInternal;
-      }
-      timer = *std::move(made);
-      ends.push_back({.fd = timer.get(), .told = [&] {
-                        const Shown time = Said(absl::FormatDuration(*max_runtime_));
-                        why = Text("it was ended after ", time, " (--max-runtime)").text();
-                        instead = kTooLong;
-                        Say(Priority::kWarning, Text(Escape(guard.name()), ": has run for ", time,
-                                                     " (--max-runtime); ending the command"));
-                      }});
+      const absl::Status begun = endings.After(*max_runtime_);
+      if (!begun.ok()) return fail("--max-runtime", begun);
+    }
+    if (beat_every_ > absl::ZeroDuration()) {
+      Expect(heartbeat, call, guard, relay.get());
+      const absl::Status begun = heartbeat->Begin();
+      if (!begun.ok()) return fail("--beat-every", begun);
+      meanwhile.push_back({.fd = heartbeat->fd(), .ready = [&] { heartbeat->Look(); }});
+      endings.WithoutBeat(*heartbeat);
     }
     const auto follow = [&guard](const Supervision::Crew& crew) {
       if (!crew.instance.has_value()) return;
@@ -715,7 +789,7 @@ class GuardedRun final : public Command {
          .until = until_,
          .grace = grace_,
          .meanwhile = std::move(meanwhile),
-         .ends = std::move(ends),
+         .ends = endings.all(),
          .started =
              [&](const Supervision::Crew& crew) {
                follow(crew);
@@ -732,8 +806,8 @@ class GuardedRun final : public Command {
                SayUnfinished(guard.ReleaseAndConfirm());
              }});
     if (code.ok()) {
-      NoteExit(call, guard, *code, why);
-      return instead.value_or(*code);
+      NoteExit(call, guard, *code, endings.why());
+      return endings.CodeFor(*code);
     }
     Say(Priority::kError, Said(code.status().message()));
     return kInternal;
@@ -769,6 +843,8 @@ class GuardedRun final : public Command {
   bool end_duplicates_ = false;
   std::optional<absl::Duration> max_runtime_;
   absl::Duration min_interval_ = absl::ZeroDuration();
+  absl::Duration beat_every_ = absl::ZeroDuration();
+  Heartbeat::Then on_no_beat_ = Heartbeat::Then::kWarn;
   bool with_parent_ = false;
   std::optional<Parent> parent_;
   std::string log_;

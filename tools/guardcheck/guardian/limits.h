@@ -50,5 +50,7 @@ class StopWith {
 
 // Readable after this time, in which a machine that is suspended does not count.
 absl::StatusOr<soleguard::UniqueFd> OpenTimer(absl::Duration time);
+// Lets such a timer begin once more: it is not readable before.
+void SetTimer(const soleguard::UniqueFd& timer, absl::Duration time);
 
 }  // namespace guardcheck

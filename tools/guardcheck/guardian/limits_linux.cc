@@ -52,14 +52,17 @@ StopWith::~StopWith() {
   thread_.join();
 }
 
-absl::StatusOr<UniqueFd> OpenTimer(absl::Duration time) {
-  UniqueFd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+void SetTimer(const UniqueFd& timer, absl::Duration time) {
   // Zero would disarm it.
   const itimerspec at = {.it_interval = {},
                          .it_value = absl::ToTimespec(std::max(time, absl::Nanoseconds(1)))};
-  if (!timer || timerfd_settime(timer.get(), 0, &at, nullptr) != 0) {
-    return absl::ErrnoToStatus(errno, "timerfd");
-  }
+  (void)timerfd_settime(timer.get(), 0, &at, nullptr);  // fails for no time that is one
+}
+
+absl::StatusOr<UniqueFd> OpenTimer(absl::Duration time) {
+  UniqueFd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer) return absl::ErrnoToStatus(errno, "timerfd_create");
+  SetTimer(timer, time);
   return timer;
 }
 

@@ -2,9 +2,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 
 #include "guardian/notify.h"
@@ -76,16 +79,37 @@ std::string Passable(std::string_view message) {
   return kept;
 }
 
+// Of the manager, where it means this process (sd_watchdog_enabled(3)).
+absl::Duration WatchdogTime() {
+  const char* const time = secure_getenv("WATCHDOG_USEC");
+  const char* const pid = secure_getenv("WATCHDOG_PID");
+  std::int64_t microseconds = 0;
+  const bool is_meant = pid == nullptr || absl::StrCat(getpid()) == pid;
+  if (time == nullptr || !is_meant || !absl::SimpleAtoi(time, &microseconds)) {
+    return absl::ZeroDuration();
+  }
+  return absl::Microseconds(std::max<std::int64_t>(microseconds, 0));
+}
+
 class Relay final : public NotifyRelay {
  public:
-  Relay(UniqueFd socket, const std::optional<Address>& manager, std::function<void()> ready)
-      : socket_(std::move(socket)), manager_(manager), ready_(std::move(ready)) {}
+  Relay(UniqueFd socket, const std::optional<Address>& manager, Listeners listeners)
+      : socket_(std::move(socket)), manager_(manager), listeners_(std::move(listeners)) {}
 
   int fd() const override { return socket_.get(); }
 
   void Pass() override {
     while (PassOne()) {
     }
+  }
+
+  absl::Duration watchdog() const override { return watchdog_; }
+  void FeedWatchdog() override {
+    constexpr std::string_view kText = "WATCHDOG=1\n";
+    if (!manager_.has_value()) return;
+    // One that is not read in time is followed by the next.
+    (void)sendto(socket_.get(), kText.data(), kText.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
+                 manager_->get(), manager_->size);
   }
 
  private:
@@ -125,7 +149,11 @@ class Relay final : public NotifyRelay {
     // The socket's name is open to everybody on this host.
     if (sender.uid != geteuid() && sender.uid != 0 && !IsDescendant(sender.pid)) return true;
     const std::string passable = Passable({text.data(), static_cast<std::size_t>(size)});
-    if (ready_ && absl::StrContains(absl::StrCat("\n", passable), "\nREADY=1\n")) ready_();
+    const auto says = [&passable](const char* line) {
+      return absl::StrContains(absl::StrCat("\n", passable), absl::StrCat("\n", line, "\n"));
+    };
+    if (listeners_.ready && says("READY=1")) listeners_.ready();
+    if (listeners_.watchdog && says("WATCHDOG=1")) listeners_.watchdog();
     if (manager_.has_value()) Send(passable, descriptors);
     return true;
   }
@@ -160,17 +188,17 @@ class Relay final : public NotifyRelay {
 
   const UniqueFd socket_;
   const std::optional<Address> manager_;
-  const std::function<void()> ready_;
+  const Listeners listeners_;
+  const absl::Duration watchdog_ = WatchdogTime();
   bool failed_ = false;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment(
-    std::function<void()> ready) {
+absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment(Listeners listeners) {
   const char* manager = secure_getenv("NOTIFY_SOCKET");
   const bool has_manager = manager != nullptr && *manager != '\0';
-  if (!has_manager && !ready) return nullptr;
+  if (!has_manager && !listeners.ready && !listeners.watchdog) return nullptr;
   const std::optional<Address> address = has_manager ? Parse(manager) : std::nullopt;
   if (has_manager && !address.has_value()) {
     // vsock:CID:PORT and what else sd_notify(3) may learn: no reason to start nothing. It is left
@@ -193,8 +221,14 @@ absl::StatusOr<std::unique_ptr<NotifyRelay>> NotifyRelay::FromEnvironment(
   }
   const std::string name(own.address.sun_path + 1, own.size - offsetof(sockaddr_un, sun_path) - 1);
   (void)setenv("NOTIFY_SOCKET", absl::StrCat("@", name).c_str(), 1);
+  const absl::Duration every = listeners.watchdog_every;
+  // It reads WATCHDOG_PID.
+  auto relay = std::make_unique<Relay>(std::move(socket), address, std::move(listeners));
   (void)unsetenv("WATCHDOG_PID");  // guardcheck's own: the command would not feel meant
-  return std::make_unique<Relay>(std::move(socket), address, std::move(ready));
+  if (every > absl::ZeroDuration()) {
+    (void)setenv("WATCHDOG_USEC", absl::StrCat(absl::ToInt64Microseconds(every)).c_str(), 0);
+  }
+  return relay;
 }
 
 }  // namespace guardcheck

@@ -886,19 +886,19 @@ class Wrapper {
     }
     const std::size_t ends = polled.size();
     for (const Supervision::End& end : supervision_.ends) {
-      polled.push_back({.fd = told_to_end_ ? -1 : end.fd, .events = POLLIN, .revents = 0});
+      polled.push_back({.fd = is_being_ended_ ? -1 : end.fd, .events = POLLIN, .revents = 0});
     }
     if (!AwaitReadable(polled, UntilLasting())) return std::nullopt;
     for (std::size_t i = 0; i < supervision_.meanwhile.size(); ++i) {
       if (polled[i + 2].revents != 0) supervision_.meanwhile[i].ready();
     }
-    for (std::size_t i = 0; i < supervision_.ends.size() && !told_to_end_; ++i) {
+    for (std::size_t i = 0; i < supervision_.ends.size() && !is_being_ended_; ++i) {
       const Supervision::End& end = supervision_.ends[i];
       const bool is_so = polled[ends + i].revents != 0 &&  // which a failed poll(2) says too
                          AwaitOne(end.fd, POLLIN, absl::ZeroDuration());
       if (!is_so) continue;
-      told_to_end_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
-      if (told_to_end_) end.told();
+      is_being_ended_ = Send(guardian_, {.kind = Message::Kind::kEnd}, WhenFull::kDrop);
+      if (is_being_ended_) end.told();
     }
     // Messages first: whether the terminal sent a signal to the command too can be told once it is
     // known. (One that is left over at the end had nobody to go to.)
@@ -957,6 +957,7 @@ class Wrapper {
   void NoteLeft(const Message& message) {
     const std::string_view padded(message.words.data(), message.words.size());
     const std::string words(padded.substr(0, padded.find_last_not_of('\0') + 1));
+    is_being_ended_ = true;  // by the guardian, which was not told to
     left_.push_back(
         {.pid = message.instance.pid, .argv = absl::StrSplit(words, absl::ByChar('\0'))});
     if (message.value > 0 && left_.size() < kMostLeftSaid) return;
@@ -1043,7 +1044,7 @@ class Wrapper {
   pid_t guardian_pid_ = 0;
   pid_t command_ = 0;
   std::optional<Clock::time_point> lasting_at_;  // until it was said
-  bool told_to_end_ = false;
+  bool is_being_ended_ = false;
   std::vector<Supervision::LeftProcess> left_;
   bool key_was_typed_ = false;
   bool has_ended_by_key_ = false;

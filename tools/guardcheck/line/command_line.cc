@@ -235,7 +235,7 @@ constexpr char kExitCodes[] =
     "Exit codes: 0 yes, 1 send: the holder answered no, 3 not running, 64 usage, 69 cannot tell or "
     "not safe, 70 internal error,\n"
     "75 another instance holds the name, 76 the claim was lost; run: the command's own, 124 after "
-    "--max-runtime,\n"
+    "--max-runtime or --on-no-beat,\n"
     "126 and 127 as in a shell, 128+n for signal n.";
 
 }  // namespace

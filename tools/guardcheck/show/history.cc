@@ -70,6 +70,10 @@ Shown WhatHappened(const HistoryEvent& event) {
       return Text("died without a release, and is followed by ", By(event));
     case Kind::kLeftBehind:
       return Text("died, and left running", Behind(": ", event.detail));
+    case Kind::kNoBeat:
+      return Text("seems to hang", Behind(": ", event.detail));
+    case Kind::kBeatsAgain:
+      return Text("beats again", Behind(": ", event.detail));
     case Kind::kTooSoon:
       return Text("let the name go again, as it came too soon", Behind(": ", event.detail));
   }
@@ -189,8 +193,9 @@ std::vector<HistoryEvent> Those(const std::vector<HistoryEvent>& events, bool (*
 
 // What the holders' own lines do not say.
 bool IsOfAHolder(Kind kind) {
-  constexpr std::array kOthers = {Kind::kLost, Kind::kCompromised, Kind::kRepaired,
-                                  Kind::kLeftBehind, Kind::kStopAsked};
+  constexpr std::array kOthers = {Kind::kLost,       Kind::kCompromised, Kind::kRepaired,
+                                  Kind::kLeftBehind, Kind::kStopAsked,   Kind::kNoBeat,
+                                  Kind::kBeatsAgain};
   return std::find(kOthers.begin(), kOthers.end(), kind) != kOthers.end();
 }
 

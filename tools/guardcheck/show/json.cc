@@ -160,6 +160,14 @@ Json RecordJson(const HolderRecord& record) {
   return object;
 }
 
+Json BeatJson(const std::optional<soleguard::Beat>& beat) {
+  if (!beat.has_value()) return nullptr;
+  return Json::Object({{"age_seconds", Rounded(absl::ToDoubleSeconds(beat->age), 3)},
+                       {"every_seconds", Rounded(absl::ToDoubleSeconds(beat->every), 3)},
+                       {"count", beat->count},
+                       {"overdue", beat->is_overdue()}});
+}
+
 Json HolderJson(const Holder& holder) {
   Json object = Json::Object({{"standing", WordOf(holder.standing)},
                               {"evidence", Said(holder.evidence)},
@@ -169,6 +177,7 @@ Json HolderJson(const Holder& holder) {
   if (holder.free_at.has_value()) {
     object.Set("free_in_seconds", Rounded(absl::ToDoubleSeconds(holder.free_at->Left()), 3));
   }
+  if (holder.beat.has_value()) object.Set("beat", BeatJson(holder.beat));
   if (holder.record.has_value()) {
     object.Set("record", RecordJson(*holder.record));
     object.Set("process", ProcessJson(holder.record->running()));

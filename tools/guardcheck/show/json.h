@@ -76,6 +76,7 @@ Json ProcessJson(const soleguard::ProcessIdentity& identity);
 // Foreign words, masked if they are an argument vector.
 Json WordsJson(const std::vector<std::string>& words);
 Json RecordJson(const soleguard::HolderRecord& record);
+Json BeatJson(const std::optional<soleguard::Beat>& beat);
 Json HolderJson(const soleguard::Holder& holder);
 Json HolderOrNull(const soleguard::Holder* holder);
 Json HoldersJson(const std::vector<soleguard::Holder>& holders);
