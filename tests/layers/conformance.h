@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
@@ -38,6 +39,14 @@ inline HolderRecord Established(const Scope& scope) {
   HolderRecord record = Candidate(scope);
   record.state = RecordState::kEstablished;
   return record;
+}
+
+// What starts the server of a remote layer in a system of namespaces, which reaches none outside;
+// it ends with what this gives. Empty: the layers under test need none. A program that has such a
+// layer sets it before its tests.
+inline std::function<std::shared_ptr<void>()>& ServerOfSystem() {
+  static std::function<std::shared_ptr<void>()> start;
+  return start;
 }
 
 // "held", "pending", "contested PID STANDING", "unsettled" or "unavailable REASON".

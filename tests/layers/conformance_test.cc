@@ -30,6 +30,8 @@
 #include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -157,6 +159,27 @@ TEST_P(Conformance, H10_AForkedChildsCopyIsNotTheOwnersAndReleasesNothing) {
   EXPECT_TRUE(unique->guard.Verify().ok());
   Claimant other = Start();
   EXPECT_FALSE(other.unique());
+}
+
+// A Guard asks this before it asks its claims. A claim says so too.
+TEST_P(Conformance, H10_EachCallOfAClaimSaysInAForkedChildThatItIsNotTheOwners) {
+  Attempt attempt = Try();
+  ASSERT_TRUE(std::holds_alternative<Held>(attempt));
+  Claim& claim = *std::get<Held>(attempt).claim;
+  const std::string said = testing::InChild([&] {
+    std::vector<absl::Status> statuses = {claim.Verify(), claim.Publish(Candidate(scope())),
+                                          claim.KeepOverExec(),
+                                          claim.Mend(Candidate(scope())).lost};
+    if (kind().carries) statuses.push_back(claim.Share().status());
+    claim.Release();
+    return absl::StrJoin(statuses, "\n", [](std::string* out, const absl::Status& status) {
+      absl::StrAppend(out, status.ToString());
+    });
+  });
+  for (const absl::string_view line : absl::StrSplit(said, '\n')) {
+    EXPECT_THAT(std::string(line), StartsWith("FAILED_PRECONDITION: not the owner"));
+  }
+  EXPECT_TRUE(claim.Verify().ok()) << claim.Verify();
 }
 
 TEST_P(Conformance, H10_AnExecutedChildKeepsNothing) {

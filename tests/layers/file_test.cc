@@ -47,6 +47,7 @@
 namespace soleguard {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using testing::Child;
 using testing::Claimant;
@@ -703,6 +704,15 @@ TEST_F(FileLayer, H07_AnotherHostnameDoesNotMatter) {
   first.program().Signal(SIGKILL);
   Claimant third(on_host("three"));
   EXPECT_TRUE(third.unique()) << third.verdict();
+}
+
+// As where the filesystem takes two names for one, which differ in case.
+TEST_F(FileLayer, TheDirectoryOfAnotherNameIsNotTaken) {
+  ASSERT_TRUE(IsUnique(scope_.Acquire()));
+  std::filesystem::rename(scope_.Object(), scope_.path() + "/names/y");
+  const Verdict verdict = Guard::Acquire("y", *Policy::Parse("file"), {.scope = scope_.scope()});
+  EXPECT_THAT(Say(verdict), AllOf(StartsWith("undetermined"),
+                                  HasSubstr("is the directory of another name, \"x\"")));
 }
 
 // --- fork, clone, exec ---

@@ -225,8 +225,8 @@ class Allocation : public ::testing::TestWithParam<std::string> {
   // What is tried.
   void OfAStart(), OfAStartWhoseClaimIsHandedOn(), OfAStartThatIsRefused(), OfAStartThatWaits(),
       OfALook(), OfARelease(), OfADestructor(), OfADestructorWithAllThatAGuardCanHave(),
-      OfAVerify(), OfHandingOn(), OfSideFiles(), OfAWatch(), OfARepair(), OfARepairOfWhatIsGone(),
-      OfReceiving(), OfAnAnswer(), OfSending(), OfAnnouncing();
+      OfAVerify(), OfHandingOn(), OfSideFiles(), OfAWatch(), OfARepair(), OfARepairInVain(),
+      OfARepairOfWhatIsGone(), OfReceiving(), OfAnAnswer(), OfSending(), OfAnnouncing();
 
   static constexpr std::int64_t kNone = std::int64_t{1} << 40;  // more than are ever made
   static constexpr absl::Duration kLong = absl::Seconds(20);
@@ -451,6 +451,24 @@ void Allocation::OfARepair() {
       [this] { return TakenForOthers(); });
 }
 
+// What cannot be put right is told once, by whichever look has the memory for that.
+void Allocation::OfARepairInVain() {
+  FailEach(
+      [this]() -> std::string {
+        static Verdict verdict = Acquire();
+        Guard& guard = std::get<Unique>(verdict).guard;
+        const std::string object = AnObject();
+        std::filesystem::remove(object);
+        std::filesystem::create_directories(object + "/in-the-way");
+        std::size_t told = 0;
+        (void)Throws([&] { told += guard.Repair().size(); });
+        told += guard.Repair().size();
+        std::filesystem::remove_all(object);
+        return told == 1 ? "" : absl::StrCat("it was told ", told, " times");
+      },
+      [this] { return TakenForOthers(); });
+}
+
 // A claim that is gone wholly is taken anew.
 void Allocation::OfARepairOfWhatIsGone() {
   FailEach(
@@ -559,6 +577,7 @@ SOLEGUARD_ALLOCATION_TEST(OfSending)
 SOLEGUARD_ALLOCATION_TEST(OfAnnouncing)
 SOLEGUARD_ALLOCATION_TEST(OfSideFiles)
 SOLEGUARD_ALLOCATION_TEST(OfARepair)
+SOLEGUARD_ALLOCATION_TEST(OfARepairInVain)
 SOLEGUARD_ALLOCATION_TEST(OfAWatch)
 
 // And each kind that a server decides, beside a file.

@@ -87,9 +87,13 @@ class FakeLayer final : public Layer {
   Holder Who() const {
     Holder holder;
     holder.standing = *has_it;
-    holder.record.emplace();
     // Not of this boot: nobody asks the process table how it is.
-    holder.record->identity = {.boot_id = "b", .pid_namespace = 1, .pid = pid, .start_ticks = 1};
+    const ProcessIdentity who = {.boot_id = "b", .pid_namespace = 1, .pid = pid, .start_ticks = 1};
+    if (holder.standing == Standing::kUnguarded) {
+      holder.processes = {who};
+    } else {
+      holder.record.emplace().identity = who;
+    }
     return holder;
   }
   const std::string text_;
@@ -517,6 +521,18 @@ TEST_F(SlotsStartTest, TheDeadlineIsOneForAllSlots) {
   ExpectWaits();
   ExpectWaits(absl::Seconds(9));
   ExpectDecision(Decision::kUndetermined, absl::Seconds(10));
+}
+
+TEST_F(SlotsStartTest, OneThatRunsUnguardedRefusesEverySlotAndIsNamedOnce) {
+  a_.has_it = Standing::kUnguarded;
+  b_.has_it = Standing::kUnguarded;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(start_->holders().size(), 1U);
+  b_.pid = 8;
+  MakeWithSlots(absl::ZeroDuration());
+  ExpectDecision(Decision::kDuplicate);
+  EXPECT_EQ(start_->holders().size(), 2U);
 }
 
 TEST_F(SlotsStartTest, ASlotOfAnotherThanItsAncestorsIsWaitedFor) {

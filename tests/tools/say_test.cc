@@ -112,6 +112,12 @@ TEST_F(Saying, NoticesAreForWhoWantsThem) {
     (void)holder.command();
     Program waiting(
         {.argv = guardcheck_.Run({"true"}, Words(*how != '\0' ? 1 : 0, how) + Words{"--wait"})});
+    // In line it has said so, or says so before it takes over.
+    while (ParseObject(guardcheck_.Call({"status", "x", "--json"}).output)
+               .at("waiting")
+               .as_array()
+               .empty()) {
+    }
     if (*how == '\0') {
       EXPECT_THAT(waiting.ReadErrorLine().value_or(""), HasSubstr("; waiting"));
     }
