@@ -150,7 +150,9 @@ TEST_P(StandardDescriptors, H40_ADaemonsFirstStepsAfterwardsTakeNothing) {
     Verdict verdict = scope_.Acquire();
     if (!testing::IsUnique(verdict)) return testing::Say(verdict);
     Guard& guard = std::get<Unique>(verdict).guard;
+#ifndef __SANITIZE_ADDRESS__  // AnotherIsRefused forks: a thread may have its allocator locked
     if (!guard.Watch([](const Incident&) {}, absl::Minutes(1)).ok()) return "not watched";
+#endif
     (void)chdir("/");
     (void)umask(0);
     for (int fd = 0; fd < 3; ++fd) (void)close(fd);
