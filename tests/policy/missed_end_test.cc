@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -59,6 +60,8 @@ bool PreparesAWait(const Traced::Call& call, const std::string& object) {
 struct Waiter {
   std::string name;
   std::function<void(const Policy&, const Options&)> wait;
+
+  friend void PrintTo(const Waiter& waiter, std::ostream* out) { *out << waiter.name; }
 };
 const std::vector<Waiter>& Waiters() {
   static const std::vector<Waiter> waiters = {
