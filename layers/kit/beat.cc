@@ -88,7 +88,6 @@ std::optional<Line> Decode(std::string_view text) {
 
 absl::StatusOr<Line> Read(const os::Entry& entry, int fd, const HolderRecord& holder) {
   constexpr int kTries = 3;
-  absl::Status damaged;
   for (int i = 0; i < kTries; ++i) {
     const absl::StatusOr<std::string> text = os::ReadAt(fd, kMost);
     if (!text.ok()) return text.status();

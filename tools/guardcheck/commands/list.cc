@@ -13,6 +13,7 @@
 #include "command.h"
 #include "exit_code.h"
 #include "look.h"
+#include "show/holder.h"
 #include "show/json.h"
 #include "show/other_users.h"
 #include "show/status.h"
@@ -69,14 +70,14 @@ Row RowOf(const Listed& listed) {
 
 // Below the name whose holder seems to hang.
 void AddOverdue(const Listed& listed, std::vector<Row>& rows) {
-  const auto& beat = listed.inspection.holder()->beat;
-  if (!beat.has_value() || !beat->is_overdue()) return;
+  const Shown overdue = OverdueText(*listed.inspection.holder());
+  if (overdue.empty()) return;
   rows.push_back({.name = "  overdue",
                   .pid = "",
                   .started = "",
                   .user = "",
                   .seen_by = "",
-                  .command = Said(BeatText(*beat))});
+                  .command = overdue});
 }
 
 // Below the name that they wait for.

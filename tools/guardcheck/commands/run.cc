@@ -60,6 +60,23 @@ constexpr absl::Duration kShortestBeat = absl::Milliseconds(100);
 // How long a report of an incident may wait for whoever reads stderr.
 constexpr absl::Duration kLogPatience = absl::Seconds(1);
 
+// Reads one of `words`, two at least, into `target`, which must outlive it.
+template <typename Choice>
+Reader OneOf(Choice& target, std::vector<std::pair<std::string, Choice>> words) {
+  return [&target, words = std::move(words)](const std::string& text) {
+    std::string all = words.front().first;
+    for (const auto& [word, choice] : words) {
+      if (word == text) {
+        target = choice;
+        return absl::OkStatus();
+      }
+      if (word == words.front().first) continue;
+      absl::StrAppend(&all, word == words.back().first ? " or " : ", ", word);
+    }
+    return Expected(all, text);
+  };
+}
+
 Shown Numbers(const std::vector<std::int64_t>& numbers) {
   std::vector<Shown> shown;
   for (const std::int64_t number : numbers) shown.push_back(Text(number));
@@ -158,7 +175,9 @@ class GuardedRun final : public Command {
          .value = "child|tree|detach",
          .help = "child: end what COMMAND leaves behind; tree: wait until it has ended too, for "
                  "a COMMAND that daemonises; detach: let it run on without the name",
-         .read = [this](const std::string& text) { return ReadUntil(text); },
+         .read = OneOf(until_, {{"child", Supervision::Until::kChild},
+                                {"tree", Supervision::Until::kTree},
+                                {"detach", Supervision::Until::kDetach}}),
          .standard = "child"},
         {.name = "--wait",
          .value = "DURATION",
@@ -185,7 +204,7 @@ class GuardedRun final : public Command {
          .value = "warn|stop",
          .help = "when the claim is lost while COMMAND runs and cannot be repaired: warn: say so; "
                  "stop: end COMMAND as well",
-         .read = [this](const std::string& text) { return ReadOnLost(text); },
+         .read = OneOf(stop_when_lost_, {{"warn", false}, {"stop", true}}),
          .standard = "warn"},
         {.name = "--pidfile",
          .value = "FILE",
@@ -256,7 +275,9 @@ class GuardedRun final : public Command {
          .value = "warn|stop|replace-me",
          .help = "when no beat came for twice the time of --beat-every: warn: say so; stop: end "
                  "COMMAND too; replace-me: end it once another start waits for the name",
-         .read = [this](const std::string& text) { return ReadOnNoBeat(text); },
+         .read = OneOf(on_no_beat_, {{"warn", Heartbeat::Then::kWarn},
+                                     {"stop", Heartbeat::Then::kEnd},
+                                     {"replace-me", Heartbeat::Then::kEndForOther}}),
          .standard = "warn"},
         {.name = "--min-interval",
          .value = "DURATION",
@@ -507,19 +528,6 @@ class GuardedRun final : public Command {
                 .detail = Text("pid ", Numbers(left.pids)).text()});
   }
 
-  absl::Status ReadUntil(const std::string& text) {
-    if (text == "child") {
-      until_ = Supervision::Until::kChild;
-    } else if (text == "tree") {
-      until_ = Supervision::Until::kTree;
-    } else if (text == "detach") {
-      until_ = Supervision::Until::kDetach;
-    } else {
-      return Expected("child, tree or detach", text);
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status ReadReady(const std::string& text) {
     if (text == "notify") {
       ready_.kind = Readiness::Kind::kNotifies;
@@ -539,30 +547,11 @@ class GuardedRun final : public Command {
     return absl::OkStatus();
   }
 
-  absl::Status ReadOnLost(const std::string& text) {
-    if (text != "warn" && text != "stop") return Expected("warn or stop", text);
-    stop_when_lost_ = text == "stop";
-    return absl::OkStatus();
-  }
-
   absl::Status ReadBeatEvery(const std::string& text) {
     absl::Status read = Into(beat_every_)(text);
     // Each beat by guardcheck beat is a process.
     if (read.ok() && beat_every_ < kShortestBeat) return Expected("100ms or more", text);
     return read;
-  }
-
-  absl::Status ReadOnNoBeat(const std::string& text) {
-    if (text == "warn") {
-      on_no_beat_ = Heartbeat::Then::kWarn;
-    } else if (text == "stop") {
-      on_no_beat_ = Heartbeat::Then::kEnd;
-    } else if (text == "replace-me") {
-      on_no_beat_ = Heartbeat::Then::kEndForOther;
-    } else {
-      return Expected("warn, stop or replace-me", text);
-    }
-    return absl::OkStatus();
   }
 
   // In front of an error of these files: which of them were asked for.

@@ -11,6 +11,7 @@
 
 #include <soleguard/fd.h>
 #include <soleguard/guard.h>
+#include <soleguard/name.h>
 
 namespace guardcheck {
 
@@ -33,7 +34,10 @@ class Heartbeat {
     std::function<void()> feed = {};
   };
   // `guard` outlives it.
-  Heartbeat(soleguard::Guard& guard, Setup setup) : guard_(guard), setup_(std::move(setup)) {}
+  Heartbeat(soleguard::Guard& guard, Setup setup)
+      : guard_(guard),
+        slot_(soleguard::InstanceName::Parse(guard.name())->Slot(guard.slot())),
+        setup_(std::move(setup)) {}
 
   // The command starts, which counts as its first beat. An error: there is no descriptor for that.
   absl::Status Begin();
@@ -58,6 +62,7 @@ class Heartbeat {
   bool MustEnd() const;
 
   soleguard::Guard& guard_;
+  const soleguard::InstanceName slot_;
   const Setup setup_;
   soleguard::UniqueFd timer_;
   soleguard::WaitFlag end_;

@@ -7,7 +7,6 @@
 #include "guardian/heartbeat.h"
 #include "guardian/limits.h"
 #include <soleguard/beat.h>
-#include <soleguard/name.h>
 #include <soleguard/patience.h>
 #include <soleguard/queue.h>
 
@@ -44,9 +43,7 @@ void Heartbeat::Hear() {
 
 bool Heartbeat::TakeBeat(Clock::time_point now) {
   const soleguard::Patience patience(kPatience);
-  const auto name = soleguard::InstanceName::Parse(guard_.name());
-  const absl::StatusOr<Beat> beat =
-      LastBeat(guard_.scope(), name->Slot(guard_.slot()), guard_.record());
+  const absl::StatusOr<Beat> beat = LastBeat(guard_.scope(), slot_, guard_.record());
   bool is_new = std::exchange(heard_, false);
   if (beat.ok() && beat->count != count_) {
     is_new = true;
@@ -79,7 +76,7 @@ void Heartbeat::Look() {
 
 bool Heartbeat::MustEnd() const {
   if (setup_.then != Then::kEndForOther) return setup_.then == Then::kEnd;
-  const auto waiters = WaitersOf(guard_.scope(), *soleguard::InstanceName::Parse(guard_.name()));
+  const auto waiters = WaitersOf(guard_.scope(), slot_);
   return waiters.ok() && !waiters->empty();
 }
 

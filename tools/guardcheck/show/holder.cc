@@ -119,6 +119,11 @@ std::optional<ProcessIdentity> RunningProcessOf(const Holder& holder) {
   return holder.processes.front();
 }
 
+Shown OverdueText(const Holder& holder) {
+  const bool is_overdue = holder.beat.has_value() && holder.beat->is_overdue();
+  return is_overdue ? Said(BeatText(*holder.beat)) : Shown();
+}
+
 Shown HolderText(const Holder& holder) {
   Lines lines;
   for (const ProcessFacts& process : FactsOf(holder)) AddProcess(lines, process);

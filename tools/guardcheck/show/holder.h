@@ -17,6 +17,8 @@ namespace guardcheck {
 // The process that runs as the instance; nullopt: nobody can name it.
 std::optional<soleguard::ProcessIdentity> RunningProcessOf(const soleguard::Holder& holder);
 
+// "no beat for 40s (expected every 10s)", or nothing.
+Shown OverdueText(const soleguard::Holder& holder);
 // Several lines: its process as it is now, or what its record says of it.
 Shown HolderText(const soleguard::Holder& holder);
 // Of all slots: `first`, and `others` where there are several.

@@ -25,10 +25,6 @@ void SetHolders(Json& object, const Common& common, const soleguard::Holder& hol
   object.Set("same_policy", HasSamePolicy(common, holder));
 }
 
-bool IsOverdue(const soleguard::Holder& holder) {
-  return holder.beat.has_value() && holder.beat->is_overdue();
-}
-
 // One layer's reason as the arbiter adds it to its own.
 std::string AsAdded(const std::string& layer, const absl::Status& reason) {
   return absl::StrCat("; ", Escape(layer).text(), ": ", reason.message());
@@ -71,11 +67,10 @@ Shown RefusalText(const Call& call, const soleguard::Duplicate& duplicate,
 
 Shown RefusalLine(const Call& call, const soleguard::Duplicate& duplicate) {
   const std::optional<soleguard::ProcessIdentity> who = RunningProcessOf(duplicate.holder);
-  return Text(
-      Escape(call.operand), " is already running", InSlots(duplicate.others),
-      who.has_value() ? Text(": ", ProcessLine(*who)) : Shown(),
-      IsOverdue(duplicate.holder) ? Text(", ", Said(BeatText(*duplicate.holder.beat))) : Shown(),
-      Said(WhyRefused(duplicate)));
+  const Shown overdue = OverdueText(duplicate.holder);
+  return Text(Escape(call.operand), " is already running", InSlots(duplicate.others),
+              who.has_value() ? Text(": ", ProcessLine(*who)) : Shown(),
+              overdue.empty() ? Shown() : Text(", ", overdue), Said(WhyRefused(duplicate)));
 }
 
 Json RefusalJson(const std::string& name, const Common& common,
